@@ -1,0 +1,51 @@
+"""Audio source separation with one dictionary per source.
+
+The package reads top to bottom as sound flows; a module imports only from rows above its own.
+
+    0  errors, progress, files
+    1  devices, audio, spectrogram, divergences
+    2  networks, masks, metrics, optimizers
+    3  dictionary      what one source can sound like, and its file
+    4  training        solo recordings in, a dictionary out
+       excitations     the heart: what makes the dictionaries sum to the mixture
+    5  separation      a mixture in, stems out
+    6  evaluation, batch
+
+Examples
+--------
+>>> import torch
+>>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
+>>> quick = TrainingConfig(n_steps=5)
+>>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
+>>> separation = separate(Audio(hiss + hum, 8000), dictionaries)
+>>> {name: stem.duration_s for name, stem in separation.stems.items()}
+{'hiss': 2.0, 'hum': 2.0}
+"""
+
+import os
+
+# Threads that wait for work must sleep, not spin: on shared cores spinning costs factors. Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.dictionary import Dictionary
+from sepdict.errors import SepdictError
+from sepdict.evaluation import evaluate
+from sepdict.excitations import FitConfig
+from sepdict.separation import Separation, separate
+from sepdict.training import PRESETS, TrainingConfig, train_dictionary
+
+__all__ = [
+    "PRESETS",
+    "Audio",
+    "Dictionary",
+    "FitConfig",
+    "Separation",
+    "SepdictError",
+    "TrainingConfig",
+    "evaluate",
+    "read_audio",
+    "separate",
+    "train_dictionary",
+    "write_audio",
+]

@@ -1,0 +1,233 @@
+"""Row 4, the heart: find the excitations whose decoded magnitudes sum to the mixture.
+
+    min over z, a   sum_t  w_t  d( M_t | sum_s exp(a_st) D_s(z_s)_t )
+
+``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
+*activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
+channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sepdict.dictionary import Dictionary
+from sepdict.divergences import beta_divergence, beta_of
+from sepdict.errors import ConfigError, ShapeError
+from sepdict.optimizers import Minimum, minimise_adam, minimise_lbfgs
+from sepdict.progress import OnProgress, Progress, ignore_progress
+
+METHODS = ("lbfgs", "adam")
+FAINTEST_GAIN = 1e-6  # relative to the mixture's mean magnitude (-120 dB): where the gains of silent frames start
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How excitations are fitted.
+
+    Parameters
+    ----------
+    method : str
+        ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
+    divergence : str
+        ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
+    n_iterations : int
+        At most this many; each costs one pass through the decoders and back.
+    tolerance : float
+        The fit has converged when the cost fell by less than this share over five iterations.
+    history : int
+        Curvature pairs that L-BFGS remembers.
+    step : float
+        Adam's learning rate.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    method: str = "lbfgs"
+    divergence: str = "kl"
+    n_iterations: int = 100
+    tolerance: float = 1e-3
+    history: int = 10
+    step: float = 0.05
+
+    def __post_init__(self) -> None:
+        beta_of(self.divergence)
+        if self.method not in METHODS:
+            raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        if self.n_iterations < 1 or self.history < 1:
+            raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
+        if not self.tolerance >= 0 or not self.step > 0:
+            raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
+
+
+@dataclass(frozen=True, eq=False)
+class ExcitationFit:
+    """What the fit found.
+
+    Attributes
+    ----------
+    excitations : tuple of Tensor, each of shape (code_size, n_frames), one per source
+    gains : Tensor, shape (n_sources, n_channels, n_frames), >= 0
+        The mean magnitude of each source.
+    magnitudes : Tensor, shape (n_sources, n_channels, n_bins, n_frames), >= 0
+        The decoded spectral shapes times the gains.
+    converged : bool
+    message : str
+        How it ended, in one sentence, with advice where it did not converge.
+    loss_curve : tuple of float
+        The cost at the start and after each iteration, as a share of the mixture: 1 would be nothing explained.
+    """
+
+    excitations: tuple[Tensor, ...]
+    gains: Tensor
+    magnitudes: Tensor
+    converged: bool
+    message: str
+    loss_curve: tuple[float, ...]
+
+
+def fit_excitations(
+    magnitude: Tensor,
+    dictionaries: Sequence[Dictionary],
+    config: FitConfig | None = None,
+    *,
+    n_heard_bins: int | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> ExcitationFit:
+    """Find excitations whose decoded magnitudes sum to the mixture.
+
+    Starts from what each encoder hears in the mixture, every source at an equal share of the level, and
+    minimises the divergence by backpropagation to the excitations, the decoders frozen.
+
+    Parameters
+    ----------
+    magnitude : Tensor, shape (n_channels, n_bins, n_frames), linear amplitude, >= 0
+    dictionaries : sequence of Dictionary, one per source, on the magnitude's device, of one StftConfig
+    config : FitConfig, optional
+    n_heard_bins : int, optional
+        How many of the lowest bins the mixture's own rate can hold; those above are not fitted. By default all.
+    on_progress : callable
+        Called after every iteration; raising from it cancels.
+
+    Returns
+    -------
+    ExcitationFit
+
+    Raises
+    ------
+    ShapeError
+        If the magnitude is not three-dimensional or n_bins differs from the dictionaries'.
+    ConfigError
+        If there is no dictionary.
+
+    Examples
+    --------
+    >>> from sepdict import Audio, TrainingConfig, train_dictionary
+    >>> noise = Audio(torch.randn(1, 8000), 8000)
+    >>> dictionary = train_dictionary(noise, TrainingConfig(n_steps=1), source="noise")
+    >>> fit = fit_excitations(torch.rand(2, 257, 30), [dictionary], FitConfig(n_iterations=3))
+    >>> fit.magnitudes.shape
+    torch.Size([1, 2, 257, 30])
+    """
+    config = FitConfig() if config is None else config
+    if not dictionaries:
+        raise ConfigError("there are no dictionaries; expected one at least")
+    if magnitude.ndim != 3:
+        raise ShapeError(f"magnitude has shape {tuple(magnitude.shape)}; expected (n_channels, n_bins, n_frames)")
+    problem = _Problem(magnitude, dictionaries, beta_of(config.divergence), n_heard_bins)
+    if not problem.scale > 0:
+        nothing = Minimum(problem.start(), (0.0,), converged=True)
+        return problem.solution(nothing, "The mixture is silent: there was nothing to fit.")
+
+    def on_step(iteration: int, cost: float) -> None:
+        on_progress(Progress("fit", iteration, config.n_iterations, cost))
+
+    minimise = (
+        partial(minimise_adam, step=config.step)
+        if config.method == "adam"
+        else partial(minimise_lbfgs, history=config.history)
+    )
+    minimum = minimise(
+        problem.cost_and_gradient,
+        problem.as_blocks(problem.start()),
+        n_iterations=config.n_iterations,
+        tolerance=config.tolerance,
+        on_step=on_step,
+    )
+    return problem.solution(minimum, _sentence(minimum, config))
+
+
+class _Problem:
+    """The unknowns of a fit and their cost.
+
+    The unknowns are a matrix of shape (n_unknowns, n_frames): the codes of every source, one below the other, then the
+    logarithms of the gains. Frames that are drawn independently are minimised as so many blocks; when a decoder
+    sees neighbouring frames, all of them make one block.
+    """
+
+    def __init__(
+        self, magnitude: Tensor, dictionaries: Sequence[Dictionary], beta: float, n_heard_bins: int | None
+    ) -> None:
+        self.magnitude, self.dictionaries, self.beta, self.n_heard_bins = magnitude, dictionaries, beta, n_heard_bins
+        self.n_channels, _, self.n_frames = magnitude.shape
+        self.scale = float(magnitude.mean())
+        self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
+        self.sizes.append(len(dictionaries) * self.n_channels)
+        self.coupled = any(dictionary.card.network.kernel_size > 1 for dictionary in dictionaries)
+        self.observed = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
+        level = self.observed.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
+        weights = level.sqrt() / level.sqrt().sum()
+        self.weights = weights / (level**beta * self.observed[..., 0].numel())  # a divergence grows with level^beta
+
+    def start(self) -> Tensor:
+        """Stack what each encoder hears in the mixture and the logarithms of equal shares of the level."""
+        mono = self.magnitude.mean(dim=0)  # (n_bins, n_frames)
+        codes = [dictionary.encode(mono) for dictionary in self.dictionaries]
+        level = self.observed.mean(dim=1) / len(self.dictionaries)  # (n_channels, n_frames)
+        return torch.cat([*codes, *[level.clamp(min=FAINTEST_GAIN).log()] * len(codes)])
+
+    def as_blocks(self, unknowns: Tensor) -> Tensor:
+        """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
+        return unknowns.reshape(-1, 1) if self.coupled else unknowns
+
+    def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate the cost of each block and backpropagate it to the unknowns, and to nothing else."""
+        unknowns = blocks.detach().requires_grad_()
+        codes, gains = self._split(unknowns)
+        model = torch.zeros((), device=blocks.device)
+        for dictionary, code, gain in zip(self.dictionaries, codes, gains, strict=True):
+            shape = dictionary.decode(code)[: self.n_heard_bins]
+            model = model + gain[:, None] * shape  # (n_channels, n_heard_bins, n_frames)
+        costs = self.weights * beta_divergence(self.observed, model, beta=self.beta).sum(dim=0)  # (n_frames,)
+        (gradient,) = torch.autograd.grad(costs.sum(), unknowns)
+        return (costs.detach().sum()[None] if self.coupled else costs.detach()), gradient
+
+    def solution(self, minimum: Minimum, message: str) -> ExcitationFit:
+        """Turn the minimum into excitations, gains and magnitudes at the mixture's own scale."""
+        codes, gains = self._split(minimum.unknowns)
+        gains = gains * self.scale
+        decoded = [dictionary.decode(code) for dictionary, code in zip(self.dictionaries, codes, strict=True)]
+        magnitudes = gains[:, :, None] * torch.stack(decoded)[:, None]  # (n_sources, n_channels, n_bins, n_frames)
+        return ExcitationFit(tuple(codes), gains, magnitudes, minimum.converged, message, minimum.costs)
+
+    def _split(self, blocks: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Take the unknowns apart: codes (code_size, n_frames), and gains (n_sources, n_channels, n_frames)."""
+        *codes, log_gains = blocks.reshape(-1, self.n_frames).split(self.sizes)
+        return codes, log_gains.reshape(len(codes), self.n_channels, self.n_frames).exp()
+
+
+def _sentence(minimum: Minimum, config: FitConfig) -> str:
+    """Say how the fit ended."""
+    n_iterations = len(minimum.costs) - 1
+    if minimum.converged:
+        return f"Converged after {n_iterations} iterations."
+    return (
+        f"Stopped after {n_iterations} iterations before the cost settled to within {config.tolerance:g}; "
+        "allow more with n_iterations, or accept a larger tolerance."
+    )

@@ -1,0 +1,67 @@
+"""Row 0: files that are either whole or absent, and folders that can be written to."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sepdict.errors import ConfigError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` under a temporary name beside ``path``, then rename it into place.
+
+    A reader sees the old file or the new one, never half of either; on any error, a full disk
+    or Ctrl-C included, nothing of the new one is left behind.
+
+    Raises
+    ------
+    OSError
+        As the operating system has it; the caller says what the file was for.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".sepdict-", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private; give the usual permissions
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def writable_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and try it out before the work inside; afterwards, take back what stayed empty.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be made or written to.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            made = [path for path in (folder, *folder.parents) if not path.exists()]  # the deepest first
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except FileExistsError as error:
+            raise ConfigError(f"{folder}: is a file; expected a folder to write to") from error
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written to ({error.strerror})") from error
+        yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # refused where something was written, or nothing was made
+                path.rmdir()
+
+
+def _umask() -> int:
+    """Read the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

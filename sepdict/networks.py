@@ -1,0 +1,162 @@
+"""Row 2: the networks that map spectral shapes to codes and back.
+
+Every network works on ``(..., n_features, n_frames)``. A *spectral shape* is a frame freed of its level:
+it averages one over its bins. Level is a separate number per frame (see :mod:`sepdict.dictionary`), so that no
+capacity is spent on drawing the same sound at many levels, and silence is simply level zero.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sepdict.errors import ConfigError
+
+KINDS = ("dense", "convolutional")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "softplus": nn.functional.softplus,
+    "sigmoid": torch.sigmoid,
+}
+MAX_WIDTH = 2**14  # units; a dictionary file that asks for more is refused before anything is allocated
+MAX_LAYERS = 32
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of an autoencoder.
+
+    Parameters
+    ----------
+    kind : str
+        ``"dense"`` draws each frame from its own code; ``"convolutional"`` draws it from the codes
+        of ``kernel_size`` neighbouring frames.
+    code_size : int
+        Numbers per frame in the excitation. Small codes separate better: a decoder that can
+        draw anything also draws the other source.
+    hidden : tuple of int
+        Units of the decoder's hidden layers, from the code outwards; the encoder mirrors them.
+    activation : str
+        ``"relu"``, ``"tanh"``, ``"softplus"`` or ``"sigmoid"``.
+    kernel_size : int
+        Frames that a convolutional decoder sees; odd. A dense one has 1.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    kind: str = "dense"
+    code_size: int = 8
+    hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    kernel_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"network kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        if not all(isinstance(width, int) and 1 <= width <= MAX_WIDTH for width in (self.code_size, *self.hidden)):
+            raise ConfigError(f"widths are {(self.code_size, *self.hidden)}; expected 1 to {MAX_WIDTH} units each")
+        if len(self.hidden) >= MAX_LAYERS:
+            raise ConfigError(f"there are {len(self.hidden)} hidden layers; expected fewer than {MAX_LAYERS}")
+        if self.kind == "dense" and self.kernel_size != 1:
+            raise ConfigError(f"kernel_size is {self.kernel_size}; dense networks see 1 frame, convolutional more")
+        if self.kind == "convolutional" and self.kernel_size not in range(3, 65, 2):
+            raise ConfigError(f"kernel_size is {self.kernel_size}; expected an odd number of frames from 3 to 63")
+
+
+class Layer(nn.Module):
+    """An affine map over features, applied to every frame or to ``kernel_size`` neighbouring ones."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_out, n_in, kernel_size))
+        self.bias = nn.Parameter(torch.empty(n_out, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (..., n_in, n_frames) to (..., n_out, n_frames); beyond the ends the features are zero."""
+        n_out, n_in, kernel_size = self.weight.shape
+        if kernel_size > 1:
+            around = nn.functional.pad(features, (kernel_size // 2, kernel_size // 2)).unfold(-1, kernel_size, 1)
+            # (..., n_in, n_frames, kernel_size) to (..., n_in * kernel_size, n_frames): one matrix product does all
+            features = around.transpose(-1, -2).reshape(*features.shape[:-2], n_in * kernel_size, -1)
+        return self.weight.reshape(n_out, -1) @ features + self.bias
+
+
+class Stack(nn.Module):
+    """Layers with an activation between them, none after the last."""
+
+    def __init__(self, widths: tuple[int, ...], kernel_sizes: tuple[int, ...], activation: str) -> None:
+        super().__init__()
+        pairs = itertools.pairwise(widths)
+        self.layers = nn.ModuleList(Layer(*pair, kernel) for pair, kernel in zip(pairs, kernel_sizes, strict=True))
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply one layer after the other."""
+        for layer in self.layers[:-1]:
+            features = self.activation(layer(features))
+        last: Tensor = self.layers[-1](features)
+        return last
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder of one source.
+
+    Time context sits next to the code, where it is cheap: the encoder's last layer and the decoder's first
+    see ``kernel_size`` frames.
+    """
+
+    def __init__(self, config: NetworkConfig, n_bins: int) -> None:
+        super().__init__()
+        widths, kernels = (config.code_size, *config.hidden, n_bins), (config.kernel_size, *(1 for _ in config.hidden))
+        self.encoder = Stack(widths[::-1], kernels[::-1], config.activation)
+        self.decoder = Stack(widths, kernels, config.activation)
+
+    def encode(self, shape: Tensor) -> Tensor:
+        """Map spectral shapes (..., n_bins, n_frames) to codes (..., code_size, n_frames)."""
+        codes: Tensor = self.encoder(shape.sqrt())  # the root brings loud and soft partials nearer to each other
+        return codes
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Draw spectral shapes (..., n_bins, n_frames), averaging one over the bins, from codes."""
+        logits: Tensor = self.decoder(code)
+        return logits.softmax(dim=-2) * logits.shape[-2]
+
+
+def initialise(network: Autoencoder, generator: torch.Generator) -> None:
+    """Draw initial weights, the same for the same generator: He's scaling [1]_, biases zero.
+
+    References
+    ----------
+    .. [1] He et al., "Delving deep into rectifiers", ICCV 2015, eq. 10.
+    """
+    for name, parameter in network.named_parameters():
+        fan_in = parameter[0].numel()
+        with torch.no_grad():
+            if name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
+
+
+@torch.no_grad()
+def standardise_codes(network: Autoencoder, codes: Tensor) -> None:
+    """Rescale the code, in place, so that these codes (code_size, n_frames) get mean zero and variance one.
+
+    What the network draws stays the same: the encoder's last layer takes on the scaling, the decoder's first undoes
+    it. One unit then means the same in every dimension of every dictionary, which is what a fit needs.
+    """
+    mean, deviation = codes.mean(dim=1, keepdim=True), codes.std(dim=1, keepdim=True, correction=0).clamp(min=1e-6)
+    last, first = cast(Layer, network.encoder.layers[-1]), cast(Layer, network.decoder.layers[0])
+    last.weight.div_(deviation[..., None])
+    last.bias.sub_(mean).div_(deviation)
+    first.bias.add_((first.weight * mean[None]).sum(dim=(1, 2))[:, None])
+    first.weight.mul_(deviation[None])
