@@ -1,0 +1,210 @@
+"""What the user sees: results on stdout; progress, notes and errors on stderr."""
+
+import contextlib
+import functools
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ParamSpec
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sepdict.progress import Progress
+
+Parameters = ParamSpec("Parameters")
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """Print what is no result: to stderr, that a pipe behind stdout stays clean."""
+    print(text, file=sys.stderr)
+
+
+def report_error(text: str) -> None:
+    """Print an error in exactly one line."""
+    note("sepdict: " + " ".join(text.split()))
+
+
+def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Make a command say in one line what went wrong, and exit with 1; or with 130 after Ctrl-C.
+
+    Its parameters ``verbose`` and ``quiet``, where it has them, choose how much of the log is shown.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        verbose = bool(kwargs.get("verbose"))
+        if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid Unicode
+            sys.stdout.reconfigure(errors="surrogateescape")
+        try:
+            with _log_shown(verbose=verbose, quiet=bool(kwargs.get("quiet"))):
+                command(*args, **kwargs)
+        except (typer.Exit, typer.BadParameter, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            report_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if verbose:
+                traceback.print_exc()
+            report_error(_explain(error))
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def report_failures(n_failed: int, n_files: int) -> None:
+    """Exit with 1 if files failed; with a summary, if there were more than the one just reported."""
+    if n_failed and n_files > 1:
+        report_error(f"{n_failed} of {n_files} files failed")
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def find_audio(arguments: Sequence[str]) -> tuple[list["Path"], int]:
+    """Expand files, folders and patterns one by one; report those that fail, and count them."""
+    from sepdict.audio import find_audio_files
+    from sepdict.errors import AudioFileError
+
+    found: dict[Path, Path] = {}
+    n_failed = 0
+    for argument in arguments:
+        try:
+            for path in find_audio_files([argument]):
+                found.setdefault(path.resolve(), path)  # once, however often and however it was named
+        except AudioFileError as error:
+            report_error(str(error))
+            n_failed += 1
+    return list(found.values()), n_failed
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: fitted to the terminal, or aligned and never cut where a file or a pipe takes it.
+
+    The first column is text, the others are numbers.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        _print_plain(title, columns, rows)
+        return
+    # Text, not str: rich would take what is in [brackets] for its markup
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _print_plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Align with spaces; a heading is needed only where there are numbers below it."""
+    say(title)
+    lines = [columns, *rows] if len(columns) > 1 else rows
+    first_width, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    for first, *others in lines:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths, strict=True)]
+        say("  ".join([first.ljust(first_width), *cells]).rstrip())
+
+
+class ProgressReport:
+    """A bar on a terminal, plain lines in a pipe, nothing when quiet; a context manager.
+
+    Parameters
+    ----------
+    quiet : bool
+    steps_in_pipes : bool
+        Whether a pipe gets a line for each tenth of the way, too.
+    """
+
+    def __init__(self, *, quiet: bool, steps_in_pipes: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.quiet = quiet
+        self.steps_in_pipes = steps_in_pipes and not quiet and not console.is_terminal
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[divergence]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", visible=False, total=None, divergence="")
+        self.tenth = 0
+
+    def __enter__(self) -> "ProgressReport":
+        """Show the bar."""
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+    def begin(self, what: str) -> None:
+        """Say what starts now."""
+        if self.quiet:
+            return
+        if self.bar.disable:
+            note(what)
+        self.bar.reset(self.task, description=what, total=None, visible=True, divergence="")
+
+    def step(self, event: "Progress") -> None:
+        """Show one step: an `OnProgress`."""
+        divergence = f"divergence {event.divergence:.4g}"
+        self.bar.update(self.task, completed=event.step, total=event.n_steps, divergence=divergence)
+        tenth = 10 * event.step // event.n_steps
+        if self.steps_in_pipes and tenth > self.tenth:
+            note(f"step {event.step} of {event.n_steps}, {divergence}")
+        self.tenth = tenth
+
+
+@contextlib.contextmanager
+def _log_shown(*, verbose: bool, quiet: bool) -> Iterator[None]:
+    """Show the library's log on stderr while a command runs: all of it, warnings, or errors only."""
+    log = logging.getLogger("sepdict")
+    level_before, handler = log.level, _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "sepdict: %(message)s"))
+    log.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level_before)
+
+
+class _StderrHandler(logging.Handler):
+    """Print to what stderr is at the time, for a progress bar takes its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(self.format(record))
+
+
+def _explain(error: Exception) -> str:
+    """Put an error into words; one that is not for users to mend says so."""
+    errors = sys.modules.get("sepdict.errors")  # not imported here: its import may be what failed
+    if errors is not None and isinstance(error, errors.SepdictError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (unexpected; --verbose shows where it came from)"

@@ -1,0 +1,34 @@
+"""`sepdict evaluate`: how good stems are, compared with the true sources."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import print_table, say
+from .options import Json, Verbose
+from .scores import SCORE_COLUMNS, bss_eval, score_cells, standard
+
+
+def evaluate(
+    estimates: Annotated[Path, typer.Argument(metavar="ESTIMATES", help="Folder of stems, {source}.*.")],
+    references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="Folder of the true sources.")],
+    mixture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What was separated; by default the references' sum.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score stems against the true sources: SI-SDR, its improvement over the mixture, SDR, SIR and SAR."""
+    from sepdict.evaluation import evaluate_folders
+
+    evaluation = evaluate_folders(estimates, references, mixture=mixture)
+    if as_json:
+        metrics = {"si_sdr_db": "SI-SDR, dB", "sdr_db, sir_db, sar_db": f"{bss_eval()}, dB"}
+        say(json.dumps(evaluation.as_dict() | {"metrics": metrics}, indent=1, allow_nan=False))
+        return
+    rows = [[score.source, *score_cells(score)] for score in (*evaluation.scores, evaluation.mean)]
+    print_table(f"{estimates} against {references}", ["source", *SCORE_COLUMNS], rows)
+    say(standard())

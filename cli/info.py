@@ -1,0 +1,77 @@
+"""`sepdict info`: what is in a dictionary file."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import print_table, say
+from .options import Json, Verbose
+
+if TYPE_CHECKING:
+    from sepdict.dictionary import Card, Dictionary
+
+
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A dictionary.")],
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show a dictionary's card: whose sound it is, how it was made and what it heard."""
+    from sepdict.batch import to_json
+    from sepdict.dictionary import Dictionary
+
+    dictionary = Dictionary.load(file)
+    card = dictionary.card
+    if as_json:
+        counts = {"n_weights": _n_weights(dictionary), "trained_s": card.trained_s}
+        say(to_json({"file": file.absolute(), **asdict(card), **counts}))
+        return
+    say(str(file.absolute()))
+    for name, text in _facts(dictionary).items():
+        say(f"{name + ':':<12}{text}")
+    if card.heard:
+        say("")
+        columns = ["recording", "seconds", "silence", "held out", "level dB"]
+        rows = [_heard_cells(recording) for recording in card.heard]
+        print_table(f"heard {card.trained_s / 60:.1f} minutes", columns, rows)
+
+
+def _n_weights(dictionary: "Dictionary") -> int:
+    """Count the numbers that were learned."""
+    return sum(weight.numel() for weight in dictionary.network.state_dict().values())
+
+
+def _facts(dictionary: "Dictionary") -> dict[str, str]:
+    """Put the card into words."""
+    card = dictionary.card
+    stft, network = card.stft, card.network
+    window, hop = (f"{n} samples ({1000 * n / card.sample_rate:.1f} ms)" for n in (stft.n_fft, stft.hop_length))
+    sizes = " - ".join(map(str, (network.code_size, *network.hidden, stft.n_bins)))
+    context = f"sees {network.kernel_size} frames, " if network.kernel_size > 1 else ""
+    settings = ", ".join(f"{name} {value}" for name, value in card.training.items())
+    return {
+        "source": card.source,
+        "rate": f"{card.sample_rate} Hz",
+        "STFT": f"{stft.window} window of {window}, hop of {hop}",
+        "network": f"{network.kind}, {context}{network.activation}, decoder {sizes}",
+        "weights": f"{_n_weights(dictionary)}",
+        "trained": settings or "not at all",
+        "divergence": _divergence(card),
+    }
+
+
+def _divergence(card: "Card") -> str:
+    """Say how far the validation divergence fell."""
+    curve = card.curves.get("validation", ())
+    return f"validation, first {curve[0]:.4g}, best {min(curve):.4g}" if curve else "not measured"
+
+
+def _heard_cells(heard: Mapping[str, Any]) -> list[str]:
+    """Format one recording; a card of another version may lack some of it."""
+    numbers = [heard.get(name) for name in ("duration_s", "silence_s", "held_out_s", "level_db")]
+    cells = ["-" if number is None or not math.isfinite(number) else f"{number:.1f}" for number in numbers]
+    return [str(heard.get("name", "-")), *cells]

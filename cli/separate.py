@@ -1,0 +1,108 @@
+"""`sepdict separate`: from mixtures to stems."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
+from .options import Device, Overwrite, Quiet, Verbose
+from .scores import SCORE_COLUMNS, score_cells, standard
+
+if TYPE_CHECKING:
+    from sepdict.batch import TrackResult
+
+
+def separate(
+    mixtures: Annotated[
+        list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")
+    ],
+    dictionaries: Annotated[
+        list[Path],
+        typer.Option("--dictionary", "-d", metavar="FILE", help="A dictionary; give one for each source."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")
+    ] = Path("separated"),
+    residual: Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")] = False,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Pull the sounds of dictionaries out of mixtures.
+
+    The stems are 32-bit float WAV at the mixture's rate and length, and sum to the mixture. Each track's
+    folder also gets a manifest.json: what was used and how it went.
+    """
+    from sepdict.batch import separate_files
+    from sepdict.devices import AUTO
+    from sepdict.dictionary import Dictionary
+
+    loaded = [Dictionary.load(path) for path in dictionaries]
+    paths, n_missing = find_audio(mixtures)
+    results: list[TrackResult] = []
+    with ProgressReport(quiet=quiet) as report:
+
+        def announce_next() -> None:
+            if len(results) < len(paths):
+                report.begin(f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})")
+
+        def on_track(result: "TrackResult") -> None:
+            results.append(result)
+            if result.error is not None:
+                report_error(result.error)
+            announce_next()
+
+        announce_next()
+        separate_files(
+            paths,
+            loaded,
+            output,
+            residual=residual,
+            overwrite=overwrite,
+            references=references,
+            dictionary_files={d.source: path for d, path in zip(loaded, dictionaries, strict=True)},
+            device=AUTO if device is None else device,
+            on_progress=report.step,
+            on_track=on_track,
+        )
+    _print_results([result for result in results if result.error is None], quiet=quiet)
+    report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))
+
+
+def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
+    """Print where the stems are; unless quiet, with how each track went and how good they are."""
+    for result in results:
+        if quiet:
+            say("\n".join(map(str, result.stems.values())))
+            continue
+        if result.evaluation is None:
+            print_table(_title(result), ["stem"], [[str(path)] for path in result.stems.values()])
+            continue
+        scores = {score.source: score_cells(score) for score in result.evaluation.scores}
+        no_score = [""] * len(SCORE_COLUMNS)
+        rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
+        mean = ["mean", *score_cells(result.evaluation.mean)]
+        print_table(_title(result), ["stem", *SCORE_COLUMNS], [*rows, mean])
+    if any(result.evaluation for result in results) and not quiet:
+        say(standard())
+
+
+def _title(result: "TrackResult") -> str:
+    """Say how a track went."""
+    return (
+        f"{result.mixture}: {result.duration_s:.1f} s in {result.seconds:.1f} s "
+        f"(real-time factor {result.real_time_factor:.2f}), "
+        f"explained energy {100 * result.explained_energy:.1f} %, "
+        f"null test {result.null_test_db:.0f} dB, {'converged' if result.converged else result.message}"
+    )
