@@ -46,6 +46,7 @@ WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its mo
 }
 WAV_LIMIT_BYTES = 2**32 - 2**16  # a WAV header counts bytes in 32 bits; beyond, libsndfile loses samples silently
 NOT_FOR_SOUNDFILE = (soundfile.LibsndfileError, TypeError, UnicodeEncodeError)  # TypeError: raw samples, no header
+MALFORMED = 3  # libsndfile's code for a container that it knows, but not like this
 UNKNOWN_SIZE = 0x7FFF0000  # a header that claims this much or more was written to a pipe: its size means nothing
 
 
@@ -151,6 +152,8 @@ def read_audio(path: str | Path) -> Audio:
     try:
         info = soundfile.info(path)
     except NOT_FOR_SOUNDFILE as error:
+        if path.suffix.lower() == ".caf" and getattr(error, "code", 0) == MALFORMED:  # ffmpeg would read what is left
+            raise AudioFileError(f"{path}: damaged or cut short ({_said(error)}); expected a whole file") from error
         samples, sample_rate = _decode_with_ffmpeg(path, reason=error)
     else:
         _refuse_truncated(path, info)
@@ -271,12 +274,12 @@ def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
             inside = sorted(file for file in path.iterdir() if _is_audio_by_name(file))
             if not inside:
                 raise AudioFileError(f"{path}: holds no audio file; expected wav, flac, mp3, ogg, m4a or the like")
             found += inside
-        elif path.exists():
+        elif os.path.exists(path):
             found.append(path)
         elif matches := sorted(glob.glob(str(path))):
             found += map(Path, matches)

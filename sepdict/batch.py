@@ -185,8 +185,8 @@ def separate_files(
     names += [RESIDUAL] if residual or len(dictionaries) == 1 else []
     tracks = [_Track.of(Path(mixture), out, names) for mixture in mixtures]
     _refuse_same_folder(tracks)
-    _refuse_existing(tracks, overwrite)
     truths = [_find_references(track, references, alone=len(tracks) == 1) for track in tracks]
+    _refuse_existing(tracks, truths, overwrite)
     inputs = {
         "dictionaries": [_describe(dictionary, dictionary_files) for dictionary in dictionaries],
         "settings": {"fit": asdict(config), "residual": residual, "device": device},
@@ -237,9 +237,10 @@ def _refuse_same_folder(tracks: Sequence[_Track]) -> None:
         first_of[track.folder] = track.mixture
 
 
-def _refuse_existing(tracks: Sequence[_Track], overwrite: bool) -> None:
-    """Refuse to replace what exists, unless asked to; and in any case a mixture, or a folder by a file."""
-    mixtures = {track.mixture.resolve() for track in tracks}
+def _refuse_existing(tracks: Sequence[_Track], truths: Sequence[Mapping[str, Path]], overwrite: bool) -> None:
+    """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file."""
+    read = {track.mixture.resolve(): "mixture" for track in tracks}
+    read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
     existing = []
     for track in tracks:
         if track.folder.exists() and not track.folder.is_dir():
@@ -248,8 +249,9 @@ def _refuse_existing(tracks: Sequence[_Track], overwrite: bool) -> None:
     for path in existing:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
-        if path.resolve() in mixtures:
-            raise ConfigError(f"{path}: is a mixture and would be overwritten; choose another output folder")
+        if path.resolve() in read:
+            what = read[path.resolve()]
+            raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise ConfigError(f"{existing[0]}: exists already{more}; overwrite it, or choose another output folder")

@@ -26,6 +26,7 @@ FORMAT = "sepdict.dictionary"
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
+WRONG_JSON = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what it runs into
 
 
 @dataclass(frozen=True)
@@ -175,10 +176,11 @@ class Dictionary:
             card = _card_from(text["card"])
             with torch.device("meta"):  # shapes only: nothing is allocated on the card's word
                 network = Autoencoder(card.network, card.stft.n_bins)
-        except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (ConfigError, *WRONG_JSON) as error:
             raise DictionaryFileError(f"{path}: damaged: its card is not valid ({error}); copy it again") from error
-        for name, expected in network.state_dict().items():
-            if name not in tensors or tensors[name].shape != expected.shape or tensors[name].dtype != expected.dtype:
+        promised, found = ({n: (t.shape, t.dtype) for n, t in ts.items()} for ts in (network.state_dict(), tensors))
+        for name in sorted(promised.keys() | found.keys()):
+            if promised.get(name) != found.get(name):
                 raise DictionaryFileError(f"{path}: damaged: {name} is not as its card promises; copy it again")
         if text.get("sha256") != _digest(text["card"], tensors):
             raise DictionaryFileError(f"{path}: damaged: its content does not match its checksum; copy it again")
@@ -217,7 +219,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         version = int(text["format_version"])
     except safetensors.SafetensorError as error:
         raise DictionaryFileError(f"{path}: truncated, damaged or no dictionary file ({error})") from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except WRONG_JSON as error:
         raise DictionaryFileError(f"{path}: holds something else; expected a sepdict dictionary") from error
     if version != FORMAT_VERSION:
         raise DictionaryFileError(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sepdict.dictionary import Dictionary
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import ConfigError, ShapeError
+from sepdict.errors import AudioError, ConfigError, ShapeError
 from sepdict.optimizers import Minimum, minimise_adam, minimise_lbfgs
 from sepdict.progress import OnProgress, Progress, ignore_progress
 
@@ -81,7 +81,7 @@ class ExcitationFit:
     message : str
         How it ended, in one sentence, with advice where it did not converge.
     loss_curve : tuple of float
-        The cost at the start and after each iteration, as a share of the mixture: 1 would be nothing explained.
+        The cost at the start and after each iteration; it does not depend on the mixture's level or length.
     """
 
     excitations: tuple[Tensor, ...]
@@ -123,6 +123,8 @@ def fit_excitations(
     ------
     ShapeError
         If the magnitude is not three-dimensional or n_bins differs from the dictionaries'.
+    AudioError
+        If the magnitude has negative, NaN or infinite values.
     ConfigError
         If there is no dictionary.
 
@@ -140,6 +142,8 @@ def fit_excitations(
         raise ConfigError("there are no dictionaries; expected one at least")
     if magnitude.ndim != 3:
         raise ShapeError(f"magnitude has shape {tuple(magnitude.shape)}; expected (n_channels, n_bins, n_frames)")
+    if not ((magnitude >= 0) & magnitude.isfinite()).all():
+        raise AudioError("magnitude has negative, NaN or infinite values; expected linear amplitude, 0 or more")
     problem = _Problem(magnitude, dictionaries, beta_of(config.divergence), n_heard_bins)
     if not problem.scale > 0:
         nothing = Minimum(problem.start(), (0.0,), converged=True)
@@ -196,6 +200,7 @@ class _Problem:
         """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
         return unknowns.reshape(-1, 1) if self.coupled else unknowns
 
+    @torch.enable_grad()  # callers that only want stems may well have switched gradients off
     def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the cost of each block and backpropagate it to the unknowns, and to nothing else."""
         unknowns = blocks.detach().requires_grad_()

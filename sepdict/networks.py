@@ -68,7 +68,8 @@ class NetworkConfig:
             raise ConfigError(f"there are {len(self.hidden)} hidden layers; expected fewer than {MAX_LAYERS}")
         if self.kind == "dense" and self.kernel_size != 1:
             raise ConfigError(f"kernel_size is {self.kernel_size}; dense networks see 1 frame, convolutional more")
-        if self.kind == "convolutional" and self.kernel_size not in range(3, 65, 2):
+        odd = isinstance(self.kernel_size, int) and self.kernel_size in range(3, 65, 2)
+        if self.kind == "convolutional" and not odd:
             raise ConfigError(f"kernel_size is {self.kernel_size}; expected an odd number of frames from 3 to 63")
 
 
@@ -152,7 +153,8 @@ def standardise_codes(network: Autoencoder, codes: Tensor) -> None:
     """Rescale the code, in place, so that these codes (code_size, n_frames) get mean zero and variance one.
 
     What the network draws stays the same: the encoder's last layer takes on the scaling, the decoder's first undoes
-    it. One unit then means the same in every dimension of every dictionary, which is what a fit needs.
+    it; only at its outermost frames a convolutional one sees zeros beyond the ends, which now are the mean code.
+    One unit then means the same in every dimension of every dictionary, which is what a fit needs.
     """
     mean, deviation = codes.mean(dim=1, keepdim=True), codes.std(dim=1, keepdim=True, correction=0).clamp(min=1e-6)
     last, first = cast(Layer, network.encoder.layers[-1]), cast(Layer, network.decoder.layers[0])

@@ -18,7 +18,7 @@ CostAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 SUFFICIENT_DECREASE = 1e-4  # Armijo's constant: the share of the promised decrease that a step must bring
 SHRINK = 0.25  # a refused step is tried again at this fraction
-SMALLEST_STEP = 1e-7  # about float32's resolution: when steps this small are refused, there is no way further down
+SMALLEST_STEP = 1e-7  # about float32's resolution: when moves this small are refused, there is no way further down
 ADAM_BETAS = (0.9, 0.999)  # how slowly the running mean and mean square forget, as in the paper
 PATIENCE = 5  # iterations over which the improvement is measured; a single one may stall by chance
 
@@ -82,7 +82,7 @@ def minimise_lbfgs(
         costs.append(float(cost.sum()))
         on_step(iteration, costs[-1])
         # the cost may also stand still because no block has found a step that it can take yet
-        searching = not taken.any() and float(steps.max()) > SMALLEST_STEP
+        searching = not taken.any() and float((steps * direction.norm(dim=0)).max()) > SMALLEST_STEP
         if _settled(costs, tolerance) and not searching:
             return Minimum(unknowns, tuple(costs), converged=True)
     return Minimum(unknowns, tuple(costs), converged=False)

@@ -177,8 +177,11 @@ def _shares_above(masks: Tensor, *, has_residual: bool, n_samples: int) -> Tenso
 
 def _explained_energy(observed: Tensor, model: Tensor) -> float:
     """Compute ``1 - sum (M - V)^2 / sum M^2``, not below 0; a silent mixture is fully explained."""
-    energy = float(observed.square().sum())
-    return max(0.0, 1 - float((observed - model).square().sum()) / energy) if energy > 0 else 1.0
+    peak = observed.max()
+    if not peak > 0:
+        return 1.0
+    error, energy = (float((x / peak).square().sum()) for x in (observed - model, observed))  # no square overflows
+    return max(0.0, 1 - error / energy)
 
 
 def _null_test_db(mixture: Tensor, total: Tensor) -> float:

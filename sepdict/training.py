@@ -276,13 +276,15 @@ def _train(
             curves["training"].append(_descend(network, adam, lesson, batches, config, range(start, end)))
             validation = _validate(network, lesson, config)
             curves["validation"].append(curves["training"][-1] if validation is None else validation)
-            on_progress(Progress("train", end, config.n_steps, curves["validation"][-1]))
             since_best = curves["validation"][::-1].index(min(curves["validation"]))
             best = _weights_of(network) if since_best == 0 else best
+            on_progress(Progress("train", end, config.n_steps, curves["validation"][-1]))
             if since_best >= config.patience:
                 stopped = "early"
                 break
     except KeyboardInterrupt:
+        if not curves["validation"]:  # nothing learned yet: there is nothing to keep
+            raise
         log.warning("interrupted; keeping the best weights so far")
         stopped = "interrupted"
     network.load_state_dict(best)
@@ -296,6 +298,7 @@ def _weights_of(network: Autoencoder) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+@torch.enable_grad()
 def _descend(
     network: Autoencoder, adam: Adam, lesson: _Lesson, batches: Iterator[Tensor], config: TrainingConfig, steps: range
 ) -> float:
@@ -350,11 +353,12 @@ def _batches(weights: Tensor, config: TrainingConfig, generator: torch.Generator
 def _patches(weights: Tensor, kernel_size: int, *, first: int) -> Tensor:
     """Number the frames in pieces, shape (n_patches, n_patch_frames), that hold something that counts.
 
-    A network that sees single frames gets single frames, one with time context pieces of the recording.
+    A network that sees single frames gets single frames, one with time context pieces of the recording. No frame is
+    left out: the first piece and the last overlap their neighbours where the frames do not divide evenly.
     """
     n_patch = 1 if kernel_size == 1 else min(PATCH_FRAMES, len(weights))
-    starts = torch.arange(first % n_patch, len(weights) - n_patch + 1, n_patch, device=weights.device)
-    frames = starts[:, None] + torch.arange(n_patch, device=weights.device)
+    starts = torch.arange(-(first % n_patch), len(weights), n_patch, device=weights.device)
+    frames = starts.clamp(0, len(weights) - n_patch)[:, None] + torch.arange(n_patch, device=weights.device)
     return frames[(weights[frames] > 0).any(dim=1)]
 
 
