@@ -82,8 +82,8 @@ def find_audio(arguments: Sequence[str]) -> tuple[list["Path"], int]:
         try:
             for path in find_audio_files([argument]):
                 found.setdefault(path.resolve(), path)  # once, however often and however it was named
-        except AudioFileError as error:
-            report_error(str(error))
+        except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
+            report_error(_explain(error))
             n_failed += 1
     return list(found.values()), n_failed
 
@@ -99,7 +99,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.text import Text
 
     console = Console()
-    if not console.is_terminal:
+    if not (console.is_terminal and sys.stdout.isatty()):  # FORCE_COLOR makes rich take a pipe for a terminal
         _print_plain(title, columns, rows)
         return
     # Text, not str: rich would take what is in [brackets] for its markup
@@ -136,8 +136,9 @@ class ProgressReport:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        on_terminal = console.is_terminal and sys.stderr.isatty()
         self.quiet = quiet
-        self.steps_in_pipes = steps_in_pipes and not quiet and not console.is_terminal
+        self.steps_in_pipes = steps_in_pipes and not quiet and not on_terminal
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -146,7 +147,7 @@ class ProgressReport:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not on_terminal,
         )
         self.task = self.bar.add_task("", visible=False, total=None, divergence="")
         self.tenth = 0

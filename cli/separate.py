@@ -1,6 +1,7 @@
 """`sepdict separate`: from mixtures to stems."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def separate(
     loaded = [Dictionary.load(path) for path in dictionaries]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
-    with ProgressReport(quiet=quiet) as report:
+    with _printed_afterwards(results, quiet=quiet), ProgressReport(quiet=quiet) as report:
 
         def announce_next() -> None:
             if len(results) < len(paths):
@@ -76,8 +77,16 @@ def separate(
             on_progress=report.step,
             on_track=on_track,
         )
-    _print_results([result for result in results if result.error is None], quiet=quiet)
     report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))
+
+
+@contextlib.contextmanager
+def _printed_afterwards(results: Sequence["TrackResult"], *, quiet: bool) -> Iterator[None]:
+    """Print the tracks that are done when the work inside ends, also by Ctrl-C: their stems are there."""
+    try:
+        yield
+    finally:
+        _print_results([result for result in results if result.error is None], quiet=quiet)
 
 
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:

@@ -9,7 +9,8 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     4  training        solo recordings in, a dictionary out
        excitations     the heart: what makes the dictionaries sum to the mixture
     5  separation      a mixture in, stems out
-    6  evaluation, batch
+    6  evaluation      stems against the true sources
+    7  batch           many mixtures in one go
 
 Examples
 --------
@@ -28,6 +29,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.batch import separate_folder
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
@@ -46,6 +48,7 @@ __all__ = [
     "evaluate",
     "read_audio",
     "separate",
+    "separate_folder",
     "train_dictionary",
     "write_audio",
 ]

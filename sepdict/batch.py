@@ -1,4 +1,4 @@
-"""Row 6: many mixtures in one go: per track a folder of stems and a manifest, whole or not at all.
+"""Row 7: many mixtures in one go: per track a folder of stems and a manifest, whole or not at all.
 
     out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
@@ -20,14 +20,14 @@ from types import MappingProxyType
 from typing import Any
 
 from sepdict.audio import Audio, find_audio_files, read_audio, write_audio
-from sepdict.devices import AUTO
+from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
-from sepdict.separation import RESIDUAL, Separation, separate
+from sepdict.separation import RESIDUAL, Separation, refuse_unfit, separate
 
 MANIFEST = "manifest.json"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
@@ -181,6 +181,8 @@ def separate_files(
     """
     out = Path(out).absolute()
     config = FitConfig() if config is None else config
+    refuse_unfit(dictionaries)
+    choose_device(device)
     names = [dictionary.source for dictionary in dictionaries]
     names += [RESIDUAL] if residual or len(dictionaries) == 1 else []
     tracks = [_Track.of(Path(mixture), out, names) for mixture in mixtures]

@@ -59,7 +59,7 @@ class Card:
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, str) or not re.fullmatch(r"[^./\\\0][^/\\\0]*", self.source):
+        if not isinstance(self.source, str) or not re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", self.source):
             raise ConfigError(f"source name is {self.source!r}; expected a name that can be a file's, without / or \\")
         if not isinstance(self.sample_rate, int) or not 1 <= self.sample_rate <= 1_000_000:
             raise ConfigError(f"sample rate is {self.sample_rate} Hz; expected 1 to 1000000")

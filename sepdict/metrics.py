@@ -12,6 +12,7 @@ from importlib import import_module
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from sepdict.errors import ShapeError
@@ -209,7 +210,8 @@ def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
 def _mir_eval_ratios(estimates: NDArray[np.float64], references: NDArray[np.float64]) -> NDArray[np.float64]:
     """Call mir_eval on sources none of which is silent; the rows of the result are SDR, SIR and SAR."""
     separation = import_module("mir_eval.separation")  # here, because it is slow to import
-    with warnings.catch_warnings(), np.errstate(divide="ignore"):  # log10(0) is the -inf that we document
+    one_thread = threadpool_limits(1, user_api="blas")  # more wait for each other where other programs compute
+    with one_thread, warnings.catch_warnings(), np.errstate(divide="ignore"):  # log10(0) is the -inf that we document
         warnings.filterwarnings(
             "ignore", r"mir_eval\.separation\.bss_eval_sources\s+Deprecated", category=FutureWarning
         )

@@ -101,7 +101,7 @@ def separate(
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
-    _refuse_unfit(dictionaries)
+    refuse_unfit(dictionaries)
     chosen = choose_device(device)
     card = dictionaries[0].card
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
@@ -127,8 +127,14 @@ def separate(
     )
 
 
-def _refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
-    """Say which dictionaries cannot be used together, and why."""
+def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
+    """Check that dictionaries can be used together, as `separate` does before anything else.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT.
+    """
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
     (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()

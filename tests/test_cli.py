@@ -1,0 +1,317 @@
+"""The `sepdict` command as a whole, and `info` and `evaluate`, which only look."""
+
+import importlib.metadata
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from front_end import (
+    TINY,
+    constant_bss_eval,
+    error_lines,
+    fail,
+    read_json,
+    run,
+    sound,
+    succeed,
+    trained,
+    tree,
+    write_mixtures,
+    write_references,
+)
+
+from sepdict.audio import Audio, write_audio
+from sepdict.dictionary import Dictionary
+
+COMMANDS = ["train-dictionary", "separate", "evaluate", "info"]
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return trained("hiss").save(tmp_path / "hiss.safetensors")
+
+
+LOOK = """
+import importlib.metadata, sys
+(script,) = importlib.metadata.entry_points(group="console_scripts", name="sepdict")
+app = script.load()
+for arguments in (["--help"], ["--version"], [], *([command, "--help"] for command in sys.argv[1:])):
+    try:
+        app(arguments)
+    except SystemExit:
+        pass
+print("LOADED", *sorted({module.partition(".")[0] for module in sys.modules}))
+"""
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", LOOK, *COMMANDS], capture_output=True, text=True, check=True)
+    *lines, loaded = done.stdout.splitlines()
+    assert sum(line.startswith("Usage: ") for line in lines) >= 1 + len(COMMANDS)
+    heavy = {"torch", "torchaudio", "numpy", "scipy", "librosa", "matplotlib", "soundfile", "soxr", "rich", "sepdict"}
+    assert not heavy & set(loaded.split())
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert succeed("--version") == [f"sepdict {importlib.metadata.version('sepdict')}"]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_every_command(option: str) -> None:
+    text = "\n".join(succeed(option))
+    assert all(re.search(rf"^  {command} ", text, re.MULTILINE) for command in COMMANDS)
+    assert ESCAPE not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_says_what_it_does(command: str) -> None:
+    usage, _, *lines = succeed(command, "--help")
+    assert usage.startswith(f"Usage: sepdict {command} ")
+    assert " ".join(lines[: lines.index("")]).endswith(".")  # the first paragraph
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
+def test_nothing_at_all_shows_help_and_exits_with_2(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.output
+
+
+@pytest.mark.parametrize("arguments", [["sing"], ["--loud"], ["info"], ["info", "a", "b"], ["evaluate", "a"]])
+def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
+
+
+@pytest.mark.parametrize("arguments", [["--verbose", "info", "no"], ["info", "no", "-v"], ["-v", "info", "no", "-v"]])
+def test_verbose_shows_where_an_error_came_from_wherever_it_stands(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.splitlines()[-1].startswith("sepdict: no: cannot be read")
+
+
+def test_an_unexpected_error_says_so_in_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(_: Path) -> Dictionary:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(Dictionary, "load", stumble)
+    assert fail("info", file) == (
+        "sepdict: ZeroDivisionError: division by zero (unexpected; --verbose shows where it came from)"
+    )
+
+
+def test_a_system_error_is_one_line_with_the_files_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(path: Path) -> Dictionary:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Dictionary, "load", stumble)
+    assert fail("info", file) == f"sepdict: {file}: Permission denied"
+
+
+def test_ctrl_c_exits_with_130(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: Path) -> Dictionary:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Dictionary, "load", interrupt)
+    result = run("info", file)
+    assert (result.exit_code, result.stdout, error_lines(result)) == (130, "", ["sepdict: interrupted"])
+
+
+@pytest.mark.parametrize("colour", ["FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR"])
+def test_a_pipe_gets_plain_lines_whatever_the_environment_says_of_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: str
+) -> None:
+    monkeypatch.setenv(colour, "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr("sepdict.training.PRESETS", {"default": TINY})
+    write_audio(tmp_path / "solo.wav", sound(n_samples=9000))
+    write_mixtures(tmp_path, "song")
+    file, out = tmp_path / "hiss.safetensors", tmp_path / "out"
+    results = [
+        run("train-dictionary", tmp_path / "solo.wav", "-o", file),
+        run("info", file),
+        run("separate", tmp_path / "song.wav", "-d", file, "-o", out),
+    ]
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    for result in results:
+        assert not {ESCAPE, "\r", "━"} & set(result.stdout + result.stderr)
+    assert results[2].stdout.splitlines()[1:] == [str(out / "song" / f"{name}.wav") for name in ("hiss", "residual")]
+    steps = [line for line in results[0].stderr.splitlines() if line.startswith("step ")]
+    assert [line.split(",")[0] for line in steps] == [f"step {step} of 20" for step in (5, 10, 15, 20)]
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_beside_it_the_paths(tmp_path: Path, file: Path) -> None:
+    write_mixtures(tmp_path, "a", "b")
+    terminal, its_end = pty.openpty()
+    script = Path(sys.executable).with_name("sepdict")
+    command = [str(script), "separate", "a.wav", "b.wav", "-d", str(file)]
+    environment = os.environ | {"TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=its_end, text=True
+    ) as process:
+        os.close(its_end)
+        shown = b"".join(_read_all(terminal)).decode()
+        stdout, _ = process.communicate()
+    assert process.returncode == 0
+    assert ESCAPE in shown
+    assert "separating a.wav (1 of 2)" in shown
+    assert ESCAPE not in stdout
+    assert [line for line in stdout.splitlines() if line.startswith("/")] == [
+        str(tmp_path / "separated" / track / f"{name}.wav") for track in ("a", "b") for name in ("hiss", "residual")
+    ]
+
+
+def _read_all(terminal: int) -> Iterator[bytes]:
+    """Read what is written to a terminal until the other end is closed."""
+    with open(terminal, "rb", buffering=0) as file:
+        while True:
+            try:
+                chunk = file.read(4096)
+            except OSError:  # EIO: how Linux says that no one writes any more
+                return
+            if not chunk:
+                return
+            yield chunk
+
+
+def test_a_table_on_a_terminal_shows_brackets_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--version")  # loads the app
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    sys.modules["sepdict_cli.console"].print_table("[bold]", ["stem", "[dB]"], [["take [1]", "2.00"]])
+    shown = re.sub(rf"{ESCAPE}\[[\d;]*m", "", capsys.readouterr().out)
+    assert [line.split() for line in shown.splitlines() if "─" not in line and line.strip()] == [
+        ["[bold]"],
+        ["stem", "[dB]"],
+        ["take", "[1]", "2.00"],
+    ]
+
+
+def test_info_shows_the_card(file: Path) -> None:
+    lines = succeed("info", file)
+    assert lines[0] == str(file)
+    facts = dict(line.split(":", 1) for line in lines[1 : lines.index("")])
+    assert {name: text.strip() for name, text in facts.items()} | {"trained": "", "divergence": ""} == {
+        "source": "hiss",
+        "rate": "8000 Hz",
+        "STFT": "hann window of 512 samples (64.0 ms), hop of 128 samples (16.0 ms)",
+        "network": "dense, relu, decoder 2 - 8 - 257",
+        "weights": str(sum(tensor.numel() for tensor in trained("hiss").network.state_dict().values())),
+        "trained": "",
+        "divergence": "",
+    }
+    assert lines[lines.index("") + 1] == "heard 0.0 minutes"
+    assert lines[-1].split()[:3] == ["audio", "2.0", "0.0"]
+
+
+def test_info_prints_strict_json(file: Path) -> None:
+    facts = read_json(succeed_json("info", file))
+    assert (facts["file"], facts["source"], facts["sample_rate"]) == (str(file), "hiss", 8000)
+    assert facts["trained_s"] == facts["heard"][0]["duration_s"] == 2.0
+    assert facts["network"]["hidden"] == [8]
+    assert facts["n_weights"] > 0
+
+
+def succeed_json(*arguments: str | Path) -> str:
+    return "\n".join(succeed(*arguments, "--json"))
+
+
+def test_info_of_a_dictionary_that_never_heard_anything_works(tmp_path: Path) -> None:
+    bare = trained("hiss")
+    card = replace(bare.card, training={}, heard=({"duration_s": 1.0},), curves={})
+    file = Dictionary(card, bare.network).save(tmp_path / "bare.safetensors")
+    lines = succeed("info", file)
+    assert "trained:    not at all" in lines
+    assert "divergence: not measured" in lines
+    assert lines[-1].split() == ["-", "1.0", "-", "-", "-"]
+    assert read_json(succeed_json("info", file))["curves"] == {}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"", "no dictionary file"),
+        (b"x" * 100, "not a dictionary file"),
+    ],
+)
+def test_info_of_no_dictionary_is_one_line(
+    tmp_path: Path, content: bytes | None, said: str, options: list[str]
+) -> None:
+    path = tmp_path / "no.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    message = fail("info", path, *options)
+    assert message.startswith(f"sepdict: {path}: ")
+    assert said in message
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Estimates with a tenth of the other source in each, and references."""
+    monkeypatch.setattr("sepdict.evaluation.bss_eval", constant_bss_eval)
+    references = write_references(tmp_path / "references")
+    estimates = tmp_path / "estimates"
+    estimates.mkdir()
+    hiss, hum = sound("hiss", seed=0), sound("hum", seed=1)
+    write_audio(estimates / "hiss.flac", replace(hiss, samples=hiss.samples + 0.1 * hum.samples))
+    write_audio(estimates / "hum.wav", replace(hum, samples=hum.samples + 0.1 * hiss.samples))
+    return estimates, references
+
+
+def test_evaluate_prints_a_table(folders: tuple[Path, Path]) -> None:
+    before = tree(folders[0].parent)
+    title, columns, hiss, hum, mean, standard = succeed("evaluate", *folders)
+    assert title == f"{folders[0]} against {folders[1]}"
+    assert columns.split() == ["source", "SI-SDR", "gain", "SDR", "SIR", "SAR"]
+    assert [row.split()[0] for row in (hiss, hum, mean)] == ["hiss", "hum", "mean"]
+    assert float(hum.split()[2]) == pytest.approx(20, abs=0.5)  # the other's leak fell to a tenth
+    assert hum.split()[3:] == ["1.00", "inf", "3.00"]
+    assert standard.startswith("in dB; gain: SI-SDR improvement over the mixture; SDR, SIR, SAR: BSS Eval v3, mir_eval")
+    assert tree(folders[0].parent) == before
+
+
+def test_evaluate_prints_the_same_as_strict_json(folders: tuple[Path, Path]) -> None:
+    scores = read_json(succeed_json("evaluate", *folders))
+    assert [source["source"] for source in scores["sources"]] == ["hiss", "hum"]
+    assert scores["mean"]["sdr_db"] == 1.0
+    assert scores["mean"]["sir_db"] == "inf"
+    assert f"{scores['sources'][1]['si_sdr_db']:.2f}" == succeed("evaluate", *folders)[3].split()[1]
+    assert set(scores["metrics"]) == {"si_sdr_db", "sdr_db, sir_db, sar_db"}
+
+
+def test_a_silent_reference_has_no_scores(folders: tuple[Path, Path]) -> None:
+    write_audio(folders[1] / "hum.wav", Audio(torch.zeros(1, 6000), 8000))
+    assert read_json(succeed_json("evaluate", *folders))["sources"][1]["si_sdr_db"] is None
+
+
+def test_the_mixture_may_be_given(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (mixture,) = write_mixtures(tmp_path, "mix")
+    assert succeed("evaluate", *folders, "--mixture", mixture) == succeed("evaluate", *folders)
+    assert fail("evaluate", *folders, "--mixture", tmp_path / "no.wav").endswith("no.wav: no such file")
+
+
+def test_folders_that_cannot_be_compared_are_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    estimates, references = folders
+    (tmp_path / "empty").mkdir()
+    assert "missing: no such file or folder" in fail("evaluate", tmp_path / "missing", references)
+    assert "empty: holds no audio file" in fail("evaluate", estimates, tmp_path / "empty")
+    assert "is not a folder" in fail("evaluate", estimates / "hum.wav", references)
+    write_audio(estimates / "hum.wav", sound("hum", n_samples=5999))
+    assert "samples" in fail("evaluate", estimates, references)
+    (estimates / "hum.wav").write_text("words")
+    assert f"{estimates / 'hum.wav'}: " in fail("evaluate", estimates, references)
+    (estimates / "hum.wav").unlink()
+    assert "no estimate for reference 'hum'" in fail("evaluate", estimates, references)

@@ -1,0 +1,338 @@
+"""`sepdict separate`: from mixtures to stems, with the paths on stdout and everything else on stderr."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from front_end import (
+    BAD,
+    constant_bss_eval,
+    error_lines,
+    fail,
+    mixture,
+    read_json,
+    run,
+    sound,
+    succeed,
+    trained,
+    tree,
+    write_bad,
+    write_mixtures,
+    write_references,
+)
+
+import sepdict.batch
+from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.dictionary import Dictionary
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in an empty folder beside the one with the dictionaries."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> list[str]:
+    """The options that name two dictionaries."""
+    paths = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    return ["-d", str(paths[0]), "-d", str(paths[1])]
+
+
+def test_stems_go_to_a_folder_per_track_and_their_paths_to_stdout(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    result = run("separate", "song.wav", *pair)
+    assert result.exit_code == 0
+    title, *paths = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"song\.wav: 0\.8 s in \d+\.\d s \(real-time factor \d+\.\d\d\), explained energy \d+\.\d %, "
+        r"null test -1\d\d dB, converged",
+        title,
+    )
+    assert paths == [str(here / "separated" / "song" / f"{source}.wav") for source in ("hiss", "hum")]
+    assert result.stderr == "separating song.wav (1 of 1)\n"
+    stems = [read_audio(path) for path in paths]
+    total = stems[0].samples + stems[1].samples
+    torch.testing.assert_close(total, mixture().samples, rtol=0, atol=1e-6)
+
+
+def test_quiet_prints_the_paths_only(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "a", "b")
+    result = run("separate", ".", *pair, "-o", "out", "--quiet")
+    assert result.stdout.splitlines() == [
+        str(here / "out" / track / f"{source}.wav") for track in ("a", "b") for source in ("hiss", "hum")
+    ]
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("named", "tracks"),
+    [
+        (["a.wav"], ["a"]),
+        (["b.wav", "a.wav"], ["b", "a"]),
+        (["."], ["a", "b"]),
+        (["*.wav"], ["a", "b"]),
+        (["[b-z].wav", "more"], ["b", "c"]),
+        (["a.wav", ".", "./a.wav", "../here/b.wav"], ["a", "b"]),
+    ],
+)
+def test_mixtures_are_files_folders_and_patterns_each_once(
+    here: Path, pair: list[str], named: list[str], tracks: list[str]
+) -> None:
+    write_mixtures(here, "a", "b")
+    write_mixtures(here / "more", "c")
+    paths = succeed("separate", *named, *pair, "-q")
+    assert [Path(path).parent.name for path in paths[::2]] == tracks
+
+
+@pytest.mark.parametrize(
+    "name", ["take [1].wav", "two  spaces.wav", "-dash.wav", "Ωμέγα.wav", "no extension", ".hidden.wav"]
+)
+def test_unusual_file_names_work(here: Path, pair: list[str], name: str) -> None:
+    write_mixtures(here, "song")[0].rename(here / name)
+    paths = succeed("separate", *pair, "-q", "--", name)
+    track = name.removesuffix(".wav")
+    if not Path(name).suffix:
+        track = name
+    assert paths == [str(here / "separated" / track / f"{source}.wav") for source in ("hiss", "hum")]
+    assert all(Path(path).is_file() for path in paths)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="soundfile reads no such name, ffmpeg is not installed")
+def test_a_file_name_that_is_no_unicode_works(here: Path, pair: list[str]) -> None:
+    name = os.fsdecode(b"\xff.wav")
+    write_mixtures(here, "song")[0].rename(here / name)
+    succeed("separate", "--quiet", name, *pair)
+    assert set(tree(here / "separated")) >= {os.fsdecode(b"\xff/hiss.wav"), os.fsdecode(b"\xff/hum.wav")}
+    assert read_json(here / "separated" / os.fsdecode(b"\xff") / "manifest.json")["converged"] is True
+
+
+def test_the_manifest_names_the_dictionary_files(here: Path, tmp_path: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    succeed("separate", "song.wav", *pair, "--device", "cpu")
+    manifest = read_json(here / "separated" / "song" / "manifest.json")
+    files = [dictionary["file"] for dictionary in manifest["dictionaries"]]
+    assert files == [str(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    assert manifest["settings"]["device"] == "cpu"
+
+
+def test_a_residual_is_written_when_asked_for(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    names = [Path(path).name for path in succeed("separate", "song.wav", *pair, "--residual", "-q")]
+    assert names == ["hiss.wav", "hum.wav", "residual.wav"]
+
+
+def test_references_are_scored_in_a_table(here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mixtures(here, "song", "other")
+    for seed, track in enumerate(["song", "other"]):
+        write_references(here / "truth" / track, seed=seed)
+    monkeypatch.setattr("sepdict.evaluation.bss_eval", constant_bss_eval)
+    lines = succeed("separate", "song.wav", "other.wav", *pair, "--references", "truth", "--residual")
+    assert len(lines) == 2 * 6 + 1  # per track a title, the columns, three stems, their mean; then what they mean
+    assert lines[1].split() == ["stem", "SI-SDR", "gain", "SDR", "SIR", "SAR"]
+    assert [line.split()[0] for line in lines[2:6]] == [
+        *(str(here / "separated" / "song" / f"{source}.wav") for source in ("hiss", "hum", "residual")),
+        "mean",
+    ]
+    assert lines[2].split()[3:] == ["1.00", "inf", "3.00"]
+    assert lines[4].split()[1:] == []  # a residual has no reference
+    assert lines[5].split()[3:] == ["1.00", "inf", "3.00"]
+    assert "BSS Eval" in lines[-1]
+    scores = read_json(here / "separated" / "song" / "manifest.json")["scores"]
+    assert lines[3].split()[1] == f"{scores['sources'][1]['si_sdr_db']:.2f}"
+
+
+def test_existing_stems_need_overwrite(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    succeed("separate", "song.wav", *pair)
+    (here / "separated" / "song" / "hum.wav").write_text("precious")
+    before = tree(here)
+    said = fail("separate", "song.wav", *pair)
+    assert said.startswith(f"sepdict: {here}/separated/song/hiss.wav: exists already (and 2 more); overwrite it, or")
+    assert tree(here) == before
+    succeed("separate", "song.wav", *pair, "--overwrite")
+    assert read_audio(here / "separated" / "song" / "hum.wav").n_samples == 6000
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_file_alone_is_one_line_and_leaves_nothing(here: Path, pair: list[str], what: str) -> None:
+    path = write_bad(here / "song.wav", what)
+    before = tree(here)
+    said = fail("separate", path, *pair)
+    assert said.startswith(f"sepdict: {path}: ")
+    assert BAD[what] in said
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("named", ["folder/*.wav", "folder", "missing", "a" * 300])
+def test_an_argument_without_audio_is_one_line_and_leaves_nothing(here: Path, pair: list[str], named: str) -> None:
+    (here / "folder").mkdir()
+    assert fail("separate", named, *pair).startswith(f"sepdict: {named}: ")
+    assert list(tree(here)) == ["folder"]
+
+
+def test_bad_files_are_skipped_and_the_rest_goes_on(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "a", "c")
+    write_bad(here / "b.wav", "truncated")
+    result = run("separate", "missing.wav", "a" * 300, ".", *pair, "-q")
+    assert result.exit_code == 1
+    assert [Path(path).parent.name for path in result.stdout.splitlines()[::2]] == ["a", "c"]
+    missing, too_long, truncated, summary = error_lines(result)
+    assert missing == "sepdict: missing.wav: no such file or folder"
+    assert too_long.startswith(f"sepdict: {'a' * 300}: ")
+    assert truncated.startswith("sepdict: b.wav: cut short")
+    assert summary == "sepdict: 3 of 5 files failed"
+
+
+def test_a_silent_mixture_is_no_error(here: Path, pair: list[str]) -> None:
+    write_audio(here / "song.wav", Audio(torch.zeros(2, 4000), 8000))
+    title, *paths = succeed("separate", "song.wav", *pair)
+    assert title.endswith("explained energy 100.0 %, null test -300 dB, converged")
+    assert not any(read_audio(path).samples.any() for path in paths)
+    read_json(here / "separated" / "song" / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"n_samples": 1}, {"n_samples": 300}, {"n_channels": 8}, {"sample_rate": 192_000, "n_samples": 24_000}],
+    ids=str,
+)
+def test_short_wide_and_fast_mixtures_work(here: Path, pair: list[str], shape: dict[str, int]) -> None:
+    original = mixture(**shape)
+    write_audio(here / "song.wav", original)
+    for path in succeed("separate", "song.wav", *pair, "-q"):
+        stem = read_audio(path)
+        assert (stem.samples.shape, stem.sample_rate) == (original.samples.shape, original.sample_rate)
+
+
+def test_mixtures_of_one_name_are_refused(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    write_mixtures(here / "live", "song")
+    before = tree(here)
+    said = fail("separate", "song.wav", "live", *pair)
+    assert said.startswith(f"sepdict: song.wav and live/song.wav would both be written to {here}/separated/song; ")
+    assert tree(here) == before
+
+
+def test_an_unwritable_output_folder_is_one_line(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    before = tree(here)
+    said = fail("separate", "song.wav", *pair, "-o", "song.wav/out")
+    assert said == f"sepdict: {here}/song.wav/out: cannot be written to (Not a directory)"
+    assert tree(here) == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_mixtures(here, "song")
+    before = tree(here)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    said = fail("separate", "song.wav", *pair)
+    assert said.startswith(f"sepdict: {here}/separated/song/hiss.wav: cannot be written (No space left on device)")
+    assert tree(here) == before
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (Path.unlink, "cannot be read (No such file or directory)"),
+    "a folder": (replace_by_folder, "cannot be read (Is a directory)"),
+    "empty": (lambda path: path.write_bytes(b""), "no dictionary file"),
+    "text": (lambda path: path.write_text("words"), "not a dictionary file"),
+    "audio": (lambda path: write_audio(path.with_suffix(".wav"), sound()).rename(path), "not a dictionary file"),
+    "foreign": (lambda path: safetensors.torch.save_file({"w": torch.ones(1)}, path), "holds something else"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated, damaged"),
+    "flipped": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"), "damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_dictionary_is_one_line_and_leaves_nothing(
+    here: Path, tmp_path: Path, pair: list[str], damage: str
+) -> None:
+    write_mixtures(here, "song")
+    break_it, said = DAMAGE[damage]
+    break_it(tmp_path / "hum.safetensors")
+    before = tree(here)
+    message = fail("separate", "song.wav", *pair)
+    assert message.startswith(f"sepdict: {tmp_path / 'hum.safetensors'}: ")
+    assert said in message
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_the_same_dictionary_twice_or_two_sources_of_one_name_are_refused(
+    here: Path, tmp_path: Path, copied: bool
+) -> None:
+    write_mixtures(here, "song")
+    first = trained("hum").save(tmp_path / "hum.safetensors")
+    second = Path(shutil.copy(first, tmp_path / "other.safetensors")) if copied else first
+    before = tree(here)
+    said = fail("separate", "song.wav", "-d", first, "-d", second)
+    assert said.startswith("sepdict: 2 dictionaries are of source 'hum'; ")
+    assert tree(here) == before
+
+
+def test_dictionaries_of_other_rates_are_refused(here: Path, tmp_path: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    hum = trained("hum")
+    Dictionary(replace(hum.card, sample_rate=16_000), hum.network).save(tmp_path / "hum.safetensors")
+    before = tree(here)
+    assert "'hiss' has sample_rate 8000, 'hum' has 16000; " in fail("separate", "song.wav", *pair)
+    assert tree(here) == before
+
+
+def test_an_unknown_device_is_one_line(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    said = fail("separate", "song.wav", *pair, "--device", "abacus")
+    assert said == "sepdict: device 'abacus' cannot be used here; expected auto, cpu, cuda or mps"
+
+
+@pytest.mark.parametrize("arguments", [["song.wav"], ["-d", "x.safetensors"], ["song.wav", "-d"], ["--loud"]])
+def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
+    result = run("separate", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("function", ["read_audio", "separate", "write_audio"])
+def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one(
+    here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    write_mixtures(here, "a", "b", "c")
+    original, n_left = getattr(sepdict.batch, function), 3 if function == "write_audio" else 2
+
+    def interrupt(*args: object, **kwargs: object) -> object:
+        nonlocal n_left
+        n_left -= 1
+        if n_left == 0:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(sepdict.batch, function, interrupt)
+    result = run("separate", ".", *pair)
+    assert result.exit_code == 130
+    assert error_lines(result) == ["sepdict: interrupted"]
+    assert result.stdout.splitlines()[1:] == [str(here / "separated" / "a" / f"{name}.wav") for name in ("hiss", "hum")]
+    assert set(tree(here / "separated")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}

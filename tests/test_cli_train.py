@@ -1,0 +1,328 @@
+"""`sepdict train-dictionary`: from solo recordings to a dictionary file, or to one clear line."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
+
+import sepdict.training
+from sepdict.audio import Audio, write_audio
+from sepdict.dictionary import Dictionary
+from sepdict.errors import SepdictError
+
+
+@pytest.fixture(autouse=True)
+def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    presets = {"default": TINY, "lecture": replace(TINY, n_steps=4)}
+    monkeypatch.setattr("sepdict.training.PRESETS", presets)
+
+
+@pytest.fixture
+def solos(tmp_path: Path) -> Path:
+    """Two recordings in a folder."""
+    folder = tmp_path / "solos"
+    folder.mkdir()
+    for seed in range(2):
+        write_audio(folder / f"{seed}.wav", sound(n_samples=8000, seed=seed))
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "violin.safetensors"
+
+
+def test_solos_become_a_dictionary_file(solos: Path, output: Path) -> None:
+    result = run("train-dictionary", solos, "-o", output)
+    assert result.exit_code == 0
+    path, outcome = result.stdout.splitlines()
+    assert path == str(output)
+    assert outcome.startswith("trained in ")
+    assert outcome.endswith("; all steps done")
+    assert error_lines(result) == []
+    assert result.stderr.splitlines()[:2] == ["heard 2 recordings, 0.0 minutes", "training"]
+    card = Dictionary.load(output).card
+    assert card.source == "violin"  # the file's name, for none was given
+    assert [recording["name"] for recording in card.heard] == ["0.wav", "1.wav"]
+
+
+def test_a_relative_output_is_printed_absolute(solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert succeed("train-dictionary", "solos", "-o", "v.safetensors", "-q") == [str(tmp_path / "v.safetensors")]
+
+
+def test_quiet_prints_the_path_only(solos: Path, output: Path) -> None:
+    result = run("train-dictionary", solos, "-o", output, "--quiet")
+    assert (result.stdout, result.stderr) == (f"{output}\n", "")
+
+
+@pytest.mark.parametrize("named", ["file", "folder", "pattern", "twice"])
+def test_solos_are_files_folders_and_patterns(solos: Path, output: Path, named: str) -> None:
+    files = [solos / "0.wav", solos / "1.wav"]
+    arguments = {"file": files, "folder": [solos], "pattern": [solos / "*.wav"], "twice": [*files, solos]}[named]
+    succeed("train-dictionary", *arguments, "-o", output)
+    assert [recording["name"] for recording in Dictionary.load(output).card.heard] == ["0.wav", "1.wav"]
+
+
+def test_a_file_with_pattern_characters_in_its_name_is_itself(solos: Path, output: Path) -> None:
+    file = (solos / "0.wav").rename(solos / "take [1]*.wav")
+    succeed("train-dictionary", file, "-o", output)
+    assert [recording["name"] for recording in Dictionary.load(output).card.heard] == ["take [1]*.wav"]
+
+
+def test_options_reach_the_card(solos: Path, output: Path) -> None:
+    options = ["--name", "1st violin", "--preset", "lecture", "--seed", "7", "--divergence", "is", "--device", "cpu"]
+    succeed("train-dictionary", solos, "-o", output, *options)
+    card = Dictionary.load(output).card
+    assert card.source == "1st violin"
+    assert (card.training["n_steps"], card.training["seed"], card.training["divergence"]) == (4, 7, "is")
+
+
+def test_the_same_seed_makes_the_same_file(solos: Path, tmp_path: Path) -> None:
+    contents = []
+    for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
+        path = tmp_path / f"{name}.safetensors"
+        succeed("train-dictionary", solos, "-o", path, "--name", "x", "--seed", str(seed))
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_an_output_folder_is_made(solos: Path, tmp_path: Path) -> None:
+    succeed("train-dictionary", solos, "-o", tmp_path / "new" / "folder" / "v.safetensors")
+    assert (tmp_path / "new" / "folder" / "v.safetensors").is_file()
+
+
+@pytest.mark.parametrize("shape", [{"n_channels": 8}, {"sample_rate": 192_000, "n_samples": 240_000}], ids=str)
+def test_many_channels_and_high_rates_work(tmp_path: Path, output: Path, shape: dict[str, int]) -> None:
+    path = write_audio(tmp_path / "solo.wav", mixture(**{"n_samples": 10_000} | shape))
+    succeed("train-dictionary", path, "-o", output)
+    assert Dictionary.load(output).card.sample_rate == shape.get("sample_rate", 8000)
+
+
+def test_an_existing_output_needs_overwrite(solos: Path, output: Path) -> None:
+    output.write_text("precious")
+    said = fail("train-dictionary", solos, "-o", output)
+    assert said == f"sepdict: {output}: exists already; choose another name, or give --overwrite"
+    assert output.read_text() == "precious"
+    succeed("train-dictionary", solos, "-o", output, "--overwrite")
+    assert Dictionary.load(output).source == "violin"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("violin.wav", "a dictionary's name ends in .safetensors; add that"),
+        ("violin", "a dictionary's name ends in .safetensors; add that"),
+        ("folder.safetensors", "is a folder; expected a file or nothing there"),
+        ("solos/0.wav/v.safetensors", "is a file; expected a folder to write to"),
+        ("solos/0.wav/deep/v.safetensors", "cannot be written to (Not a directory)"),
+        ("a" * 300 + ".safetensors", "File name too long"),
+        ("a" * 300 + "/v.safetensors", "File name too long"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_the_training(
+    solos: Path, tmp_path: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    before = tree(tmp_path)
+    monkeypatch.setattr("sepdict.audio.read_audio", None)  # would be called first
+    assert said in fail("train-dictionary", solos, "-o", tmp_path / name)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--name", "a/b"], "source name is 'a/b'"),
+        (["--name", ""], "source name is ''"),
+        (["--divergence", "fast"], "fast"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--device", "abacus"], "device 'abacus' cannot be used here"),
+    ],
+)
+def test_a_setting_that_cannot_work_leaves_nothing(solos: Path, tmp_path: Path, options: list[str], said: str) -> None:
+    before = tree(tmp_path)
+    assert said in fail("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors", *options)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["solo.wav"], ["-o", "v.safetensors"], ["solo.wav", "-o", "v.safetensors", "--preset", "loud"],
+     ["solo.wav", "-o", "v.safetensors", "--seed", "one"], ["solo.wav", "-o", "v.safetensors", "--loud"]],
+)  # fmt: skip
+def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
+    result = run("train-dictionary", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+SILENT = {
+    "silence": (Audio(torch.zeros(1, 16000), 8000), "is digital silence; expected the sound to learn"),
+    "one sample": (Audio(torch.ones(1, 1), 8000), "s of sound; expected 1.0 s at least"),
+    "less than a window": (sound(n_samples=300), "s of sound; expected 1.0 s at least"),
+}
+
+
+@pytest.mark.parametrize("what", SILENT)
+def test_nothing_to_learn_from_is_refused_and_leaves_nothing(tmp_path: Path, what: str) -> None:
+    audio, said = SILENT[what]
+    path = write_audio(tmp_path / "solo.wav", audio)
+    assert said in fail("train-dictionary", path, "-o", tmp_path / "new" / "v.safetensors")
+    assert list(tree(tmp_path)) == ["solo.wav"]
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_file_alone_is_one_line_and_leaves_nothing(tmp_path: Path, what: str) -> None:
+    path = write_bad(tmp_path / "solo.wav", what)
+    before = tree(tmp_path)
+    said = fail("train-dictionary", path, "-o", tmp_path / "new" / "v.safetensors")
+    assert said.startswith(f"sepdict: {path}: ")
+    assert BAD[what] in said
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_without_audio_and_a_pattern_without_a_match_are_one_line_each(tmp_path: Path, output: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = fail("train-dictionary", tmp_path / "empty", tmp_path / "*.mp3", "-o", output, n_lines=3)
+    assert said.splitlines() == [
+        f"sepdict: {tmp_path / 'empty'}: holds no audio file; expected wav, flac, mp3, ogg, m4a or the like",
+        f"sepdict: {tmp_path / '*.mp3'}: no such file or folder",
+        "sepdict: 2 of 2 files failed",
+    ]
+    assert not output.exists()
+
+
+def test_bad_files_are_skipped_and_the_rest_is_learnt(solos: Path, output: Path) -> None:
+    write_bad(solos / "bad.wav", "text")
+    write_audio(solos / "silence.wav", SILENT["silence"][0])
+    result = run("train-dictionary", solos, solos / ("a" * 300), "-o", output)
+    assert result.exit_code == 1
+    assert len(error_lines(result)) == 4
+    assert error_lines(result)[-1] == "sepdict: 3 of 5 files failed"
+    assert result.stdout.splitlines()[0] == str(output)
+    assert len(Dictionary.load(output).card.heard) == 2
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+    solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool
+) -> None:
+    def full_disk(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    output = tmp_path / "new" / "v.safetensors"
+    if existed:
+        output.parent.mkdir()
+        output.write_text("precious")
+    before = tree(tmp_path)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    said = fail("train-dictionary", solos, "-o", output, "--overwrite")
+    assert said == f"sepdict: {output}: cannot be written (No space left on device); choose another place"
+    assert tree(tmp_path) == before
+
+
+def test_ctrl_c_before_the_training_leaves_nothing(
+    solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Path) -> Audio:
+        raise KeyboardInterrupt
+
+    before = tree(tmp_path)
+    monkeypatch.setattr("sepdict.audio.read_audio", interrupt)
+    result = run("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert error_lines(result) == ["sepdict: interrupted"]
+    assert tree(tmp_path) == before
+
+
+def interrupt_check(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Ctrl-C at the n-th validation."""
+    validate, n_left = sepdict.training._validate, n
+
+    def interrupt(*args: Any) -> float | None:
+        nonlocal n_left
+        n_left -= 1
+        if n_left == 0:
+            raise KeyboardInterrupt
+        return validate(*args)
+
+    monkeypatch.setattr(sepdict.training, "_validate", interrupt)
+
+
+def test_ctrl_c_in_the_training_keeps_the_best_weights_so_far(
+    solos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_check(monkeypatch, 3)
+    result = run("train-dictionary", solos, "-o", output)
+    assert result.stdout.splitlines()[1].endswith("interrupted; the best weights so far were kept")
+    assert error_lines(result) == ["sepdict: interrupted; keeping the best weights so far"]
+    card = Dictionary.load(output).card
+    assert card.training["stopped"] == "interrupted"
+    assert len(card.curves["validation"]) == 2
+
+
+def test_ctrl_c_before_the_first_check_leaves_nothing(
+    solos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_check(monkeypatch, 1)
+    assert run("train-dictionary", solos, "-o", output).exit_code == 130
+    assert not output.exists()
+
+
+ENDLESS_TRAINING = """
+import importlib.metadata, sys
+import sepdict.training
+from sepdict.networks import NetworkConfig
+
+config = sepdict.training.TrainingConfig(
+    network=NetworkConfig(code_size=2, hidden=(8,)), n_steps=10**7, n_checks=10**6, patience=10**6
+)
+train = sepdict.training.train_dictionary
+
+def train_and_tell(*args, on_progress, **kwargs):
+    def tell(event):
+        on_progress(event)
+        print("checked", file=sys.stderr, flush=True)
+    return train(*args, on_progress=tell, **kwargs)
+
+sepdict.training.PRESETS = {"default": config}
+sepdict.training.train_dictionary = train_and_tell
+(script,) = importlib.metadata.entry_points(group="console_scripts", name="sepdict")
+script.load()()
+"""
+
+
+def test_a_real_ctrl_c_does_the_same(solos: Path, output: Path) -> None:
+    command = [sys.executable, "-c", ENDLESS_TRAINING, "train-dictionary", str(solos), "-o", str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            assert "checked\n" in iter(process.stderr.readline, "")  # reads up to the first
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate()
+        finally:
+            process.kill()
+    assert stdout.splitlines()[0] == str(output)
+    assert "sepdict: interrupted; keeping the best weights so far" in stderr.splitlines()
+    assert "Traceback" not in stderr
+    assert Dictionary.load(output).card.training["stopped"] == "interrupted"
+    assert not list(output.parent.glob(".sepdict-*"))
+
+
+def test_an_error_of_the_library_is_its_message(solos: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_so(*_: object, **__: object) -> None:
+        raise SepdictError("first line\nsecond line")
+
+    monkeypatch.setattr("sepdict.training.train_dictionary", fail_so)
+    assert fail("train-dictionary", solos, "-o", output) == "sepdict: first line second line"
