@@ -84,7 +84,7 @@ class TrainingConfig:
     level_exponent: float = 0.5
     silence_db: float = -60.0
     validation_share: float = 0.1
-    n_steps: int = 2000
+    n_steps: int = 3000
     patience: int = 8
     n_checks: int = 40
     batch_frames: int = 256

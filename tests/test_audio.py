@@ -22,8 +22,6 @@ import sepdict.audio
 from sepdict.audio import WRITTEN_FORMATS, Audio, find_audio_files, probe_audio, read_audio, resample, write_audio
 from sepdict.errors import AudioError, AudioFileError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RATE = 16000
 CONTAINERS = {".au": "AU", ".caf": "CAF"}  # read and never written
 EXACT = [".wav", ".aif", ".aiff", ".w64", ".rf64"]

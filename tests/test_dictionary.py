@@ -27,8 +27,6 @@ from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.networks import Autoencoder, NetworkConfig, initialise
 from sepdict.spectrogram import StftConfig
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 N_BINS = 33
 CARD = Card(
     source="violin, 1st [solo] 🎻",

@@ -20,8 +20,6 @@ from sepdict.divergences import (
 )
 from sepdict.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BETAS = [0.0, 0.25, 0.5, 1.0, 1.3, 1.5, 2.0]
 NAMED = {0.0: itakura_saito, 1.0: kullback_leibler, 2.0: euclidean}
 

@@ -18,8 +18,6 @@ from sepdict.networks import (
     standardise_codes,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 N_BINS, N_FRAMES, CODE_SIZE = 33, 40, 5
 DENSE = {"kind": "dense"}
 CONVOLUTIONAL = [{"kind": "convolutional", "kernel_size": size} for size in (3, 5, 9)]

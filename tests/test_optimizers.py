@@ -10,8 +10,6 @@ from torch import Tensor
 
 from sepdict.optimizers import Adam, CostAndGradient, Minimum, minimise_adam, minimise_lbfgs
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def with_gradient(cost_of: Callable[[Tensor], Tensor]) -> CostAndGradient:
     """Make a cost per block, (n_unknowns, n_blocks) to (n_blocks,), into the pair a minimiser asks for."""

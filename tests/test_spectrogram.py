@@ -12,8 +12,6 @@ from torch import Tensor
 from sepdict.errors import ConfigError, ShapeError
 from sepdict.spectrogram import WINDOWS, StftConfig, istft, magnitude, stft
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZES = [(4, 1), (4, 2), (6, 3), (64, 16), (64, 32), (64, 31), (64, 1), (100, 30), (512, 128)]
 CONFIGS = [StftConfig(n_fft, hop_length, window) for n_fft, hop_length in SIZES for window in WINDOWS]
 configs = st.sampled_from(CONFIGS)
