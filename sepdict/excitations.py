@@ -21,6 +21,7 @@ from sepdict.optimizers import Minimum, minimise_adam, minimise_lbfgs
 from sepdict.progress import OnProgress, Progress, ignore_progress
 
 METHODS = ("lbfgs", "adam")
+BINS_AT_ONCE = 2**20  # of frames that are independent: bounds the memory of a fit to some 200 MiB
 FAINTEST_GAIN = 1e-6  # relative to the mixture's mean magnitude (-120 dB): where the gains of silent frames start
 
 
@@ -200,31 +201,41 @@ class _Problem:
         """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
         return unknowns.reshape(-1, 1) if self.coupled else unknowns
 
-    @torch.enable_grad()  # callers that only want stems may well have switched gradients off
     def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the cost of each block and backpropagate it to the unknowns, and to nothing else."""
-        unknowns = blocks.detach().requires_grad_()
+        if self.coupled:
+            costs, gradient = self._costs_and_gradient(blocks.reshape(-1, self.n_frames), slice(None))
+            return costs.sum()[None], gradient.reshape(blocks.shape)
+        n_at_once = max(1, BINS_AT_ONCE // self.observed[..., 0].numel())
+        pieces = [slice(start, start + n_at_once) for start in range(0, self.n_frames, n_at_once)]
+        parts = [self._costs_and_gradient(blocks[:, piece], piece) for piece in pieces]
+        return torch.cat([costs for costs, _ in parts]), torch.cat([gradient for _, gradient in parts], dim=1)
+
+    @torch.enable_grad()  # callers that only want stems may well have switched gradients off
+    def _costs_and_gradient(self, unknowns: Tensor, piece: slice) -> tuple[Tensor, Tensor]:
+        """Evaluate the cost of each frame of a piece, shape (n_frames,), and its gradient by the unknowns."""
+        unknowns = unknowns.detach().requires_grad_()
         codes, gains = self._split(unknowns)
-        model = torch.zeros((), device=blocks.device)
+        model = torch.zeros((), device=unknowns.device)
         for dictionary, code, gain in zip(self.dictionaries, codes, gains, strict=True):
             shape = dictionary.decode(code)[: self.n_heard_bins]
             model = model + gain[:, None] * shape  # (n_channels, n_heard_bins, n_frames)
-        costs = self.weights * beta_divergence(self.observed, model, beta=self.beta).sum(dim=0)  # (n_frames,)
-        (gradient,) = torch.autograd.grad(costs.sum(), unknowns)
-        return (costs.detach().sum()[None] if self.coupled else costs.detach()), gradient
+        divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta).sum(dim=0)  # (n_frames,)
+        costs = self.weights[piece] * divergence
+        return costs.detach(), torch.autograd.grad(costs.sum(), unknowns)[0]
 
     def solution(self, minimum: Minimum, message: str) -> ExcitationFit:
         """Turn the minimum into excitations, gains and magnitudes at the mixture's own scale."""
-        codes, gains = self._split(minimum.unknowns)
+        codes, gains = self._split(minimum.unknowns.reshape(-1, self.n_frames))
         gains = gains * self.scale
         decoded = [dictionary.decode(code) for dictionary, code in zip(self.dictionaries, codes, strict=True)]
         magnitudes = gains[:, :, None] * torch.stack(decoded)[:, None]  # (n_sources, n_channels, n_bins, n_frames)
         return ExcitationFit(tuple(codes), gains, magnitudes, minimum.converged, message, minimum.costs)
 
-    def _split(self, blocks: Tensor) -> tuple[list[Tensor], Tensor]:
+    def _split(self, unknowns: Tensor) -> tuple[list[Tensor], Tensor]:
         """Take the unknowns apart: codes (code_size, n_frames), and gains (n_sources, n_channels, n_frames)."""
-        *codes, log_gains = blocks.reshape(-1, self.n_frames).split(self.sizes)
-        return codes, log_gains.reshape(len(codes), self.n_channels, self.n_frames).exp()
+        *codes, log_gains = unknowns.split(self.sizes)
+        return codes, log_gains.unflatten(0, (len(codes), self.n_channels)).exp()
 
 
 def _sentence(minimum: Minimum, config: FitConfig) -> str:

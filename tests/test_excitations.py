@@ -208,6 +208,19 @@ def test_frames_of_dense_dictionaries_are_fitted_independently(pair: list[Dictio
         )
 
 
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_a_long_mixture_is_fitted_in_pieces_as_it_would_be_whole(
+    pair: list[Dictionary], n_channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionaries = precise(pair)
+    mixture = draw(dictionaries, 50, n_channels=n_channels).sum(dim=0)
+    whole = fit(mixture, dictionaries, n_iterations=10)  # rounding grows: later on, two ways to the minimum part
+    monkeypatch.setattr("sepdict.excitations.BINS_AT_ONCE", 7 * mixture[..., 0].numel())
+    pieces = fit(mixture, dictionaries, n_iterations=10)
+    torch.testing.assert_close(pieces.magnitudes, whole.magnitudes, rtol=1e-6, atol=1e-9)
+    assert pieces.loss_curve == pytest.approx(whole.loss_curve, rel=1e-9)
+
+
 def test_a_frame_of_convolutional_dictionaries_depends_on_its_neighbours(moving: list[Dictionary]) -> None:
     mixture = draw(moving, 30).sum(dim=0)
     other = mixture.clone()
