@@ -1,5 +1,9 @@
 """How all tests run, and the fixture that any may use."""
 
+# isort: off
+import sepdict  # noqa: F401  # before torch: it has idle threads sleep, a factor of ten where others compute
+# isort: on
+
 import pytest
 import torch
 from hypothesis import settings
