@@ -95,9 +95,8 @@ def run_nmf(scene: Scene, seed: int, n_components: int) -> Run:
     spectra = stft(scene.mixture.samples, config)  # (1, n_bins, n_frames)
     observed = magnitude(spectra)[0].T.numpy() + 1e-8
     components = np.concatenate(learned)
-    level = np.full((len(observed), len(components)), observed.mean() / len(components), dtype=np.float32)
     activations, _, _ = non_negative_factorization(
-        observed, level, components, len(components), init="custom", update_H=False, **options
+        observed, H=components, n_components=len(components), update_H=False, **options
     )
     parts = [a @ c for a, c in zip(np.split(activations, len(learned), axis=1), learned, strict=True)]
     masks = ratio_masks(torch.from_numpy(np.stack(parts)).transpose(1, 2))  # (n_sources, n_bins, n_frames)
