@@ -21,8 +21,8 @@ def info(
     verbose: Verbose = False,
 ) -> None:
     """Show a dictionary's card: whose sound it is, how it was made and what it heard."""
-    from sepdict.batch import to_json
     from sepdict.dictionary import Dictionary
+    from sepdict.files import to_json
 
     dictionary = Dictionary.load(file)
     card = dictionary.card

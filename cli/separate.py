@@ -13,6 +13,7 @@ from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
     from sepdict.batch import TrackResult
+    from sepdict.progress import Progress
 
 
 def separate(
@@ -53,18 +54,19 @@ def separate(
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
     with _printed_afterwards(results, quiet=quiet), ProgressReport(quiet=quiet) as report:
+        announced: list[int] = []  # the tracks whose fit has begun: what is refused before that was never separated
 
-        def announce_next() -> None:
-            if len(results) < len(paths):
+        def on_progress(event: "Progress") -> None:
+            if len(results) not in announced:
+                announced.append(len(results))
                 report.begin(f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})")
+            report.step(event)
 
         def on_track(result: "TrackResult") -> None:
             results.append(result)
             if result.error is not None:
                 report_error(result.error)
-            announce_next()
 
-        announce_next()
         separate_files(
             paths,
             loaded,
@@ -74,7 +76,7 @@ def separate(
             references=references,
             dictionary_files={d.source: path for d, path in zip(loaded, dictionaries, strict=True)},
             device=AUTO if device is None else device,
-            on_progress=report.step,
+            on_progress=on_progress,
             on_track=on_track,
         )
     report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))

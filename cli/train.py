@@ -32,9 +32,7 @@ def train_dictionary(
     name: Annotated[
         str | None, typer.Option(help="The source's name; by default the output file's.", show_default=False)
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Named settings: default, lecture and others.", show_default=False)
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="default, convolutional or lecture.", show_default=False)] = None,
     seed: Annotated[
         int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)
     ] = None,

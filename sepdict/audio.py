@@ -230,7 +230,7 @@ def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) 
         what = f"{audio.n_channels} channels at {audio.sample_rate} Hz"
         raise AudioFileError(f"{path}: {container} {encoding} cannot hold {what} ({_said(error)})") from error
     except OSError as error:
-        raise AudioFileError(f"{path}: cannot be written ({error.strerror}); expected a writable folder") from error
+        raise AudioFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     return path
 
 

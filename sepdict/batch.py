@@ -6,6 +6,7 @@
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -25,7 +26,7 @@ from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
-from sepdict.files import writable_folder, write_atomically
+from sepdict.files import to_json, writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.separation import RESIDUAL, Separation, refuse_unfit, separate
 
@@ -49,7 +50,7 @@ class TrackResult:
     manifest : Path or None
         Absolute.
     duration_s, seconds : float
-        How long the mixture lasts, and how long it took to read, separate and write it.
+        How long the mixture lasts, and how long it took to read and separate it.
     explained_energy : float
         Share of the mixture's energy that the dictionaries account for, 0 to 1.
     converged : bool
@@ -256,7 +257,9 @@ def _refuse_existing(tracks: Sequence[_Track], truths: Sequence[Mapping[str, Pat
             raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        raise ConfigError(f"{existing[0]}: exists already{more}; overwrite it, or choose another output folder")
+        raise ConfigError(
+            f"{existing[0]}: exists already{more}; overwrite it, or choose another folder (--overwrite, -o)"
+        )
 
 
 def _find_references(track: _Track, folder: str | Path | None, *, alone: bool) -> Mapping[str, Path]:
@@ -291,6 +294,7 @@ def _separate_track(
         mixture = read_audio(track.mixture)
         references = {name: _read_reference(path, mixture) for name, path in truth.items()}
         separation = separate_audio(mixture)
+        seconds = time.perf_counter() - start
         scores = evaluate(separation.stems, references, mixture=mixture) if references else None
         _publish(track, separation.stems, to_json(_manifest(track, mixture, inputs, separation, scores)))
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
@@ -300,7 +304,7 @@ def _separate_track(
         stems=track.stems,
         manifest=track.folder / MANIFEST,
         duration_s=mixture.duration_s,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         explained_energy=separation.explained_energy,
         converged=separation.fit.converged,
         message=separation.fit.message,
@@ -367,6 +371,10 @@ def _publish(track: _Track, stems: Mapping[str, Audio], manifest: str) -> None:
             temporary.rename(track.folder)
             return
         # The folder holds earlier files, or others'. Without a manifest it is known not to be whole.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
+            for name in json.loads((track.folder / MANIFEST).read_bytes())["stems"]:
+                if name not in track.stems:  # of another set of dictionaries
+                    (track.folder / f"{Path(name).name}.wav").unlink(missing_ok=True)
         (track.folder / MANIFEST).unlink(missing_ok=True)
         for path in track.outputs:
             (temporary / path.name).replace(path)
@@ -391,9 +399,3 @@ def _sha256(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def to_json(facts: Any) -> str:
-    """Write as JSON, and what JSON lacks as null (nan, infinities) or text (paths)."""
-    plain = json.loads(json.dumps(facts, default=str), parse_constant=lambda _: None)
-    return json.dumps(plain, indent=1)

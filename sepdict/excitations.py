@@ -245,5 +245,5 @@ def _sentence(minimum: Minimum, config: FitConfig) -> str:
         return f"Converged after {n_iterations} iterations."
     return (
         f"Stopped after {n_iterations} iterations before the cost settled to within {config.tolerance:g}; "
-        "allow more with n_iterations, or accept a larger tolerance."
+        "more iterations (n_iterations in FitConfig) may give better stems."
     )

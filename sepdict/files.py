@@ -1,10 +1,12 @@
-"""Row 0: files that are either whole or absent, and folders that can be written to."""
+"""Row 0: files that are either whole or absent, folders that can be written to, and JSON."""
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sepdict.errors import ConfigError
 
@@ -58,6 +60,12 @@ def writable_folder(folder: Path) -> Iterator[None]:
         for path in made:
             with contextlib.suppress(OSError):  # refused where something was written, or nothing was made
                 path.rmdir()
+
+
+def to_json(facts: Any) -> str:
+    """Write as JSON, and what JSON lacks as null (nan, infinities) or text (paths)."""
+    plain = json.loads(json.dumps(facts, default=str), parse_constant=lambda _: None)
+    return json.dumps(plain, indent=1)
 
 
 def _umask() -> int:

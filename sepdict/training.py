@@ -180,6 +180,7 @@ def train_dictionary(
     sounds = _hold_out(sounds, config.validation_share, generator)
     lesson = _join(sounds, config.level_exponent).to(choose_device(device))
     network, curves, stopped = _train(lesson, card, config, generator, on_progress)
+    _warn_of_nothing_learned(lesson, card, config, min(curves["validation"]))
     settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
     heard = tuple(_facts(recording, sound, card) for recording, sound in zip(recordings, sounds, strict=True))
     training = settings | {"stopped": stopped}
@@ -291,6 +292,22 @@ def _train(
     network.requires_grad_(False)
     standardise_codes(network, network.encode(lesson.shapes[lesson.training_weights > 0].T))
     return network, {name: tuple(curve) for name, curve in curves.items()}, stopped
+
+
+def _warn_of_nothing_learned(lesson: _Lesson, card: Card, config: TrainingConfig, best: float) -> None:
+    """Say so when the dictionary draws its source no better than a flat spectrum does."""
+    heard = lesson.shapes[lesson.training_weights > 0]  # (n_heard_frames, n_bins)
+    flat = beta_divergence(heard.T, torch.ones_like(heard.T), beta=beta_of(config.divergence)) / card.stft.n_bins
+    weights = lesson.training_weights[lesson.training_weights > 0]
+    flattest = float((weights * flat).sum() / weights.sum())
+    if not best < flattest:
+        log.warning(
+            "%s was not learned: divergence %.3g, and %.3g of a flat spectrum; train longer, at a lower rate or from "
+            "another seed",
+            card.source,
+            best,
+            flattest,
+        )
 
 
 def _weights_of(network: Autoencoder) -> dict[str, Tensor]:

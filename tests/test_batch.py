@@ -23,10 +23,11 @@ from front_end import (
 
 import sepdict.batch
 from sepdict.audio import Audio, read_audio, write_audio
-from sepdict.batch import TrackResult, separate_files, separate_folder, to_json
+from sepdict.batch import TrackResult, separate_files, separate_folder
 from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.excitations import FitConfig
+from sepdict.files import to_json
 
 QUICK = FitConfig(n_iterations=3)
 
@@ -191,6 +192,20 @@ def test_tracks_of_one_name_are_refused_before_any_work(tmp_path: Path, pair: li
     with pytest.raises(ConfigError, match=f"^{first} and {second} would both be written to {tmp_path / 'out'}/song; "):
         separate_files([first, second], pair, tmp_path / "out")
     assert tree(tmp_path) == before
+
+
+def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path, pair: list[Dictionary]) -> None:
+    paths = write_mixtures(tmp_path, "a")
+    separate_files(paths, pair[:1], tmp_path / "out", config=QUICK)
+    (tmp_path / "out/a/notes.txt").write_text("mine")
+    assert (tmp_path / "out/a/residual.wav").exists()
+    separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
+    assert {path.name for path in (tmp_path / "out/a").iterdir()} == {
+        "hiss.wav",
+        "hum.wav",
+        "manifest.json",
+        "notes.txt",
+    }
 
 
 @pytest.mark.parametrize(

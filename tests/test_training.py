@@ -268,6 +268,14 @@ def test_any_other_exception_from_the_callback_cancels_and_reaches_the_caller() 
         train(warble(2.0), on_progress=interrupt_at(10, RuntimeError("enough")))
 
 
+@pytest.mark.parametrize(("n_steps", "warned"), [(1, True), (300, False)])
+def test_a_source_drawn_no_better_than_a_flat_spectrum_is_reported(
+    n_steps: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(warble(3.0), replace(TINY, n_steps=n_steps, learning_rate=5e-3))
+    assert ("warble was not learned" in caplog.text) is warned
+
+
 @pytest.mark.parametrize(("n_steps", "n_checks"), [(40, 8), (7, 3), (2, 40), (1, 1)])
 def test_progress_counts_up_to_the_number_of_steps(n_steps: int, n_checks: int) -> None:
     seen: list[Progress] = []
