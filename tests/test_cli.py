@@ -146,7 +146,7 @@ def test_a_pipe_gets_plain_lines_whatever_the_environment_says_of_colours(
         assert not {ESCAPE, "\r", "━"} & set(result.stdout + result.stderr)
     assert results[2].stdout.splitlines()[1:] == [str(out / "song" / f"{name}.wav") for name in ("hiss", "residual")]
     steps = [line for line in results[0].stderr.splitlines() if line.startswith("step ")]
-    assert [line.split(",")[0] for line in steps] == [f"step {step} of 20" for step in (5, 10, 15, 20)]
+    assert [line.split(",")[0] for line in steps] == [f"step {step} of 80" for step in (20, 40, 60, 80)]
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_beside_it_the_paths(tmp_path: Path, file: Path) -> None:
