@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import librosa
 import pytest
 import torch
 from hypothesis import given
@@ -194,3 +195,13 @@ def test_the_choice_for_a_rate_is_a_power_of_two_near_its_duration(sample_rate: 
 @pytest.mark.parametrize("sample_rate", [1, 50, 10**6])
 def test_there_is_a_choice_for_the_oddest_rates(sample_rate: int) -> None:
     assert StftConfig.for_sample_rate(sample_rate).n_fft >= 4
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_transform_is_that_of_librosa(window: str) -> None:
+    samples, config = noise(2, 5000), StftConfig(256, 64, window)
+    expected = torch.from_numpy(
+        librosa.stft(samples.numpy(), n_fft=256, hop_length=64, window=window, pad_mode="constant")
+    )
+    found = stft(samples, config)[..., : expected.shape[-1]]  # librosa has no frame behind the last sample
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-5)  # of 33 at most: float32 sums of 256 terms
