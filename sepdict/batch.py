@@ -6,7 +6,6 @@
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
 
-import contextlib
 import hashlib
 import json
 import math
@@ -227,6 +226,15 @@ class _Track:
         """All files, the manifest last: it is there only when the others are."""
         return [*self.stems.values(), self.folder / MANIFEST]
 
+    @property
+    def earlier_stems(self) -> list[Path]:
+        """What an earlier run with other dictionaries left, by its manifest; it goes when these are written."""
+        try:
+            names = json.loads((self.folder / MANIFEST).read_bytes())["stems"]
+            return [self.folder / f"{Path(name).name}.wav" for name in names if name not in self.stems]
+        except (OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
+            return []
+
 
 def _refuse_same_folder(tracks: Sequence[_Track]) -> None:
     """Refuse mixtures whose stems would overwrite each other's."""
@@ -248,7 +256,7 @@ def _refuse_existing(tracks: Sequence[_Track], truths: Sequence[Mapping[str, Pat
     for track in tracks:
         if track.folder.exists() and not track.folder.is_dir():
             raise ConfigError(f"{track.folder}: is a file; expected a folder or nothing there")
-        existing += [path for path in track.outputs if path.exists()]
+        existing += [path for path in (*track.outputs, *track.earlier_stems) if path.exists()]
     for path in existing:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
@@ -257,9 +265,8 @@ def _refuse_existing(tracks: Sequence[_Track], truths: Sequence[Mapping[str, Pat
             raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        raise ConfigError(
-            f"{existing[0]}: exists already{more}; overwrite it, or choose another folder (--overwrite, -o)"
-        )
+        how = "overwrite it, or choose another folder (--overwrite, -o)"
+        raise ConfigError(f"{existing[0]}: exists already{more}; {how}")
 
 
 def _find_references(track: _Track, folder: str | Path | None, *, alone: bool) -> Mapping[str, Path]:
@@ -371,10 +378,8 @@ def _publish(track: _Track, stems: Mapping[str, Audio], manifest: str) -> None:
             temporary.rename(track.folder)
             return
         # The folder holds earlier files, or others'. Without a manifest it is known not to be whole.
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
-            for name in json.loads((track.folder / MANIFEST).read_bytes())["stems"]:
-                if name not in track.stems:  # of another set of dictionaries
-                    (track.folder / f"{Path(name).name}.wav").unlink(missing_ok=True)
+        for path in filter(Path.exists, track.earlier_stems):
+            path.unlink()
         (track.folder / MANIFEST).unlink(missing_ok=True)
         for path in track.outputs:
             (temporary / path.name).replace(path)

@@ -296,9 +296,8 @@ def _train(
 
 def _warn_of_nothing_learned(lesson: _Lesson, card: Card, config: TrainingConfig, best: float) -> None:
     """Say so when the dictionary draws its source no better than a flat spectrum does."""
-    heard = lesson.shapes[lesson.training_weights > 0]  # (n_heard_frames, n_bins)
-    flat = beta_divergence(heard.T, torch.ones_like(heard.T), beta=beta_of(config.divergence)) / card.stft.n_bins
-    weights = lesson.training_weights[lesson.training_weights > 0]
+    shapes, weights = lesson.shapes.T, lesson.training_weights  # (n_bins, n_frames), (n_frames,)
+    flat = beta_divergence(shapes, torch.ones_like(shapes), beta=beta_of(config.divergence)) / card.stft.n_bins
     flattest = float((weights * flat).sum() / weights.sum())
     if not best < flattest:
         log.warning(

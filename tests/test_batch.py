@@ -208,6 +208,12 @@ def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path
     }
 
 
+def test_a_mixture_among_the_stems_of_an_earlier_run_is_not_removed(tmp_path: Path, pair: list[Dictionary]) -> None:
+    (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", config=QUICK)
+    with pytest.raises(ConfigError, match="is a mixture and would be overwritten"):
+        separate_files([earlier.stems["hum"]], pair[:1], tmp_path / "out", config=QUICK, overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("there", "said"),
     [

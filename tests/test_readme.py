@@ -4,13 +4,12 @@ import hashlib
 import re
 import shlex
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from front_end import succeed
 
 import sepdict
 from sepdict import Dictionary, read_audio
@@ -46,10 +45,8 @@ def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     command, *_ = blocks("sh")
     words = shlex.split(command.replace("\\\n", ""))
-    (entry_point,) = entry_points(group="console_scripts", name="sepdict")
-    result = CliRunner().invoke(entry_point.load(), words[words.index("sepdict") + 1 :])
-    assert result.exit_code == 0, result.output
-    mean = next(line for line in result.stdout.splitlines() if line.startswith("mean")).split()
+    lines = succeed(*words[words.index("sepdict") + 1 :])
+    mean = next(line for line in lines if line.startswith("mean")).split()
     assert float(mean[2]) > 6  # dB of SI-SDR improvement; what README shows is higher
     assert {path.name for path in (tmp_path / "separated/duet").iterdir()} == {
         "violin.wav",
@@ -59,12 +56,10 @@ def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypat
 
 
 def test_every_command_of_the_readme_is_one_that_there_is() -> None:
-    (entry_point,) = entry_points(group="console_scripts", name="sepdict")
     used = set(re.findall(r"^(?:\$ |.*uv run )sepdict ([\w-]+)", README, flags=re.MULTILINE))
     assert used >= {"train-dictionary", "separate", "evaluate", "info"}
     for command in used:
-        result = CliRunner().invoke(entry_point.load(), [command, "--help"])
-        assert result.exit_code == 0
+        succeed(command, "--help")
 
 
 @pytest.mark.parametrize("name", ["duet", "narration"])
