@@ -6,7 +6,6 @@
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
 
-import hashlib
 import json
 import math
 import secrets
@@ -25,7 +24,7 @@ from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
-from sepdict.files import to_json, writable_folder, write_atomically
+from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.separation import RESIDUAL, Separation, refuse_unfit, separate
 
@@ -338,7 +337,7 @@ def _describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, An
     facts = {name: getattr(card, name) for name in ("source", "sample_rate", "trained_s")}
     facts |= {"stft": asdict(card.stft), "network": asdict(card.network)}
     if card.source in files:
-        facts |= {"file": files[card.source].absolute(), "sha256": _sha256(files[card.source])}
+        facts |= {"file": files[card.source].absolute(), "sha256": sha256_of(files[card.source])}
     return facts
 
 
@@ -354,7 +353,7 @@ def _manifest(
     fit = separation.fit
     return {
         "sepdict": version("sepdict"),
-        "mixture": {"file": track.mixture.absolute(), "sha256": _sha256(track.mixture), **facts},
+        "mixture": {"file": track.mixture.absolute(), "sha256": sha256_of(track.mixture), **facts},
         **inputs,
         "converged": fit.converged,
         "message": fit.message,
@@ -398,9 +397,3 @@ def _explain(mixture: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or mixture}: {error.strerror}"
     return f"{mixture}: {str(error).removeprefix(f'{mixture.name}: ')}"
-
-
-def _sha256(path: Path) -> str:
-    """Hash a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

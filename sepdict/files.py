@@ -1,6 +1,7 @@
-"""Row 0: files that are either whole or absent, folders that can be written to, and JSON."""
+"""Row 0: files that are either whole or absent, folders that can be written to, checksums and JSON."""
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -60,6 +61,12 @@ def writable_folder(folder: Path) -> Iterator[None]:
         for path in made:
             with contextlib.suppress(OSError):  # refused where something was written, or nothing was made
                 path.rmdir()
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_json(facts: Any) -> str:
