@@ -36,6 +36,13 @@ def separate(
             show_default=False,
         ),
     ] = None,
+    compose: Annotated[
+        bool,
+        typer.Option(
+            "--compose/--no-compose",
+            help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
+        ),
+    ] = True,
     device: Device = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -49,17 +56,21 @@ def separate(
     from sepdict.batch import separate_files
     from sepdict.devices import AUTO
     from sepdict.dictionary import Dictionary
+    from sepdict.excitations import FitConfig
 
     loaded = [Dictionary.load(path) for path in dictionaries]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
     with _printed_afterwards(results, quiet=quiet), ProgressReport(quiet=quiet) as report:
-        announced: list[int] = []  # the tracks whose fit has begun: what is refused before that was never separated
+        announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
 
         def on_progress(event: "Progress") -> None:
-            if len(results) not in announced:
-                announced.append(len(results))
-                report.begin(f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})")
+            what = f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})"
+            if event.stage == "compose":
+                what = f"composing {', '.join(sorted(d.source for d in loaded))} (once, then it is remembered)"
+            if what not in announced:
+                announced.append(what)
+                report.begin(what)
             report.step(event)
 
         def on_track(result: "TrackResult") -> None:
@@ -71,6 +82,7 @@ def separate(
             paths,
             loaded,
             output,
+            config=FitConfig() if compose else FitConfig(composition_weight=0),
             residual=residual,
             overwrite=overwrite,
             references=references,

@@ -4,9 +4,10 @@ The package reads top to bottom as sound flows; a module imports only from rows 
 
     0  errors, progress, files
     1  devices, audio, spectrogram, divergences
-    2  networks, masks, metrics, optimizers
+    2  networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
     4  training        solo recordings in, a dictionary out
+       composition     dictionaries in, a network that tells them apart out
        excitations     the heart: what makes the dictionaries sum to the mixture
     5  separation      a mixture in, stems out
     6  evaluation      stems against the true sources
@@ -18,7 +19,7 @@ Examples
 >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
 >>> quick = TrainingConfig(n_steps=5)
 >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
->>> separation = separate(Audio(hiss + hum, 8000), dictionaries)
+>>> separation = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(composition_weight=0))
 >>> {name: stem.duration_s for name, stem in separation.stems.items()}
 {'hiss': 2.0, 'hum': 2.0}
 """
@@ -30,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sepdict.audio import Audio, read_audio, write_audio
 from sepdict.batch import separate_folder
+from sepdict.composition import Composition, CompositionConfig, compose
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
@@ -40,11 +42,14 @@ from sepdict.training import PRESETS, TrainingConfig, train_dictionary
 __all__ = [
     "PRESETS",
     "Audio",
+    "Composition",
+    "CompositionConfig",
     "Dictionary",
     "FitConfig",
     "Separation",
     "SepdictError",
     "TrainingConfig",
+    "compose",
     "evaluate",
     "read_audio",
     "separate",

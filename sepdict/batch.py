@@ -20,13 +20,13 @@ from typing import Any
 
 from sepdict.audio import Audio, find_audio_files, read_audio, write_audio
 from sepdict.devices import AUTO, choose_device
-from sepdict.dictionary import Dictionary
+from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
-from sepdict.separation import RESIDUAL, Separation, refuse_unfit, separate
+from sepdict.separation import Separation, separate
 
 MANIFEST = "manifest.json"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
@@ -48,7 +48,8 @@ class TrackResult:
     manifest : Path or None
         Absolute.
     duration_s, seconds : float
-        How long the mixture lasts, and how long it took to read and separate it.
+        How long the mixture lasts, and how long it took to read and separate it, composing included where the
+        dictionaries had never been composed before.
     explained_energy : float
         Share of the mixture's energy that the dictionaries account for, 0 to 1.
     converged : bool

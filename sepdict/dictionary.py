@@ -7,7 +7,8 @@ sound it is, how it was made and what it heard. Nothing in a file is believed be
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from torch import Tensor
 
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.files import write_atomically
-from sepdict.networks import Autoencoder, NetworkConfig
+from sepdict.memory import n_bands
+from sepdict.networks import Autoencoder, NetworkConfig, spectral_shape
 from sepdict.spectrogram import StftConfig
 
+RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+OLDER_VERSIONS = (1,)  # readable; they remember nothing of what they heard
+MEMORY = "memory"  # the name of its tensor, beside the weights'
 MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
 WRONG_JSON = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what it runs into
@@ -88,6 +93,8 @@ class Dictionary:
 
     card: Card
     network: Autoencoder
+    memory: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.uint8))
+    """What it remembers of what it heard, of shape (n_bands, n_frames) as `sepdict.memory` has it; or nothing."""
 
     def __post_init__(self) -> None:
         self.network.requires_grad_(False).eval()  # frozen: a dictionary never learns from a mixture
@@ -96,6 +103,11 @@ class Dictionary:
     def source(self) -> str:
         """Name of the source."""
         return self.card.source
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all that is in the dictionary."""
+        return _digest(asdict(self.card), self._tensors())
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """Guess the excitations of magnitudes.
@@ -138,8 +150,9 @@ class Dictionary:
     def to(self, device: torch.device) -> "Dictionary":
         """Copy the dictionary to a device."""
         network = Autoencoder(self.card.network, self.card.stft.n_bins)
-        network.load_state_dict({name: tensor.to(device) for name, tensor in self._tensors().items()}, assign=True)
-        return Dictionary(self.card, network)
+        weights = self.network.state_dict()
+        network.load_state_dict({name: tensor.to(device) for name, tensor in weights.items()}, assign=True)
+        return Dictionary(self.card, network, self.memory)
 
     def save(self, path: str | Path) -> Path:
         """Write the dictionary file, whole or not at all, and return its absolute path.
@@ -150,7 +163,7 @@ class Dictionary:
             If it cannot be written.
         """
         path = Path(path).absolute()
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in self._tensors().items()}
         card = asdict(self.card)
         text = {"format_version": FORMAT_VERSION, "card": card, "sha256": _digest(card, tensors)}
         # One entry only: safetensors writes several in random order, and equal dictionaries should be equal files.
@@ -178,26 +191,54 @@ class Dictionary:
                 network = Autoencoder(card.network, card.stft.n_bins)
         except (ConfigError, *WRONG_JSON) as error:
             raise DictionaryFileError(f"{path}: damaged: its card is not valid ({error}); copy it again") from error
-        promised, found = ({n: (t.shape, t.dtype) for n, t in ts.items()} for ts in (network.state_dict(), tensors))
+        weights = {name: tensor for name, tensor in tensors.items() if name != MEMORY}
+        memory = tensors.get(MEMORY, torch.empty(0, 0, dtype=torch.uint8))
+        memory_shape = (n_bands(card.stft.n_bins), memory.shape[-1]) if memory.numel() else tuple(memory.shape)
+        promised = {name: (tuple(weight.shape), weight.dtype) for name, weight in network.state_dict().items()}
+        promised[MEMORY] = (memory_shape, torch.uint8)
+        found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in (weights | {MEMORY: memory}).items()}
         for name in sorted(promised.keys() | found.keys()):
             if promised.get(name) != found.get(name):
                 raise DictionaryFileError(f"{path}: damaged: {name} is not as its card promises; copy it again")
         if text.get("sha256") != _digest(text["card"], tensors):
             raise DictionaryFileError(f"{path}: damaged: its content does not match its checksum; copy it again")
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        if not all(weight.isfinite().all() for weight in weights.values()):
             raise DictionaryFileError(f"{path}: damaged: some weights are not finite; train it again")
-        network.load_state_dict(tensors, assign=True)
-        return cls(card, network)
+        network.load_state_dict(weights, assign=True)
+        return cls(card, network, memory)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Collect the network's weights by name."""
-        return {name: tensor.detach() for name, tensor in self.network.state_dict().items()}
+        """Collect the network's weights and the memory, if there is one, by name."""
+        memory = {MEMORY: self.memory} if self.memory.numel() else {}
+        return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | memory).items()}
 
 
-def spectral_shape(magnitude: Tensor) -> Tensor:
-    """Free every frame of its level: divide by its mean over the bins; a silent frame stays zero."""
-    level = magnitude.mean(dim=-2, keepdim=True)
-    return magnitude / torch.where(level > 0, level, 1)
+def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
+    """Check that dictionaries can be used together, before anything else is done with them.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT.
+    """
+    if not dictionaries:
+        raise ConfigError("there are no dictionaries; expected one at least")
+    (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()
+    if n_times > 1:
+        raise ConfigError(
+            f"{n_times} dictionaries are of source {source!r}; nothing tells apart two sources that sound the same, "
+            "and two stems of one name would overwrite each other: give each source once, under its own name"
+        )
+    first = dictionaries[0]
+    for other in dictionaries:
+        if other.source == RESIDUAL:
+            raise ConfigError(f"a source is named {RESIDUAL!r}, the name of what no dictionary explains; rename it")
+        for what in ("sample_rate", "stft"):
+            mine, its = getattr(first.card, what), getattr(other.card, what)
+            if mine != its:
+                raise ConfigError(
+                    f"{first.source!r} has {what} {mine}, {other.source!r} has {its}; train one of them again to match"
+                )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -221,7 +262,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise DictionaryFileError(f"{path}: truncated, damaged or no dictionary file ({error})") from error
     except WRONG_JSON as error:
         raise DictionaryFileError(f"{path}: holds something else; expected a sepdict dictionary") from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, *OLDER_VERSIONS):
         raise DictionaryFileError(
             f"{path}: has format version {version}, this sepdict reads {FORMAT_VERSION}; install a newer sepdict"
         )

@@ -1,12 +1,15 @@
 """Row 4, the heart: find the excitations whose decoded magnitudes sum to the mixture.
 
-    min over z, a   sum_t  w_t  d( M_t | sum_s exp(a_st) D_s(z_s)_t )
+    min over z, a   sum_t  w_t  [ d( M_t | sum_s V_st )  +  c  sum_s d( m_st M_t | V_st ) ],
+                    V_st = exp(a_st) D_s(z_s)_t
 
 ``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
 *activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
-channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones.
+channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
+term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +38,9 @@ class FitConfig:
         ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
     divergence : str
         ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
+    composition_weight : float
+        What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
+        and nothing but their decoders decides.
     n_iterations : int
         At most this many; each costs one pass through the decoders and back.
     tolerance : float
@@ -52,6 +58,7 @@ class FitConfig:
 
     method: str = "lbfgs"
     divergence: str = "kl"
+    composition_weight: float = 0.1
     n_iterations: int = 100
     tolerance: float = 1e-3
     history: int = 10
@@ -63,6 +70,8 @@ class FitConfig:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.n_iterations < 1 or self.history < 1:
             raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
+        if not 0 <= self.composition_weight < math.inf:
+            raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
         if not self.tolerance >= 0 or not self.step > 0:
             raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
 
@@ -98,19 +107,22 @@ def fit_excitations(
     dictionaries: Sequence[Dictionary],
     config: FitConfig | None = None,
     *,
+    masks: Tensor | None = None,
     n_heard_bins: int | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> ExcitationFit:
     """Find excitations whose decoded magnitudes sum to the mixture.
 
-    Starts from what each encoder hears in the mixture, every source at an equal share of the level, and
-    minimises the divergence by backpropagation to the excitations, the decoders frozen.
+    Starts from what each encoder hears in its masked share of the mixture, or without masks in all of it, every
+    source at an equal level, and minimises the divergence by backpropagation to the excitations, the decoders frozen.
 
     Parameters
     ----------
     magnitude : Tensor, shape (n_channels, n_bins, n_frames), linear amplitude, >= 0
     dictionaries : sequence of Dictionary, one per source, on the magnitude's device, of one StftConfig
     config : FitConfig, optional
+    masks : Tensor, shape (n_sources, n_channels, n_bins, n_frames), 0 to 1, optional
+        An opinion on who owns what: where the fit starts, and with `FitConfig.composition_weight` a part of its cost.
     n_heard_bins : int, optional
         How many of the lowest bins the mixture's own rate can hold; those above are not fitted. By default all.
     on_progress : callable
@@ -123,7 +135,7 @@ def fit_excitations(
     Raises
     ------
     ShapeError
-        If the magnitude is not three-dimensional or n_bins differs from the dictionaries'.
+        If the magnitude is not three-dimensional, n_bins differs from the dictionaries' or the masks do not fit.
     AudioError
         If the magnitude has negative, NaN or infinite values.
     ConfigError
@@ -145,7 +157,10 @@ def fit_excitations(
         raise ShapeError(f"magnitude has shape {tuple(magnitude.shape)}; expected (n_channels, n_bins, n_frames)")
     if not ((magnitude >= 0) & magnitude.isfinite()).all():
         raise AudioError("magnitude has negative, NaN or infinite values; expected linear amplitude, 0 or more")
-    problem = _Problem(magnitude, dictionaries, beta_of(config.divergence), n_heard_bins)
+    expected = (len(dictionaries), *magnitude.shape)
+    if masks is not None and masks.shape != expected:
+        raise ShapeError(f"masks have shape {tuple(masks.shape)}; expected {expected}")
+    problem = _Problem(magnitude, dictionaries, config, masks, n_heard_bins)
     if not problem.scale > 0:
         nothing = Minimum(problem.start(), (0.0,), converged=True)
         return problem.solution(nothing, "The mixture is silent: there was nothing to fit.")
@@ -177,9 +192,16 @@ class _Problem:
     """
 
     def __init__(
-        self, magnitude: Tensor, dictionaries: Sequence[Dictionary], beta: float, n_heard_bins: int | None
+        self,
+        magnitude: Tensor,
+        dictionaries: Sequence[Dictionary],
+        config: FitConfig,
+        masks: Tensor | None,
+        n_heard_bins: int | None,
     ) -> None:
-        self.magnitude, self.dictionaries, self.beta, self.n_heard_bins = magnitude, dictionaries, beta, n_heard_bins
+        self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
+        self.masks, self.opinion_weight = masks, 0.0 if masks is None else config.composition_weight
+        self.beta = beta_of(config.divergence)
         self.n_channels, _, self.n_frames = magnitude.shape
         self.scale = float(magnitude.mean())
         self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
@@ -188,14 +210,18 @@ class _Problem:
         self.observed = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
         level = self.observed.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
         weights = level.sqrt() / level.sqrt().sum()
-        self.weights = weights / (level**beta * self.observed[..., 0].numel())  # a divergence grows with level^beta
+        self.weights = weights / (level**self.beta * self.observed[..., 0].numel())  # a divergence grows so
 
     def start(self) -> Tensor:
-        """Stack what each encoder hears in the mixture and the logarithms of equal shares of the level."""
-        mono = self.magnitude.mean(dim=0)  # (n_bins, n_frames)
-        codes = [dictionary.encode(mono) for dictionary in self.dictionaries]
-        level = self.observed.mean(dim=1) / len(self.dictionaries)  # (n_channels, n_frames)
-        return torch.cat([*codes, *[level.clamp(min=FAINTEST_GAIN).log()] * len(codes)])
+        """Stack what each encoder hears in its share of the mixture, and the logarithms of the shares' levels."""
+        n_sources = len(self.dictionaries)
+        shares = [1 / n_sources] * n_sources if self.masks is None else self.masks
+        parts = [share * self.magnitude for share in shares]  # each (n_channels, n_bins, n_frames)
+        codes = [d.encode(part.mean(dim=0)) for d, part in zip(self.dictionaries, parts, strict=True)]
+        levels = [
+            part[:, : self.n_heard_bins].mean(dim=1) / (self.scale or 1) for part in parts
+        ]  # (n_channels, n_frames)
+        return torch.cat([*codes, *(level.clamp(min=FAINTEST_GAIN).log() for level in levels)])
 
     def as_blocks(self, unknowns: Tensor) -> Tensor:
         """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
@@ -216,11 +242,15 @@ class _Problem:
         """Evaluate the cost of each frame of a piece, shape (n_frames,), and its gradient by the unknowns."""
         unknowns = unknowns.detach().requires_grad_()
         codes, gains = self._split(unknowns)
-        model = torch.zeros((), device=unknowns.device)
-        for dictionary, code, gain in zip(self.dictionaries, codes, gains, strict=True):
-            shape = dictionary.decode(code)[: self.n_heard_bins]
-            model = model + gain[:, None] * shape  # (n_channels, n_heard_bins, n_frames)
-        divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta).sum(dim=0)  # (n_frames,)
+        observed = self.observed[..., piece]  # (n_channels, n_heard_bins, n_frames)
+        model, divergence = torch.zeros((), device=unknowns.device), torch.zeros((), device=unknowns.device)
+        for source, (dictionary, code, gain) in enumerate(zip(self.dictionaries, codes, gains, strict=True)):
+            drawn = gain[:, None] * dictionary.decode(code)[: self.n_heard_bins]
+            model = model + drawn
+            if self.masks is not None and self.opinion_weight > 0:
+                share = self.masks[source, :, : self.n_heard_bins, piece] * observed
+                divergence = divergence + self.opinion_weight * beta_divergence(share, drawn, beta=self.beta)
+        divergence = (divergence + beta_divergence(observed, model, beta=self.beta)).sum(dim=0)  # (n_frames,)
         costs = self.weights[piece] * divergence
         return costs.detach(), torch.autograd.grad(costs.sum(), unknowns)[0]
 

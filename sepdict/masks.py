@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+DOUBT = 1e-5  # nobody is surer than this (-100 dB): two who contradict each other flatly still have a mean
+
 
 def ratio_masks(magnitudes: Tensor, *, exponent: float = 1.0) -> Tensor:
     """Share out every bin of the mixture among the sources: ``mask_s = V_s^p / sum_k V_k^p``.
@@ -42,3 +44,27 @@ def unexplained(magnitude: Tensor, magnitudes: Tensor) -> Tensor:
     Tensor, shape (...), >= 0
     """
     return (magnitude - magnitudes.sum(dim=0)).clamp(min=0)
+
+
+def agreed(one: Tensor, other: Tensor) -> Tensor:
+    """Let two opinions on the masks meet: their geometric mean, ``sqrt(a_s b_s) / sum_k sqrt(a_k b_k)``.
+
+    Where one is sure that a source is silent, so is the result; neither alone can make a source loud.
+
+    Parameters
+    ----------
+    one, other : Tensor, shape (n_sources, ...), 0 to 1
+
+    Returns
+    -------
+    Tensor, shape (n_sources, ...)
+        From 0 to 1, summing to one over the sources.
+
+    Examples
+    --------
+    >>> agreed(torch.tensor([[0.9], [0.1]]), torch.tensor([[0.5], [0.5]]))
+    tensor([[0.7500],
+            [0.2500]])
+    """
+    both = ((one + DOUBT) * (other + DOUBT)).sqrt()
+    return both / both.sum(dim=0)

@@ -24,6 +24,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 MAX_WIDTH = 2**14  # units; a dictionary file that asks for more is refused before anything is allocated
 MAX_LAYERS = 32
+CONTEXT_FRAMES = (5, 3)  # frames that a mask network's residual layers see: seven together, 160 ms at 16 kHz
+FAINTEST_BAND = 1e-3  # of a frame's mean: 60 dB below it a mask network hears silence
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,40 @@ class Autoencoder(nn.Module):
         return logits.softmax(dim=-2) * logits.shape[-2]
 
 
-def initialise(network: Autoencoder, generator: torch.Generator) -> None:
+class MaskNetwork(nn.Module):
+    """Says which source owns how much of every band of a mixture, from the frame and its neighbours.
+
+    Between a first and a last layer that see single frames, residual layers look ``CONTEXT_FRAMES`` around.
+    """
+
+    def __init__(self, n_sources: int, n_bands: int, width: int) -> None:
+        super().__init__()
+        self.n_sources = n_sources
+        self.first = Layer(n_bands, width, 1)
+        self.context = nn.ModuleList(Layer(width, width, n_frames) for n_frames in CONTEXT_FRAMES)
+        self.last = Layer(width, n_sources * n_bands, 1)
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """Map magnitudes (..., n_bands, n_frames) to the logarithms of masks (..., n_sources, n_bands, n_frames)."""
+        features = _normalised(torch.relu(self.first((spectral_shape(bands) + FAINTEST_BAND).log())))
+        for layer in self.context:
+            features = _normalised(features + torch.relu(layer(features)))
+        logits: Tensor = self.last(features).unflatten(-2, (self.n_sources, -1))
+        return logits.log_softmax(dim=-3)
+
+
+def spectral_shape(magnitude: Tensor) -> Tensor:
+    """Free every frame of its level: divide by its mean over the bins; a silent frame stays zero."""
+    level = magnitude.mean(dim=-2, keepdim=True)
+    return magnitude / torch.where(level > 0, level, 1)
+
+
+def _normalised(features: Tensor) -> Tensor:
+    """Scale every frame's features to a mean square of one, which keeps deep sums from growing."""
+    return features * (features.square().mean(dim=-2, keepdim=True) + 1e-6).rsqrt()
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw initial weights, the same for the same generator: He's scaling [1]_, biases zero.
 
     References

@@ -1,29 +1,30 @@
 """Row 5: from a mixture and dictionaries to stems.
 
-    stft -> fit_excitations -> ratio_masks -> istft
+    stft -> composition.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
 
 at the dictionaries' rate; what lies above their band is shared out at the mixture's own. The stems, with the residual
 if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels.
 """
 
+import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sepdict.audio import Audio, resample
+from sepdict.composition import Composition, composition_of
 from sepdict.devices import AUTO, choose_device
-from sepdict.dictionary import Dictionary
-from sepdict.errors import ConfigError
+from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
-from sepdict.masks import ratio_masks, unexplained
+from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.spectrogram import istft, magnitude, stft
 
-RESIDUAL = "residual"
+log = logging.getLogger(__name__)
+
 MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB better than 2 on estimated magnitudes
 SILENCE_DB = -300.0  # what a ratio of nothing to something is reported as, for JSON knows no infinity
 
@@ -55,6 +56,7 @@ def separate(
     dictionaries: Sequence[Dictionary],
     config: FitConfig | None = None,
     *,
+    composition: Composition | None = None,
     residual: bool = False,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
@@ -68,6 +70,9 @@ def separate(
     dictionaries : sequence of Dictionary
         One per source, trained at one rate and STFT.
     config : FitConfig, optional
+    composition : Composition, optional
+        Of these dictionaries. By default they are composed here, which takes a minute once and is then kept (see
+        `composition_of`); with ``FitConfig(composition_weight=0)`` they are not.
     residual : bool
         Whether what no dictionary explains becomes a stem of its own, named ``"residual"``, instead of being shared
         out among the sources. With a single dictionary there always is one: it is the other half of the answer.
@@ -102,21 +107,33 @@ def separate(
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
     refuse_unfit(dictionaries)
+    config = FitConfig() if config is None else config
     chosen = choose_device(device)
     card = dictionaries[0].card
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
+    if composition is None:
+        composition = _composition(dictionaries, config, device, on_progress)
     heard = resample(mixture, card.sample_rate)
     spectrum = stft(heard.samples.to(chosen), card.stft)  # (n_channels, n_bins, n_frames)
     observed = magnitude(spectrum)
     n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
-    fit = fit_excitations(observed, dictionaries, config, n_heard_bins=n_heard_bins, on_progress=on_progress)
-    names, magnitudes = [dictionary.source for dictionary in dictionaries], fit.magnitudes
-    if residual or len(dictionaries) == 1:
-        names, magnitudes = [*names, RESIDUAL], torch.cat([magnitudes, unexplained(observed, magnitudes)[None]])
-    masks = ratio_masks(magnitudes, exponent=MASK_EXPONENT)  # (n_stems, n_channels, n_bins, n_frames)
+    names = [dictionary.source for dictionary in dictionaries]
+    opinion = None if composition is None else composition.masks(observed, names)
+    has_residual = residual or len(dictionaries) == 1
+    if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
+        config = replace(config, composition_weight=0.0)
+    fit = fit_excitations(
+        observed, dictionaries, config, masks=opinion, n_heard_bins=n_heard_bins, on_progress=on_progress
+    )
+    masks = ratio_masks(fit.magnitudes, exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
+    masks = masks if opinion is None else agreed(masks, opinion)
+    if has_residual:
+        rest = unexplained(observed, fit.magnitudes)
+        known, unknown = ratio_masks(torch.stack([fit.magnitudes.sum(dim=0), rest]), exponent=MASK_EXPONENT)
+        names, masks = [*names, RESIDUAL], torch.cat([masks * known, unknown[None]])
     samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
     samples = _at_rate_of(mixture, samples, card.sample_rate)
-    samples = samples + _shares_above(masks.cpu(), has_residual=RESIDUAL in names, n_samples=mixture.n_samples) * (
+    samples = samples + _shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
         mixture.samples - samples.sum(dim=0)
     )
     return Separation(
@@ -127,32 +144,18 @@ def separate(
     )
 
 
-def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
-    """Check that dictionaries can be used together, as `separate` does before anything else.
-
-    Raises
-    ------
-    ConfigError
-        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT.
-    """
-    if not dictionaries:
-        raise ConfigError("there are no dictionaries; expected one at least")
-    (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()
-    if n_times > 1:
-        raise ConfigError(
-            f"{n_times} dictionaries are of source {source!r}; nothing tells apart two sources that sound the same, "
-            "and two stems of one name would overwrite each other: give each source once, under its own name"
-        )
-    first = dictionaries[0]
-    for other in dictionaries:
-        if other.source == RESIDUAL:
-            raise ConfigError(f"a source is named {RESIDUAL!r}, the name of what no dictionary explains; rename it")
-        for what in ("sample_rate", "stft"):
-            mine, its = getattr(first.card, what), getattr(other.card, what)
-            if mine != its:
-                raise ConfigError(
-                    f"{first.source!r} has {what} {mine}, {other.source!r} has {its}; train one of them again to match"
-                )
+def _composition(
+    dictionaries: Sequence[Dictionary], config: FitConfig, device: str, on_progress: OnProgress
+) -> Composition | None:
+    """Compose the dictionaries, unless nobody asked for it or they cannot be."""
+    if len(dictionaries) == 1 or config.composition_weight == 0:
+        return None
+    forgetful = [dictionary for dictionary in dictionaries if not dictionary.memory.numel()]
+    if unasked := [d.source for d in forgetful if d.card.training.get("memory_s") != 0]:
+        log.warning("not composed, for better stems train again what remembers nothing: %s", ", ".join(unasked))
+    if forgetful:
+        return None
+    return composition_of(dictionaries, device=device, on_progress=on_progress)
 
 
 def _at_rate_of(mixture: Audio, samples: Tensor, sample_rate: int) -> Tensor:

@@ -2,9 +2,8 @@
 
     min over encoder, decoder   sum_t  w_t  d( v_t | g_t decode(encode(v_t)) )
 
-where ``v_t`` is the spectral shape of frame ``t``, ``d`` a spectral divergence, ``g_t`` the best gain and ``w_t``
-a weight that grows with the frame's level. The network never sees a level, so a recording teaches
-the same at every volume: levels need not be varied by augmentation, they are varied by construction.
+where ``v_t`` is the spectral shape of frame ``t``, ``d`` a spectral divergence, ``g_t`` the best gain and ``w_t`` a
+weight that grows with the frame's level. The network never sees a level: a recording teaches the same at every volume.
 """
 
 import itertools
@@ -20,10 +19,11 @@ from torch import Tensor
 
 from sepdict.audio import Audio, resample
 from sepdict.devices import AUTO, choose_device, seeded_generator
-from sepdict.dictionary import Card, Dictionary, spectral_shape
+from sepdict.dictionary import Card, Dictionary
 from sepdict.divergences import beta_divergence, beta_of, optimal_gain
 from sepdict.errors import AudioError, ConfigError
-from sepdict.networks import Autoencoder, NetworkConfig, initialise, standardise_codes
+from sepdict.memory import remember
+from sepdict.networks import Autoencoder, NetworkConfig, initialise, spectral_shape, standardise_codes
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectrogram import StftConfig, magnitude, stft
@@ -68,6 +68,8 @@ class TrainingConfig:
         Of Adam at the start; it falls to zero along half a cosine.
     weight_decay : float
         L2 penalty on the weights.
+    memory_s : float
+        Seconds of sound that the dictionary remembers, coarsely, for composing; 0 remembers nothing.
     seed : int
         Same seed, same machine, same dictionary.
 
@@ -90,6 +92,7 @@ class TrainingConfig:
     batch_frames: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
+    memory_s: float = 600.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,6 +107,7 @@ class TrainingConfig:
             "batch_frames": (1, math.inf),
             "learning_rate": (0, 1),
             "weight_decay": (0, 1),
+            "memory_s": (0, 86400),
             "seed": (0, 2**63 - 1),
         }
         for name, (least, most) in ranges.items():
@@ -178,13 +182,13 @@ def train_dictionary(
     sounds = [_hear(recording, card, config) for recording in recordings]
     _refuse_too_little(sounds, card)
     sounds = _hold_out(sounds, config.validation_share, generator)
-    lesson = _join(sounds, config.level_exponent).to(choose_device(device))
+    lesson = _join(sounds, config.level_exponent, choose_device(device))
     network, curves, stopped = _train(lesson, card, config, generator, on_progress)
     _warn_of_nothing_learned(lesson, card, config, min(curves["validation"]))
     settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
     heard = tuple(_facts(recording, sound, card) for recording, sound in zip(recordings, sounds, strict=True))
-    training = settings | {"stopped": stopped}
-    return Dictionary(replace(card, training=training, heard=heard, curves=curves), network.cpu())
+    card = replace(card, training=settings | {"stopped": stopped}, heard=heard, curves=curves)
+    return Dictionary(card, network.cpu(), _memory(sounds, card, config.memory_s))
 
 
 @dataclass(frozen=True)
@@ -203,10 +207,6 @@ class _Lesson:
     shapes: Tensor  # (n_frames, n_bins)
     training_weights: Tensor  # (n_frames,)
     validation_weights: Tensor  # (n_frames,)
-
-    def to(self, device: torch.device) -> "_Lesson":
-        """Copy to a device."""
-        return _Lesson(self.shapes.to(device), self.training_weights.to(device), self.validation_weights.to(device))
 
 
 def _hear(recording: Audio, card: Card, config: TrainingConfig) -> _Sound:
@@ -249,14 +249,15 @@ def _hold_out(sounds: list[_Sound], share: float, generator: torch.Generator) ->
     return [replace(sound, held_out=done > 1 - share) for sound, done in zip(sounds, passed, strict=True)]
 
 
-def _join(sounds: Sequence[_Sound], level_exponent: float) -> _Lesson:
+def _join(sounds: Sequence[_Sound], level_exponent: float, device: torch.device) -> _Lesson:
     """Collect all frames, free them of their level, and weigh them by it."""
     spectra = torch.cat([sound.magnitude for sound in sounds], dim=1)  # (n_bins, n_frames)
     sounding = torch.cat([sound.sounding for sound in sounds])
     held_out = torch.cat([sound.held_out for sound in sounds])
     weights = torch.where(sounding, spectra.mean(dim=0) ** level_exponent, 0)
     weights = weights / weights[sounding].mean()
-    return _Lesson(spectral_shape(spectra).T.contiguous(), weights * ~held_out, weights * held_out)
+    parts = spectral_shape(spectra).T.contiguous(), weights * ~held_out, weights * held_out
+    return _Lesson(*(part.to(device) for part in parts))
 
 
 def _train(
@@ -376,6 +377,12 @@ def _patches(weights: Tensor, kernel_size: int, *, first: int) -> Tensor:
     starts = torch.arange(-(first % n_patch), len(weights), n_patch, device=weights.device)
     frames = starts.clamp(0, len(weights) - n_patch)[:, None] + torch.arange(n_patch, device=weights.device)
     return frames[(weights[frames] > 0).any(dim=1)]
+
+
+def _memory(sounds: Sequence[_Sound], card: Card, memory_s: float) -> Tensor:
+    """Remember what sounded, held-out recordings included."""
+    heard = torch.cat([sound.magnitude[:, sound.sounding] for sound in sounds], dim=1)
+    return remember(heard, n_most_frames=int(memory_s * card.sample_rate / card.stft.hop_length))
 
 
 def _facts(recording: Audio, sound: _Sound, card: Card) -> dict[str, Any]:

@@ -4,6 +4,8 @@
 import sepdict  # noqa: F401  # before torch: it has idle threads sleep, a factor of ten where others compute
 # isort: on
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import settings
@@ -13,6 +15,14 @@ torch.set_num_threads(1)  # networks of tests are small: on several threads they
 # the same examples every time, and no time limit
 settings.register_profile("sepdict", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("sepdict")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep compositions apart from the user's own, and for all tests of a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEPDICT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

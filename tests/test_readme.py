@@ -4,6 +4,7 @@ import hashlib
 import re
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ import torch
 from front_end import succeed
 
 import sepdict
-from sepdict import Dictionary, read_audio
+from sepdict import CompositionConfig, Dictionary, read_audio
 from sepdict.audio import find_audio_files
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,7 @@ def test_the_python_of_the_readme_runs(
 ) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
     monkeypatch.setattr("sepdict.training.PRESETS", MappingProxyType(short))
+    monkeypatch.setattr("sepdict.composition.CompositionConfig", partial(CompositionConfig, n_steps=20))
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sepdict.audio import Audio, find_audio_files, read_audio, resample
-from sepdict.dictionary import Dictionary
+from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import ConfigError
 from sepdict.excitations import FitConfig
 from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.separation import RESIDUAL, Separation, separate
+from sepdict.separation import Separation, separate
 from sepdict.spectrogram import StftConfig, stft
 from sepdict.training import TrainingConfig, train_dictionary
 
@@ -29,6 +29,7 @@ TINY = TrainingConfig(
     n_steps=300,
     n_checks=6,
     learning_rate=1e-2,
+    memory_s=0,
 )
 BRIEF = FitConfig(n_iterations=4)  # for what holds whether or not the fit has converged
 NULL_DB = (

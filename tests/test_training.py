@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from sepdict.audio import Audio
-from sepdict.dictionary import Dictionary, spectral_shape
+from sepdict.dictionary import Dictionary
 from sepdict.divergences import beta_divergence, beta_of, optimal_gain
 from sepdict.errors import AudioError, ConfigError
-from sepdict.networks import NetworkConfig
+from sepdict.networks import NetworkConfig, spectral_shape
 from sepdict.progress import Progress
 from sepdict.spectrogram import StftConfig, magnitude, stft
 from sepdict.training import PRESETS, TrainingConfig, train_dictionary

@@ -1,0 +1,278 @@
+"""Row 4: composing: dictionaries that were trained apart learn, in a minute, to be told apart.
+
+From what the dictionaries remember of what they heard, mixtures are drawn without end, and a small network learns
+to share them out. Its masks ``m_s`` are where the excitation fit of exactly these dictionaries starts, and a
+second opinion on its result. Nothing but the dictionary files is needed, and nothing in them changes.
+
+    M_t = | sum_s  g_s V_s,t  exp(i phi) |        V_s cut at random from memory s, random gains and phases
+    min over the network   - sum  M-weighted  r_s log m_s(M),       r_s = V_s^2 / sum_k V_k^2
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sepdict.devices import AUTO, choose_device, seeded_generator
+from sepdict.dictionary import Dictionary, refuse_unfit
+from sepdict.errors import ConfigError
+from sepdict.files import write_atomically
+from sepdict.memory import PASSAGE_FRAMES, band_widths, n_bands, recall, to_bands, to_bins
+from sepdict.networks import MaskNetwork, initialise, spectral_shape
+from sepdict.optimizers import Adam
+from sepdict.progress import OnProgress, Progress, ignore_progress
+
+log = logging.getLogger(__name__)
+
+CACHE_VERSION = 1  # rises when the same dictionaries would be composed in another way
+MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
+WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
+SOFTEST_CUT = 0.1  # of a memory's level (-20 dB): a softer piece is a pause, and stays one
+
+
+@dataclass(frozen=True)
+class CompositionConfig:
+    """How dictionaries are composed.
+
+    Parameters
+    ----------
+    n_steps : int
+        Updates of the network's weights, each on a new mixture.
+    n_cuts : int
+        Pieces that make up one such mixture.
+    width : int
+        Units of the network's layers.
+    gain_range_db : float
+        Each source of a piece is up to so much louder or softer than its usual level.
+    doubled_share : float
+        Share of the pieces in which a source sounds twice at once: solos of single notes also teach chords.
+    learning_rate : float
+        Of Adam at its height; it falls to zero along half a cosine.
+    seed : int
+        Same seed, same machine, same composition.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    n_steps: int = 1500
+    n_cuts: int = 8
+    width: int = 256
+    gain_range_db: float = 10.0
+    doubled_share: float = 0.5
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "n_steps": (1, math.inf),
+            "n_cuts": (1, 4096),
+            "width": (1, 4096),
+            "gain_range_db": (0, 60),
+            "doubled_share": (0, 1),
+            "learning_rate": (0, 1),
+            "seed": (0, 2**63 - 1),
+        }
+        for name, (least, most) in ranges.items():
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} to {most}")
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """Who owns what in a mixture of certain sources.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        In the order of the masks.
+    network : MaskNetwork
+    """
+
+    sources: tuple[str, ...]
+    network: MaskNetwork
+
+    def __post_init__(self) -> None:
+        self.network.requires_grad_(False).eval()
+
+    def masks(self, magnitude: Tensor, sources: Sequence[str]) -> Tensor:
+        """Share out a mixture.
+
+        Parameters
+        ----------
+        magnitude : Tensor, shape (n_channels, n_bins, n_frames), >= 0
+            At any level: the masks do not depend on it.
+        sources : sequence of str
+            The composition's, in the order in which the masks are wanted.
+
+        Returns
+        -------
+        Tensor, shape (n_sources, n_channels, n_bins, n_frames)
+            From 0 to 1, summing to one over the sources.
+
+        Raises
+        ------
+        ConfigError
+            If the sources are not those that were composed.
+        """
+        if sorted(sources) != sorted(self.sources):
+            raise ConfigError(f"the composition is of {self.sources}, the dictionaries are of {tuple(sources)}")
+        # freed of their levels first, so that no square overflows; (n_channels, n_sources, n_bands, n_frames)
+        log_masks = self.network.to(magnitude.device)(to_bands(spectral_shape(magnitude)))
+        order = [self.sources.index(source) for source in sources]
+        return to_bins(log_masks.exp(), magnitude.shape[-2]).movedim(1, 0)[order]
+
+
+def compose(
+    dictionaries: Sequence[Dictionary],
+    config: CompositionConfig | None = None,
+    *,
+    device: str = AUTO,
+    on_progress: OnProgress = ignore_progress,
+) -> Composition:
+    """Learn to tell sources apart, from what their dictionaries remember.
+
+    Parameters
+    ----------
+    dictionaries : sequence of Dictionary
+        Two at least, of one rate and STFT.
+    config : CompositionConfig, optional
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    on_progress : callable
+        Called after every step; raising from it cancels.
+
+    Returns
+    -------
+    Composition
+        For :func:`sepdict.separate`, which makes its own where none is given.
+
+    Raises
+    ------
+    ConfigError
+        If a dictionary remembers nothing, or they do not go together.
+
+    Examples
+    --------
+    >>> from sepdict import Audio, TrainingConfig, train_dictionary
+    >>> hiss, hum = torch.randn(1, 16000), torch.randn(1, 16000).cumsum(1) / 100
+    >>> quick = TrainingConfig(n_steps=5)
+    >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
+    >>> compose(dictionaries, CompositionConfig(n_steps=5)).sources
+    ('hiss', 'hum')
+    """
+    config = CompositionConfig() if config is None else config
+    refuse_unfit(dictionaries)
+    for dictionary in dictionaries:
+        if not dictionary.memory.numel():
+            raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
+    dictionaries = sorted(dictionaries, key=lambda dictionary: dictionary.source)
+    chosen, generator = choose_device(device), seeded_generator(config.seed)
+    widths = band_widths(dictionaries[0].card.stft.n_bins)[:, None].float().to(chosen)
+    memories = [_recall(dictionary, widths) for dictionary in dictionaries]
+    network = MaskNetwork(len(memories), len(widths), config.width)
+    initialise(network, generator)
+    torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
+    weights: list[Tensor] = list(network.to(chosen).parameters())
+    adam = Adam(weights, step=config.learning_rate)
+    for step in range(config.n_steps):
+        adam.step = config.learning_rate * _schedule(step, config.n_steps)
+        sources = torch.stack([_draw(memory, widths, config, generator) for memory in memories])
+        loss = _cross_entropy(network, sources, widths, generator)
+        adam.update(torch.autograd.grad(loss, weights))
+        on_progress(Progress("compose", step + 1, config.n_steps, float(loss.detach())))
+    return Composition(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
+
+
+def composition_of(
+    dictionaries: Sequence[Dictionary], *, device: str = AUTO, on_progress: OnProgress = ignore_progress
+) -> Composition:
+    """Compose dictionaries with the default settings, or take what was composed of the same ones before.
+
+    Compositions are kept in the folder that the environment variable ``SEPDICT_CACHE`` names, by default
+    ``~/.cache/sepdict``; it can be deleted at any time.
+
+    Parameters and exceptions are those of :func:`compose`.
+    """
+    refuse_unfit(dictionaries)
+    config = CompositionConfig()
+    sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
+    checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
+    facts = json.dumps([CACHE_VERSION, asdict(config), checksums])
+    path = cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.safetensors"
+    network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
+    with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # absent or damaged: make it anew
+        network.load_state_dict(safetensors.torch.load(path.read_bytes()))
+        path.touch()
+        return Composition(sources, network)
+    composition = compose(dictionaries, config, device=device, on_progress=on_progress)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, safetensors.torch.save(composition.network.state_dict()))
+        for old in sorted(path.parent.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)[:-MOST_CACHED]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s: the composition cannot be kept (%s); it will be made again", path, error.strerror)
+    return composition
+
+
+def cache_folder() -> Path:
+    """Say where compositions are kept."""
+    named = os.environ.get("SEPDICT_CACHE")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else home / "sepdict"
+
+
+def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:
+    """Read a dictionary's memory, scaled to frames of unit energy on average."""
+    memory = recall(dictionary.memory).to(widths.device)
+    return memory / (widths * memory.square()).sum(dim=0).mean().sqrt()
+
+
+def _schedule(step: int, n_steps: int) -> float:
+    """Rise to one, then fall to zero along half a cosine."""
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+def _draw(memory: Tensor, widths: Tensor, config: CompositionConfig, generator: torch.Generator) -> Tensor:
+    """Join pieces of a memory, (n_bands, n_cuts * n_cut_frames), each at a random level, some sounding twice."""
+    n_doubled = round(config.doubled_share * config.n_cuts)
+    n_cut = min(PASSAGE_FRAMES, memory.shape[1])
+    starts = torch.randint(memory.shape[1] - n_cut + 1, (config.n_cuts + n_doubled, 1), generator=generator)
+    cuts = memory[:, (starts + torch.arange(n_cut)).to(memory.device)]  # (n_bands, n_pieces, n_cut_frames)
+    level = (widths[..., None] * cuts.square()).sum(dim=0).mean(dim=1).sqrt()  # (n_pieces,)
+    gains_db = config.gain_range_db * (2 * torch.rand(len(level), generator=generator) - 1).to(level.device)
+    cuts = cuts * (10 ** (gains_db / 20) / level.clamp(min=SOFTEST_CUT))[:, None]
+    pieces, again = cuts.split([config.n_cuts, n_doubled], dim=1)
+    doubled = _sum(pieces[:, :n_doubled], again, widths[..., None], generator)
+    return torch.cat([doubled, pieces[:, n_doubled:]], dim=1).flatten(1)
+
+
+def _sum(one: Tensor, other: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
+    """Add at random phases: ``sqrt(a^2 + b^2 + 2 a b cos(phi))``, whose last term averages out in wide bands."""
+    cosines = torch.cos(math.pi * torch.rand(one.shape, generator=generator)).to(one.device)
+    return (one.square() + other.square() + 2 * cosines / widths.sqrt() * one * other).clamp(min=0).sqrt()
+
+
+def _cross_entropy(network: MaskNetwork, sources: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean of ``-sum_s r_s log m_s`` over bands and frames, each counting with its magnitude and width."""
+    mixture = sources[0]
+    for source in sources[1:]:
+        mixture = _sum(mixture, source, widths, generator)
+    power = sources.square()
+    shares = power / power.sum(dim=0).clamp(min=1e-12)
+    log_masks: Tensor = network(mixture)  # (n_sources, n_bands, n_frames)
+    weights = widths * sources.sum(dim=0)
+    return -(weights * (shares * log_masks).sum(dim=0)).sum() / weights.sum()

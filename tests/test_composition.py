@@ -1,0 +1,192 @@
+"""Laws of composing: dictionaries that were trained apart learn to be told apart."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import sepdict.composition
+from sepdict.audio import Audio
+from sepdict.composition import Composition, CompositionConfig, cache_folder, compose, composition_of
+from sepdict.dictionary import Dictionary
+from sepdict.errors import ConfigError, SepdictError
+from sepdict.excitations import FitConfig
+from sepdict.metrics import si_sdr
+from sepdict.networks import NetworkConfig
+from sepdict.progress import Progress
+from sepdict.separation import separate
+from sepdict.spectrogram import StftConfig, magnitude, stft
+from sepdict.training import TrainingConfig, train_dictionary
+
+RATE = 8000
+SMALL = StftConfig(n_fft=256, hop_length=64)
+TINY = TrainingConfig(network=NetworkConfig(code_size=2, hidden=(8,)), stft=SMALL, n_steps=60, n_checks=2)
+BRIEF = CompositionConfig(n_steps=40, width=32)
+
+
+def chirps(seed: int, *, rising: bool) -> torch.Tensor:
+    """Two seconds of tones that rise, or fall, from random heights: spectra alike, movement opposite."""
+    generator = torch.Generator().manual_seed(seed)
+    time_s = torch.arange(RATE // 5) / RATE
+    heights_hz = 500 + 2000 * torch.rand(10, 1, generator=generator)
+    tones = torch.sin(2 * torch.pi * (heights_hz + (1 if rising else -1) * 1500 * time_s) * time_s)
+    return tones.reshape(1, -1)
+
+
+def learned(source: str, *, rising: bool, memory_s: float = 60.0) -> Dictionary:
+    audio = Audio(chirps(1, rising=rising), RATE)
+    return train_dictionary(audio, replace(TINY, memory_s=memory_s), source=source)
+
+
+@pytest.fixture(scope="module")
+def pair() -> list[Dictionary]:
+    return [learned("up", rising=True), learned("down", rising=False)]
+
+
+@pytest.fixture(scope="module")
+def composition(pair: list[Dictionary]) -> Composition:
+    return compose(pair, BRIEF)
+
+
+def masks_of(composition: Composition, samples: torch.Tensor, *sources: str) -> torch.Tensor:
+    return composition.masks(magnitude(stft(samples, SMALL)), sources or ("up", "down"))
+
+
+def test_masks_sum_to_one_at_any_level(composition: Composition) -> None:
+    samples = torch.randn(2, 3000)
+    plain = masks_of(composition, samples)
+    assert plain.shape == (2, 2, 129, 48)
+    assert torch.allclose(plain.sum(0), torch.ones(()), atol=1e-5)
+    for level in (1e-12, 1e12):
+        assert torch.allclose(masks_of(composition, samples * level), plain, atol=1e-4)
+    assert masks_of(composition, torch.zeros(1, 500)).isfinite().all()
+
+
+def test_masks_come_in_the_order_asked_for(composition: Composition) -> None:
+    samples = torch.randn(1, 3000)
+    one, other = masks_of(composition, samples, "down", "up"), masks_of(composition, samples, "up", "down")
+    assert torch.equal(one, other.flip(0))
+    assert not torch.equal(one, other)
+    with pytest.raises(ConfigError, match="left"):
+        masks_of(composition, samples, "up", "left")
+
+
+def test_channels_are_heard_one_by_one(composition: Composition) -> None:
+    samples = torch.randn(2, 3000)
+    assert torch.allclose(masks_of(composition, samples)[:, 1:], masks_of(composition, samples[1:]), atol=1e-5)
+
+
+def test_sources_that_only_move_differently_are_told_apart_by_composing(pair: list[Dictionary]) -> None:
+    up, down = chirps(2, rising=True), chirps(3, rising=False)
+    mixture = Audio(up + down, RATE)
+    composed = separate(mixture, pair, composition=compose(pair, replace(BRIEF, n_steps=200)))
+    alone = separate(mixture, pair, FitConfig(composition_weight=0))
+    scores = [
+        float(si_sdr(result.stems["up"].samples[0], up[0]) + si_sdr(result.stems["down"].samples[0], down[0])) / 2
+        for result in (composed, alone)
+    ]
+    assert scores[0] > scores[1] + 2
+
+
+def test_the_same_seed_composes_the_same_and_the_order_does_not_matter(pair: list[Dictionary]) -> None:
+    one, other = compose(pair, BRIEF), compose(pair[::-1], BRIEF)
+    assert one.sources == other.sources == ("down", "up")
+    for weight, same in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(weight, same)
+    different = compose(pair, replace(BRIEF, seed=1))
+    assert not torch.equal(different.network.first.weight, one.network.first.weight)
+
+
+def test_composing_leaves_the_dictionaries_as_they_were(pair: list[Dictionary]) -> None:
+    before = [dictionary.sha256 for dictionary in pair]
+    compose(pair, BRIEF)
+    assert [dictionary.sha256 for dictionary in pair] == before
+
+
+def test_a_dictionary_without_memory_cannot_be_composed_but_separates(pair: list[Dictionary]) -> None:
+    forgetful = [pair[0], learned("down", rising=False, memory_s=0)]
+    with pytest.raises(ConfigError, match="'down' remembers nothing"):
+        compose(forgetful, BRIEF)
+    assert set(separate(Audio(chirps(2, rising=True), RATE), forgetful).stems) == {"up", "down"}
+
+
+def test_progress_is_told_and_can_cancel(pair: list[Dictionary]) -> None:
+    events: list[Progress] = []
+    compose(pair, replace(BRIEF, n_steps=5), on_progress=events.append)
+    assert [(event.stage, event.step, event.n_steps) for event in events] == [("compose", i, 5) for i in range(1, 6)]
+
+    def cancel(_: Progress) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compose(pair, BRIEF, on_progress=cancel)
+
+
+@pytest.fixture
+def cached(
+    pair: list[Dictionary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[Composition, int]]:
+    """Compose by way of an empty cache, and count the steps that were made."""
+    monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sepdict.composition, "CompositionConfig", lambda: replace(BRIEF, n_steps=3))
+
+    def make() -> tuple[Composition, int]:
+        events: list[Progress] = []
+        composition = composition_of(pair, on_progress=events.append)
+        return composition, len(events)
+
+    return make
+
+
+def test_a_composition_is_made_once(cached: Callable[[], tuple[Composition, int]]) -> None:
+    samples = torch.randn(1, 3000)
+    (made, n_made), (found, n_found) = cached(), cached()
+    assert (n_made, n_found) == (3, 0)
+    assert torch.equal(masks_of(made, samples), masks_of(found, samples))
+    assert len(list(cache_folder().iterdir())) == 1
+
+
+def test_other_dictionaries_are_composed_anew(
+    cached: Callable[[], tuple[Composition, int]], pair: list[Dictionary]
+) -> None:
+    cached()
+    events: list[Progress] = []
+    composition_of([learned("up", rising=False), pair[1]], on_progress=events.append)
+    assert len(events) == 3
+
+
+def test_a_damaged_or_unwritable_cache_costs_time_only(
+    cached: Callable[[], tuple[Composition, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached()
+    (path,) = cache_folder().iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    assert cached()[1] == 3
+    assert cached()[1] == 0
+    path.unlink()
+    cache_folder().rmdir()
+    cache_folder().write_text("in the way")
+    assert cached()[1] == 3
+    assert "cannot be kept" in caplog.text
+
+
+def test_the_cache_keeps_the_latest_only(
+    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sepdict.composition, "MOST_CACHED", 2)
+    cache_folder().mkdir()
+    for name in "abc":
+        (cache_folder() / f"{name}.safetensors").touch()
+    cached()
+    assert len(list(cache_folder().iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_steps", 0), ("n_cuts", 0), ("width", 0), ("gain_range_db", -1), ("doubled_share", 1.5), ("learning_rate", 2)],
+)
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(SepdictError, match=f"{name} is {value}"):
+        CompositionConfig(**{name: value})
