@@ -237,8 +237,7 @@ def _hold_out(sounds: list[_Sound], share: float, generator: torch.Generator) ->
 
     Where that would take too much, as with a few long recordings, the end of each is kept instead.
     """
-    n_frames = [int(sound.sounding.sum()) for sound in sounds]
-    chosen: list[int] = []
+    n_frames, chosen = [int(sound.sounding.sum()) for sound in sounds], list[int]()
     for index in torch.randperm(len(sounds), generator=generator).tolist():
         if sum(n_frames[i] for i in chosen) < share * sum(n_frames):
             chosen.append(index)
