@@ -1,0 +1,204 @@
+"""The rows of the benchmark, and how one run of one row is measured: in a process of its own.
+
+    python tests/benchmarks/methods.py '{"folder": SCENE_FOLDER, "method": NAME, "seed": 0, "threads": 2}'
+
+prints one line of JSON. `scenes.py` calls it so that the peak of memory is this method's alone.
+"""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import COMMAND
+from rivals import Scene, Separated, convolutive_nmf, ideal_masks, is_nmf, kl_nmf, mask_network, mixture_itself
+
+import sepdict  # before torch: it has idle threads sleep
+from sepdict import Audio, Dictionary, FitConfig, evaluate, train_dictionary, write_audio
+
+OURS = "sepdict, default"
+
+NMF_SIZES = (10, 25, 60)
+LIBRARIES = ("sepdict", "torch", "numpy", "scikit-learn", "torchnmf", "mir-eval")
+COMMAND_REPEATS = 4  # the mixture this many times over, so that the start of the command does not hide its speed
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables.
+
+    Attributes
+    ----------
+    run : callable
+        ``(scene, seed) -> Separated``; where ``budget`` is set, also with ``budget_s``.
+    quick : bool
+        Whether it takes a minute or two at most per scene.
+    is_random : bool
+        Whether another seed gives another result.
+    budget : float, optional
+        Trains as long as `OURS` did with the same seed on the same scene, times this.
+    """
+
+    run: Callable[..., Separated]
+    quick: bool = True
+    is_random: bool = True
+    budget: float | None = None
+
+
+def sepdict_dictionaries(scene: Scene, seed: int, *, preset: str, composes: bool = True) -> Separated:
+    """Train a dictionary per source and separate; composing the dictionaries counts as training."""
+    config = replace(sepdict.PRESETS[preset], seed=seed)
+    start = time.perf_counter()
+    dictionaries = [train_dictionary(list(solos), config, source=source) for source, solos in scene.solos.items()]
+    if composes:
+        composition = sepdict.compose(dictionaries, sepdict.CompositionConfig(seed=seed))
+        separate = partial(sepdict.separate, composition=composition)
+    else:
+        separate = partial(sepdict.separate, config=FitConfig(composition_weight=0))
+    trained = time.perf_counter()
+    stems = separate(scene.mixture, dictionaries).stems
+    separated = time.perf_counter()
+    samples = torch.cat([stems[source].samples for source in scene.solos])
+    return Separated(samples, trained - start, separated - trained)
+
+
+METHODS: Mapping[str, Method] = {
+    "floor: the mixture": Method(mixture_itself, is_random=False),
+    "ceiling: ideal ratio masks, exponent 1": Method(partial(ideal_masks, exponent=1), is_random=False),
+    "ceiling: ideal ratio masks, exponent 2": Method(partial(ideal_masks, exponent=2), is_random=False),
+    **{f"KL-NMF, {n} components": Method(partial(kl_nmf, n_components=n)) for n in NMF_SIZES},
+    **{f"IS-NMF, {n} components": Method(partial(is_nmf, n_components=n)) for n in NMF_SIZES},
+    "convolutive KL-NMF, 25 components of 8 frames": Method(convolutive_nmf),
+    OURS: Method(partial(sepdict_dictionaries, preset="default")),
+    "sepdict, decoders only": Method(partial(sepdict_dictionaries, preset="default", composes=False)),
+    "mask network, trained as long as sepdict": Method(mask_network, budget=1),
+    "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
+    "sepdict, lecture": Method(partial(sepdict_dictionaries, preset="lecture"), quick=False),
+}
+
+
+def measure(folder: Path, method: str, seed: int, threads: int, budget_s: float | None = None) -> dict[str, Any]:
+    """Run a method in this process and say how well it did, at what cost, and where.
+
+    Returns
+    -------
+    dict
+        One record of the results file. ``peak_mib`` is of the whole process up to the stems, libraries and solos
+        included, scoring excluded.
+    """
+    torch.set_num_threads(threads)
+    scene = Scene.read(folder)
+    row = METHODS[method]
+    separated = row.run(scene, seed) if budget_s is None else row.run(scene, seed, budget_s=budget_s)
+    peak_mib = _peak_mib(resource.RUSAGE_SELF)
+    stems = {
+        source: Audio(stem[None], scene.mixture.sample_rate)
+        for source, stem in zip(scene.solos, separated.stems, strict=True)
+    }
+    score = evaluate(stems, scene.references(), mixture=scene.mixture).mean.as_dict()
+    return {
+        "scene": folder.name,
+        "method": method,
+        "seed": seed,
+        **{name: score[name] for name in ("si_sdr_improvement_db", "sdr_db", "sir_db", "sar_db")},
+        "training_s": separated.training_s,
+        "real_time_factor": separated.separation_s / scene.mixture.duration_s,
+        "peak_mib": peak_mib,
+        **surroundings(threads),
+    }
+
+
+def measure_command(folder: Path, threads: int) -> dict[str, Any]:
+    """Time ``sepdict separate`` in processes of its own, first with nothing cached and then again."""
+    torch.set_num_threads(threads)
+    scene = Scene.read(folder)
+    work = Path(os.environ["SEPDICT_CACHE"])
+    mixture = Audio(scene.mixture.samples.repeat(1, COMMAND_REPEATS), scene.mixture.sample_rate)
+    write_audio(work / "mixture.wav", mixture)
+    arguments = []
+    for source, solos in scene.solos.items():
+        dictionary: Dictionary = train_dictionary(list(solos), source=source)
+        dictionary.save(work / f"{source}.safetensors")
+        arguments += ["-d", work / f"{source}.safetensors"]
+    seconds = []
+    for attempt in ("first", "again"):
+        start = time.perf_counter()
+        command = ["sepdict", "separate", work / "mixture.wav", "-o", work / attempt, "--quiet", *arguments]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        seconds.append(time.perf_counter() - start)
+    return {
+        "scene": folder.name,
+        "method": COMMAND,
+        "seed": 0,
+        "first_s": seconds[0],
+        "again_s": seconds[1],
+        "duration_s": mixture.duration_s,
+        "sample_rate": mixture.sample_rate,
+        "n_dictionaries": len(scene.solos),
+        "peak_mib": _peak_mib(resource.RUSAGE_CHILDREN),
+        **surroundings(threads),
+    }
+
+
+def surroundings(threads: int) -> dict[str, Any]:
+    """The machine, how fast it is just now, and what runs on it."""
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": threads,
+        "matmul_gflops": _matmul_rate(),
+        "versions": {"Python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _matmul_rate() -> float:
+    """Billions of float32 operations a second of the machine's matrix product, best of ten."""
+    n = 2048
+    matrix = torch.randn(n, n)
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * n**3 / min(seconds) / 1e9
+
+
+def _peak_mib(who: int) -> float:
+    """Largest resident memory so far; Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(who).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _commit() -> str:
+    """Name the commit, marked where the code, not the results, differs from it."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+
+    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
+    changed = git("status", "--porcelain", "--", "sepdict", "cli", "pyproject.toml", "tests/benchmarks/*.py").stdout
+    return (commit or "unknown") + ("-dirty" if changed else "")
+
+
+def main(order: str) -> None:
+    """Carry out one order and print the record."""
+    wanted = json.loads(order)
+    folder = Path(wanted.pop("folder"))
+    is_command = wanted["method"] == COMMAND
+    print(json.dumps(measure_command(folder, wanted["threads"]) if is_command else measure(folder, **wanted)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
