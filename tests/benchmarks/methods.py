@@ -123,7 +123,8 @@ def measure_command(folder: Path, threads: int) -> dict[str, Any]:
     """Time ``sepdict separate`` in processes of its own, first with nothing cached and then again."""
     torch.set_num_threads(threads)
     scene = Scene.read(folder)
-    work = Path(os.environ["SEPDICT_CACHE"])
+    work = Path(os.environ["SEPDICT_CACHE"], "command")
+    work.mkdir()
     mixture = Audio(scene.mixture.samples.repeat(1, COMMAND_REPEATS), scene.mixture.sample_rate)
     write_audio(work / "mixture.wav", mixture)
     arguments = []
