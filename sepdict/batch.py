@@ -12,7 +12,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +27,7 @@ from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
-from sepdict.separation import Separation, separate
+from sepdict.separation import Separation, composed_as_configured, separate
 
 MANIFEST = "manifest.json"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
@@ -48,8 +49,7 @@ class TrackResult:
     manifest : Path or None
         Absolute.
     duration_s, seconds : float
-        How long the mixture lasts, and how long it took to read and separate it, composing included where the
-        dictionaries had never been composed before.
+        How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
     explained_energy : float
         Share of the mixture's energy that the dictionaries account for, 0 to 1.
     converged : bool
@@ -193,11 +193,16 @@ def separate_files(
         "dictionaries": [_describe(dictionary, dictionary_files) for dictionary in dictionaries],
         "settings": {"fit": asdict(config), "residual": residual, "device": device},
     }
+    options: dict[str, Any] = {"device": device, "on_progress": on_progress}
+    composed = cache(partial(composed_as_configured, dictionaries, config, **options))  # when the first track is read
+
+    def separate_audio(audio: Audio) -> tuple[Separation, float]:
+        asked = config if composed() else replace(config, composition_weight=0.0)
+        start = time.perf_counter()
+        result = separate(audio, dictionaries, asked, composition=composed(), residual=residual, **options)
+        return result, time.perf_counter() - start
+
     results = []
-
-    def separate_audio(audio: Audio) -> Separation:
-        return separate(audio, dictionaries, config, residual=residual, device=device, on_progress=on_progress)
-
     with writable_folder(out):
         for track, truth in zip(tracks, truths, strict=True):
             results.append(_separate_track(track, truth, separate_audio, inputs))
@@ -292,16 +297,14 @@ def _find_references(track: _Track, folder: str | Path | None, *, alone: bool) -
 def _separate_track(
     track: _Track,
     truth: Mapping[str, Path],
-    separate_audio: Callable[[Audio], Separation],
+    separate_audio: Callable[[Audio], tuple[Separation, float]],
     inputs: Mapping[str, Any],
 ) -> TrackResult:
     """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
-    start = time.perf_counter()
     try:
         mixture = read_audio(track.mixture)
         references = {name: _read_reference(path, mixture) for name, path in truth.items()}
-        separation = separate_audio(mixture)
-        seconds = time.perf_counter() - start
+        separation, seconds = separate_audio(mixture)
         scores = evaluate(separation.stems, references, mixture=mixture) if references else None
         _publish(track, separation.stems, to_json(_manifest(track, mixture, inputs, separation, scores)))
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike

@@ -112,7 +112,7 @@ def separate(
     card = dictionaries[0].card
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
     if composition is None:
-        composition = _composition(dictionaries, config, device, on_progress)
+        composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
     heard = resample(mixture, card.sample_rate)
     spectrum = stft(heard.samples.to(chosen), card.stft)  # (n_channels, n_bins, n_frames)
     observed = magnitude(spectrum)
@@ -144,10 +144,14 @@ def separate(
     )
 
 
-def _composition(
-    dictionaries: Sequence[Dictionary], config: FitConfig, device: str, on_progress: OnProgress
+def composed_as_configured(
+    dictionaries: Sequence[Dictionary],
+    config: FitConfig,
+    *,
+    device: str = AUTO,
+    on_progress: OnProgress = ignore_progress,
 ) -> Composition | None:
-    """Compose the dictionaries, unless nobody asked for it or they cannot be."""
+    """Compose the dictionaries, or None where that is not asked for or they cannot be: what `separate` begins with."""
     if len(dictionaries) == 1 or config.composition_weight == 0:
         return None
     forgetful = [dictionary for dictionary in dictionaries if not dictionary.memory.numel()]
