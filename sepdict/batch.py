@@ -102,16 +102,12 @@ def separate_folder(
 
     Raises
     ------
-    AudioFileError
-        If the folder is missing, is no folder or holds no audio.
-    ConfigError
-        As `separate_files` does.
+    AudioFileError, ConfigError
+        If the folder is missing, is no folder or holds no audio, and as `separate_files` does.
 
     Examples
     --------
     >>> results = separate_folder("mixtures", [violin, piano], "separated")  # doctest: +SKIP
-    >>> [result.mixture.name for result in results if result.error is not None]  # doctest: +SKIP
-    []
     """
     if Path(folder).is_file():
         raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
