@@ -59,6 +59,7 @@ def _facts(dictionary: "Dictionary") -> dict[str, str]:
         "STFT": f"{stft.window} window of {window}, hop of {hop}",
         "network": f"{network.kind}, {context}{network.activation}, decoder {sizes}",
         "weights": f"{_n_weights(dictionary)}",
+        "memory": f"{dictionary.memory.shape[1] * stft.hop_length / card.sample_rate:.1f} s, for composing",
         "trained": settings or "not at all",
         "divergence": _divergence(card),
     }

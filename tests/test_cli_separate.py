@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import safetensors.torch
 import torch
 from front_end import (
     BAD,
+    SAMPLE_RATE,
+    TINY,
     constant_bss_eval,
     error_lines,
     fail,
@@ -30,7 +33,9 @@ from front_end import (
 
 import sepdict.batch
 from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.composition import CompositionConfig
 from sepdict.dictionary import Dictionary
+from sepdict.training import train_dictionary
 
 
 @pytest.fixture(autouse=True)
@@ -336,3 +341,28 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     assert error_lines(result) == ["sepdict: interrupted"]
     assert result.stdout.splitlines()[1:] == [str(here / "separated" / "a" / f"{name}.wav") for name in ("hiss", "hum")]
     assert set(tree(here / "separated")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
+
+
+def test_dictionaries_are_composed_once_and_not_at_all_on_request(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sepdict.composition.CompositionConfig", partial(CompositionConfig, n_steps=3, width=8))
+    options = []
+    for name in ("hiss", "hum"):
+        config = replace(TINY, memory_s=60.0)
+        dictionary = train_dictionary(sound(name, n_samples=2 * SAMPLE_RATE), config, source=name).save(
+            tmp_path / f"{name}-remembers.safetensors"
+        )
+        options += ["-d", str(dictionary)]
+    write_mixtures(here, "song", "air")
+    plain = run("separate", "song.wav", *options, "-o", "plain", "--no-compose")
+    assert plain.stderr == "separating song.wav (1 of 1)\n"
+    assert not (tmp_path / "cache").exists()
+    first = run("separate", "song.wav", "air.wav", *options)
+    assert first.stderr.splitlines()[0] == "composing hiss, hum (once, then it is remembered)"
+    assert [line.split()[0] for line in first.stderr.splitlines()] == ["composing", "separating", "separating"]
+    again = run("separate", "song.wav", *options, "--overwrite")
+    assert again.stderr == "separating song.wav (1 of 1)\n"
+    stems = [read_audio(here / folder / "song/hiss.wav").samples for folder in ("plain", "separated")]
+    assert not torch.equal(*stems)

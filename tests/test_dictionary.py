@@ -24,6 +24,7 @@ import sepdict.dictionary
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import FORMAT, MAX_FILE_BYTES, Card, Dictionary
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
+from sepdict.memory import n_bands
 from sepdict.networks import Autoencoder, NetworkConfig, initialise, spectral_shape
 from sepdict.spectrogram import StftConfig
 
@@ -105,6 +106,38 @@ def test_saved_equals_loaded_bit_for_bit(tmp_path: Path, network: NetworkConfig)
     assert weights(loaded).keys() == weights(saved).keys()
     for name, weight in weights(saved).items():
         assert weight.numpy().tobytes() == weights(loaded)[name].numpy().tobytes()
+
+
+def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path) -> None:
+    plain = dictionary_of()
+    memory = torch.arange(n_bands(CARD.stft.n_bins) * 6).reshape(-1, 6).to(torch.uint8)
+    remembering = Dictionary(plain.card, plain.network, memory)
+    loaded = Dictionary.load(remembering.save(tmp_path / "remembers.safetensors"))
+    assert torch.equal(loaded.memory, memory)
+    assert loaded.sha256 == remembering.sha256 != plain.sha256
+    assert Dictionary.load(plain.save(tmp_path / "forgets.safetensors")).memory.numel() == 0
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        torch.zeros(3, 6, dtype=torch.uint8),
+        torch.zeros(n_bands(CARD.stft.n_bins), 6),
+        torch.zeros(6, dtype=torch.uint8),
+    ],
+)
+def test_a_memory_that_cannot_be_is_refused(scratch: Path, memory: torch.Tensor) -> None:
+    plain = dictionary_of()
+    Dictionary(plain.card, plain.network, memory).save(scratch)
+    with pytest.raises(DictionaryFileError, match="memory is not as its card promises"):
+        Dictionary.load(scratch)
+
+
+def test_a_dictionary_of_the_first_format_is_read(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sepdict.dictionary, "FORMAT_VERSION", 1)
+        dictionary_of().save(scratch)
+    assert weights(Dictionary.load(scratch)).keys() == weights(dictionary_of()).keys()
 
 
 def test_saved_twice_gives_equal_bytes(tmp_path: Path) -> None:

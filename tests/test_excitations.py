@@ -93,6 +93,27 @@ def test_the_sources_of_a_mixture_drawn_from_the_dictionaries_are_found(
     assert errors.max() < 0.05  # of the frame's level, in every frame of every source
 
 
+def test_the_more_an_opinion_counts_the_nearer_the_fit_comes_to_it(pair: list[Dictionary]) -> None:
+    observed = draw(pair, 40).sum(dim=0)
+    masks = torch.stack([torch.full_like(observed, share) for share in (0.2, 0.8)])
+    distances = []
+    for weight in (0.0, 0.1, 10.0):
+        config = replace(THOROUGH, divergence="kl", composition_weight=weight)
+        gains = fit_excitations(observed, pair, config, masks=masks).gains
+        distances.append(float((gains / gains.sum(dim=0) - torch.tensor([0.2, 0.8])[:, None, None]).abs().mean()))
+    assert distances[0] > distances[1] > distances[2]
+
+
+def test_without_weight_an_opinion_is_only_where_the_fit_starts(pair: list[Dictionary]) -> None:
+    sources = draw(pair, 40)
+    masks = sources / sources.sum(dim=0)
+    config = replace(THOROUGH, divergence="kl", composition_weight=0.0)
+    found = fit_excitations(sources.sum(dim=0), pair, config, masks=masks)
+    plain = fit_excitations(sources.sum(dim=0), pair, config)
+    assert found.loss_curve[0] < 0.5 * plain.loss_curve[0]
+    assert torch.allclose(found.gains, plain.gains, rtol=0.05, atol=0.02)
+
+
 @pytest.mark.parametrize("n_sources", [1, 2, 3, 4])
 @pytest.mark.parametrize("n_channels", [1, 3])
 def test_shapes_are_those_promised(n_sources: int, n_channels: int, generator: torch.Generator) -> None:
@@ -370,6 +391,12 @@ def test_another_number_of_bins_is_refused_with_both_numbers(pair: list[Dictiona
         fit(torch.ones(1, 257, 5), pair)
 
 
+def test_masks_of_another_shape_are_refused(pair: list[Dictionary]) -> None:
+    observed = torch.ones(1, SMALL.n_bins, 5)
+    with pytest.raises(ShapeError, match=r"masks have shape \(1, 1, 129, 5\); expected \(2, 1, 129, 5\)"):
+        fit_excitations(observed, pair, masks=observed[None])
+
+
 def test_no_dictionary_is_refused() -> None:
     with pytest.raises(ConfigError, match="no dictionaries"):
         fit(torch.ones(1, SMALL.n_bins, 5), [])
@@ -384,6 +411,7 @@ def test_no_dictionary_is_refused() -> None:
         {"history": 0},
         {"tolerance": math.nan},
         {"step": 0.0},
+        {"composition_weight": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused_with_their_value(settings: dict[str, Any]) -> None:
