@@ -211,7 +211,7 @@ def composition_of(
     sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
     facts = json.dumps([CACHE_VERSION, asdict(config), checksums])
-    path = cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.safetensors"
+    path = cache_folder() / f"composition-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.safetensors"
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
     with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # absent or damaged: make it anew
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
@@ -221,7 +221,9 @@ def composition_of(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, safetensors.torch.save(composition.network.state_dict()))
-        for old in sorted(path.parent.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)[:-MOST_CACHED]:
+        for old in sorted(path.parent.glob("composition-*.safetensors"), key=lambda p: p.stat().st_mtime)[
+            :-MOST_CACHED
+        ]:
             old.unlink(missing_ok=True)
     except OSError as error:
         log.warning("%s: the composition cannot be kept (%s); it will be made again", path, error.strerror)
