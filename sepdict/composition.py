@@ -215,19 +215,24 @@ def composition_of(
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
     with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # absent or damaged: make it anew
         network.load_state_dict(safetensors.torch.load(path.read_bytes()))
-        path.touch()
+        with contextlib.suppress(OSError):  # a folder that can only be read will do
+            path.touch()
         return Composition(sources, network)
     composition = compose(dictionaries, config, device=device, on_progress=on_progress)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, safetensors.torch.save(composition.network.state_dict()))
-        for old in sorted(path.parent.glob("composition-*.safetensors"), key=lambda p: p.stat().st_mtime)[
-            :-MOST_CACHED
-        ]:
-            old.unlink(missing_ok=True)
+        _keep(composition, path)
     except OSError as error:
         log.warning("%s: the composition cannot be kept (%s); it will be made again", path, error.strerror)
     return composition
+
+
+def _keep(composition: Composition, path: Path) -> None:
+    """Write a composition to the cache, and make room for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, safetensors.torch.save(composition.network.state_dict()))
+    kept = sorted(path.parent.glob("composition-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for oldest in kept[:-MOST_CACHED]:
+        oldest.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
