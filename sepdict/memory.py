@@ -23,7 +23,7 @@ def band_edges(n_bins: int) -> tuple[int, ...]:
     Examples
     --------
     >>> band_edges(107)[-4:]
-    (101, 103, 105, 107)
+    (102, 104, 106, 107)
     """
     edges = list(range(min(NARROW_BINS, n_bins) + 1))
     while edges[-1] < n_bins:
