@@ -9,6 +9,7 @@ second opinion on its result. Nothing but the dictionary files is needed, and no
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 CACHE_VERSION = 1  # rises when the same dictionaries would be composed in another way
 MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
+TUNING_RATE = 5e-4  # what was learned from minutes of solos is only to be adjusted
 SOFTEST_CUT = 0.1  # of a memory's level (-20 dB): a softer piece is a pause, and stays one
 
 
@@ -67,7 +69,7 @@ class CompositionConfig:
         If one of them is out of range.
     """
 
-    n_steps: int = 1500
+    n_steps: int = 3000
     n_cuts: int = 8
     width: int = 256
     gain_range_db: float = 10.0
@@ -180,20 +182,80 @@ def compose(
             raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
     dictionaries = sorted(dictionaries, key=lambda dictionary: dictionary.source)
     chosen, generator = choose_device(device), seeded_generator(config.seed)
-    widths = band_widths(dictionaries[0].card.stft.n_bins)[:, None].float().to(chosen)
+    widths = _widths(dictionaries[0].card.stft.n_bins, chosen)
     memories = [_recall(dictionary, widths) for dictionary in dictionaries]
     network = MaskNetwork(len(memories), len(widths), config.width)
     initialise(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
-    weights: list[Tensor] = list(network.to(chosen).parameters())
+    _learn(network.to(chosen), memories, widths, config, generator, "compose", on_progress)
+    return Composition(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
+
+
+def tune(
+    composition: Composition,
+    magnitudes: Tensor,
+    sources: Sequence[str],
+    *,
+    n_steps: int,
+    on_progress: OnProgress = ignore_progress,
+) -> Composition:
+    """Teach a composition one mixture: what it was taken for, source by source, is drawn from as from memories [1]_.
+
+    Parameters
+    ----------
+    composition : Composition
+        Unchanged: a tuned copy is returned.
+    magnitudes : Tensor, shape (n_sources, n_channels, n_bins, n_frames), >= 0
+        The sources as far as they are known.
+    sources : sequence of str
+        Their names: the composition's, in any order.
+    n_steps : int
+        Updates of the network's weights.
+    on_progress : callable
+        Called after every step; raising from it cancels.
+
+    Returns
+    -------
+    Composition
+        Of silence, the composition itself.
+
+    References
+    ----------
+    .. [1] Tzinis, Adi, Ithapu, Xu, Smaragdis and Kumar, "RemixIT: continual self-training of speech enhancement
+       models via bootstrapped remixing", IEEE J. Sel. Topics Signal Process. 16(6), 2022.
+    """
+    peak = magnitudes.amax()
+    if not n_steps or not peak > 0:
+        return composition
+    config = CompositionConfig(n_steps=n_steps, learning_rate=TUNING_RATE)
+    order = [list(sources).index(source) for source in composition.sources]
+    bands = to_bands(magnitudes[order] / peak).movedim(1, 2).flatten(2)  # (n_sources, n_bands, channels * frames)
+    widths = _widths(magnitudes.shape[-2], bands.device)
+    memories = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # levels stay: who is silent stays so
+    network = copy.deepcopy(composition.network).to(bands.device).requires_grad_(True)
+    _learn(network, memories, widths, config, seeded_generator(config.seed), "tune", on_progress)
+    return Composition(composition.sources, network)
+
+
+@torch.enable_grad()
+def _learn(
+    network: MaskNetwork,
+    memories: Sequence[Tensor],
+    widths: Tensor,
+    config: CompositionConfig,
+    generator: torch.Generator,
+    stage: str,
+    on_progress: OnProgress,
+) -> None:
+    """Descend on the cross-entropy of mixtures that are drawn from memories (n_bands, n_frames), one per source."""
+    weights: list[Tensor] = list(network.parameters())
     adam = Adam(weights, step=config.learning_rate)
     for step in range(config.n_steps):
         adam.step = config.learning_rate * _schedule(step, config.n_steps)
         sources = torch.stack([_draw(memory, widths, config, generator) for memory in memories])
         loss = _cross_entropy(network, sources, widths, generator)
         adam.update(torch.autograd.grad(loss, weights))
-        on_progress(Progress("compose", step + 1, config.n_steps, float(loss.detach())))
-    return Composition(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
+        on_progress(Progress(stage, step + 1, config.n_steps, float(loss.detach())))
 
 
 def composition_of(
@@ -240,6 +302,11 @@ def cache_folder() -> Path:
     named = os.environ.get("SEPDICT_CACHE")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(named) if named else home / "sepdict"
+
+
+def _widths(n_bins: int, device: torch.device) -> Tensor:
+    """Count the bins of every band, (n_bands, 1)."""
+    return band_widths(n_bins)[:, None].float().to(device)
 
 
 def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:

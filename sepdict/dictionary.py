@@ -26,8 +26,9 @@ from sepdict.spectrogram import StftConfig
 
 RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
-FORMAT_VERSION = 2
-OLDER_VERSIONS = (1,)  # readable; they remember nothing of what they heard
+FORMAT_VERSION = 3
+OLDER_VERSIONS = (1, 2)  # readable: without templates, and the first without memory
+WITHOUT_TEMPLATES = {"n_templates": 0}  # what older cards do not say
 MEMORY = "memory"  # the name of its tensor, beside the weights'
 MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
@@ -276,7 +277,7 @@ def _card_from(fields: Mapping[str, Any]) -> Card:
         source=fields["source"],
         sample_rate=fields["sample_rate"],
         stft=StftConfig(**fields["stft"]),
-        network=NetworkConfig(**fields["network"] | {"hidden": tuple(fields["network"]["hidden"])}),
+        network=NetworkConfig(**WITHOUT_TEMPLATES | fields["network"] | {"hidden": tuple(fields["network"]["hidden"])}),
         training=dict(fields["training"]),
         heard=heard,
         curves={name: tuple(map(float, curve)) for name, curve in fields["curves"].items()},

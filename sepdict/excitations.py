@@ -41,6 +41,8 @@ class FitConfig:
     composition_weight : float
         What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
         and nothing but their decoders decides.
+    n_tuning_steps : int
+        Updates by which the composition then learns the very mixture; 0 leaves it as it is.
     n_iterations : int
         At most this many; each costs one pass through the decoders and back.
     tolerance : float
@@ -58,7 +60,8 @@ class FitConfig:
 
     method: str = "lbfgs"
     divergence: str = "kl"
-    composition_weight: float = 0.1
+    composition_weight: float = 0.3
+    n_tuning_steps: int = 100
     n_iterations: int = 100
     tolerance: float = 1e-3
     history: int = 10
@@ -70,6 +73,8 @@ class FitConfig:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.n_iterations < 1 or self.history < 1:
             raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
+        if self.n_tuning_steps < 0:
+            raise ConfigError(f"n_tuning_steps is {self.n_tuning_steps}; expected 0 or more")
         if not 0 <= self.composition_weight < math.inf:
             raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
         if not self.tolerance >= 0 or not self.step > 0:

@@ -24,6 +24,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 MAX_WIDTH = 2**14  # units; a dictionary file that asks for more is refused before anything is allocated
 MAX_LAYERS = 32
+TEMPLATE_SCALE = 16.0  # nepers per unit of a template's parameters, which so move as fast as they must under Adam
+FAINTEST_PARTIAL = 0.01  # of a frame's mean (-40 dB): what templates begin with where a frame has less
 CONTEXT_FRAMES = (5, 3)  # frames that a mask network's residual layers see: seven together, 160 ms at 16 kHz
 FAINTEST_BAND = 1e-3  # of a frame's mean: 60 dB below it a mask network hears silence
 
@@ -38,14 +40,16 @@ class NetworkConfig:
         ``"dense"`` draws each frame from its own code; ``"convolutional"`` draws it from the codes
         of ``kernel_size`` neighbouring frames.
     code_size : int
-        Numbers per frame in the excitation. Small codes separate better: a decoder that can
-        draw anything also draws the other source.
+        Numbers per frame in the excitation. A decoder that can draw anything also draws the other source.
     hidden : tuple of int
         Units of the decoder's hidden layers, from the code outwards; the encoder mirrors them.
     activation : str
         ``"relu"``, ``"tanh"``, ``"softplus"`` or ``"sigmoid"``.
     kernel_size : int
         Frames that a convolutional decoder sees; odd. A dense one has 1.
+    n_templates : int
+        Spectral shapes that the decoder adds up, as NMF does; what it learned of single notes then also holds for
+        chords. With 0 it draws the logarithm of every bin instead.
 
     Raises
     ------
@@ -54,10 +58,11 @@ class NetworkConfig:
     """
 
     kind: str = "dense"
-    code_size: int = 8
+    code_size: int = 16
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "relu"
     kernel_size: int = 1
+    n_templates: int = 256
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,6 +71,8 @@ class NetworkConfig:
             raise ConfigError(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         if not all(isinstance(width, int) and 1 <= width <= MAX_WIDTH for width in (self.code_size, *self.hidden)):
             raise ConfigError(f"widths are {(self.code_size, *self.hidden)}; expected 1 to {MAX_WIDTH} units each")
+        if not isinstance(self.n_templates, int) or not 0 <= self.n_templates <= MAX_WIDTH:
+            raise ConfigError(f"n_templates is {self.n_templates}; expected 0 to {MAX_WIDTH}")
         if len(self.hidden) >= MAX_LAYERS:
             raise ConfigError(f"there are {len(self.hidden)} hidden layers; expected fewer than {MAX_LAYERS}")
         if self.kind == "dense" and self.kernel_size != 1:
@@ -114,14 +121,16 @@ class Autoencoder(nn.Module):
     """Encoder and decoder of one source.
 
     Time context sits next to the code, where it is cheap: the encoder's last layer and the decoder's first
-    see ``kernel_size`` frames.
+    see ``kernel_size`` frames. The decoder's last layer either says how much of every template there is, or draws
+    the bins' logarithms.
     """
 
     def __init__(self, config: NetworkConfig, n_bins: int) -> None:
         super().__init__()
-        widths, kernels = (config.code_size, *config.hidden, n_bins), (config.kernel_size, *(1 for _ in config.hidden))
-        self.encoder = Stack(widths[::-1], kernels[::-1], config.activation)
-        self.decoder = Stack(widths, kernels, config.activation)
+        inner, kernels = (config.code_size, *config.hidden), (config.kernel_size, *(1 for _ in config.hidden))
+        self.encoder = Stack((n_bins, *inner[::-1]), kernels[::-1], config.activation)
+        self.decoder = Stack((*inner, config.n_templates or n_bins), kernels, config.activation)
+        self.templates = nn.Parameter(torch.empty(n_bins, config.n_templates)) if config.n_templates else None
 
     def encode(self, shape: Tensor) -> Tensor:
         """Map spectral shapes (..., n_bins, n_frames) to codes (..., code_size, n_frames)."""
@@ -130,8 +139,11 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Draw spectral shapes (..., n_bins, n_frames), averaging one over the bins, from codes."""
-        logits: Tensor = self.decoder(code)
-        return logits.softmax(dim=-2) * logits.shape[-2]
+        shares: Tensor = self.decoder(code).softmax(dim=-2)
+        if self.templates is None:
+            return shares * shares.shape[-2]
+        shapes = (TEMPLATE_SCALE * self.templates).softmax(dim=0) * len(self.templates)  # (n_bins, n_templates)
+        return shapes @ shares
 
 
 class MaskNetwork(nn.Module):
@@ -181,6 +193,16 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 parameter.zero_()
             else:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
+
+
+@torch.no_grad()
+def begin_from(network: Autoencoder, shapes: Tensor, weights: Tensor, generator: torch.Generator) -> None:
+    """Set the templates, in place, to some of these spectral shapes (n_frames, n_bins), drawn by weight (n_frames,)."""
+    if network.templates is not None:
+        n_templates = network.templates.shape[1]
+        frames = torch.multinomial(weights.cpu(), n_templates, replacement=True, generator=generator)
+        heard = shapes[frames.to(shapes.device)].T  # (n_bins, n_templates)
+        network.templates.copy_((heard + FAINTEST_PARTIAL).log() / TEMPLATE_SCALE)
 
 
 @torch.no_grad()

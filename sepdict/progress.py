@@ -11,7 +11,7 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on: ``"train"``, ``"compose"`` or ``"fit"``.
+        What is going on: ``"train"``, ``"compose"``, ``"fit"`` or ``"tune"``.
     step, n_steps : int
         Steps done, and the most there can be; a stage may end early.
     divergence : float

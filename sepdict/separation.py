@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio, resample
-from sepdict.composition import Composition, composition_of
+from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
@@ -121,12 +121,15 @@ def separate(
     opinion = None if composition is None else composition.masks(observed, names)
     has_residual = residual or len(dictionaries) == 1
     if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
-        config = replace(config, composition_weight=0.0)
+        config = replace(config, composition_weight=0.0, n_tuning_steps=0)
     fit = fit_excitations(
         observed, dictionaries, config, masks=opinion, n_heard_bins=n_heard_bins, on_progress=on_progress
     )
     masks = ratio_masks(fit.magnitudes, exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
-    masks = masks if opinion is None else agreed(masks, opinion)
+    if composition is not None and opinion is not None:
+        taken_for = agreed(masks, opinion) * observed
+        tuned = tune(composition, taken_for, names, n_steps=config.n_tuning_steps, on_progress=on_progress)
+        masks = agreed(masks, tuned.masks(observed, names))
     if has_residual:
         rest = unexplained(observed, fit.magnitudes)
         known, unknown = ratio_masks(torch.stack([fit.magnitudes.sum(dim=0), rest]), exponent=MASK_EXPONENT)

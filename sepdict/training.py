@@ -23,7 +23,7 @@ from sepdict.dictionary import Card, Dictionary
 from sepdict.divergences import beta_divergence, beta_of, optimal_gain
 from sepdict.errors import AudioError, ConfigError
 from sepdict.memory import remember
-from sepdict.networks import Autoencoder, NetworkConfig, initialise, spectral_shape, standardise_codes
+from sepdict.networks import Autoencoder, NetworkConfig, begin_from, initialise, spectral_shape, standardise_codes
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectrogram import StftConfig, magnitude, stft
@@ -119,9 +119,9 @@ PRESETS: Mapping[str, TrainingConfig] = MappingProxyType(
     {
         "default": TrainingConfig(),
         # Sees five frames at a time: slower to fit, for sounds that are told apart by how they move.
-        "convolutional": TrainingConfig(network=NetworkConfig(kind="convolutional", kernel_size=5)),
+        "convolutional": TrainingConfig(network=NetworkConfig("convolutional", 8, kernel_size=5, n_templates=0)),
         # "5 layers, 600 units wide": the dictionary that the lectures on neural source separation describe.
-        "lecture": TrainingConfig(network=NetworkConfig(code_size=600, hidden=(600, 600, 600, 600))),
+        "lecture": TrainingConfig(network=NetworkConfig(code_size=600, hidden=(600, 600, 600, 600), n_templates=0)),
     }
 )
 """Named settings; the README says how they compare."""
@@ -263,9 +263,9 @@ def _train(
     lesson: _Lesson, card: Card, config: TrainingConfig, generator: torch.Generator, on_progress: OnProgress
 ) -> tuple[Autoencoder, dict[str, tuple[float, ...]], str]:
     """Descend from check to check; return the best network, the curves, and why training ended."""
-    network = Autoencoder(card.network, card.stft.n_bins)
+    network = Autoencoder(card.network, card.stft.n_bins).to(lesson.shapes.device)
     initialise(network, generator)
-    network = network.to(lesson.shapes.device)
+    begin_from(network, lesson.shapes, lesson.training_weights, generator)
     adam = Adam(list(network.parameters()), step=config.learning_rate, weight_decay=config.weight_decay)
     batches = _batches(lesson.training_weights, config, generator)
     best, stopped, curves = _weights_of(network), "finished", {"training": list[float](), "validation": list[float]()}

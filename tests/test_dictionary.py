@@ -311,13 +311,25 @@ def test_code_in_a_file_is_never_run(tmp_path: Path) -> None:
     assert bait.exists()  # the bait works
 
 
-@pytest.mark.parametrize("version", [0, 3, 999])
+@pytest.mark.parametrize("version", [0, 4, 999])
 def test_another_version_is_refused_by_number(scratch: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sepdict.dictionary, "FORMAT_VERSION", version)
         dictionary_of().save(scratch)
     with pytest.raises(DictionaryFileError, match=f"version {version}, .*install a newer sepdict"):
         Dictionary.load(scratch)
+
+
+def test_a_dictionary_of_before_templates_draws_as_it_did(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = dictionary_of(replace(CARD, network=replace(CARD.network, n_templates=0)))
+    card = asdict(old.card)
+    del card["network"]["n_templates"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sepdict.dictionary, "FORMAT_VERSION", 2)
+        patch.setattr(sepdict.dictionary, "asdict", lambda _: card)
+        old.save(scratch)
+    code = torch.randn(old.card.network.code_size, 5)
+    assert torch.equal(Dictionary.load(scratch).decode(code), old.decode(code))
 
 
 @pytest.mark.parametrize("version", [None, [], "", "x", "1.0", "²"])

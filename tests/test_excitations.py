@@ -20,8 +20,9 @@ from sepdict.spectrogram import StftConfig
 from sepdict.training import TrainingConfig, train_dictionary
 
 SMALL = StftConfig(n_fft=256, hop_length=64)
-DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh")
-CONVOLUTIONAL = NetworkConfig(kind="convolutional", code_size=2, hidden=(16,), kernel_size=5, activation="tanh")
+DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templates=0)
+ADDITIVE = replace(DENSE, n_templates=8)
+CONVOLUTIONAL = replace(DENSE, kind="convolutional", hidden=(16,), kernel_size=5)
 DIVERGENCES = ["kl", "is", "l2", "beta=0.5"]
 THOROUGH = FitConfig(n_iterations=300, tolerance=0.0)
 
@@ -55,6 +56,12 @@ def moving() -> list[Dictionary]:
     return [trained("low", 0.0, 0.45, CONVOLUTIONAL), trained("high", 0.4, 1.0, CONVOLUTIONAL)]
 
 
+@pytest.fixture(scope="module")
+def adding() -> list[Dictionary]:
+    """The same two, each frame a sum of templates."""
+    return [trained("low", 0.0, 0.45, ADDITIVE), trained("high", 0.4, 1.0, ADDITIVE)]
+
+
 def precise(dictionaries: list[Dictionary]) -> list[Dictionary]:
     """Copies in float64, where two ways of reckoning the same do not part after some iterations."""
     return [Dictionary(dictionary.card, deepcopy(dictionary.network).double()) for dictionary in dictionaries]
@@ -81,11 +88,12 @@ def fit(magnitude: Tensor, dictionaries: list[Dictionary], **settings: Any) -> E
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("n_channels", [1, 2])
-@pytest.mark.parametrize("kinds", ["dense", "convolutional", "one of each"])
+@pytest.mark.parametrize("kinds", ["pair", "moving", "adding", "two kinds"])
 def test_the_sources_of_a_mixture_drawn_from_the_dictionaries_are_found(
-    pair: list[Dictionary], moving: list[Dictionary], kinds: str, divergence: str, n_channels: int
+    kinds: str, divergence: str, n_channels: int, request: pytest.FixtureRequest
 ) -> None:
-    dictionaries = {"dense": pair, "convolutional": moving, "one of each": [pair[0], moving[1]]}[kinds]
+    several = [request.getfixturevalue(kind) for kind in (("pair", "moving") if kinds == "two kinds" else (kinds,))]
+    dictionaries = [several[0][0], several[-1][1]]
     sources = draw(dictionaries, 40, n_channels=n_channels)
     found = fit_excitations(sources.sum(dim=0), dictionaries, replace(THOROUGH, divergence=divergence))
     assert abs(found.loss_curve[-1]) < 1e-3 * found.loss_curve[0] + 1e-4
@@ -320,7 +328,7 @@ def test_a_silent_mixture_has_silent_sources(pair: list[Dictionary], n_channels:
     assert "silent" in found.message
 
 
-@pytest.mark.parametrize("kind", ["pair", "moving"])
+@pytest.mark.parametrize("kind", ["pair", "moving", "adding"])
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_silent_frames_and_channels_stay_silent(kind: str, divergence: str, request: pytest.FixtureRequest) -> None:
     dictionaries = request.getfixturevalue(kind)

@@ -10,10 +10,12 @@ from sepdict.devices import seeded_generator
 from sepdict.errors import ConfigError
 from sepdict.networks import (
     ACTIVATIONS,
+    FAINTEST_PARTIAL,
     MAX_LAYERS,
     MAX_WIDTH,
     Autoencoder,
     NetworkConfig,
+    begin_from,
     initialise,
     standardise_codes,
 )
@@ -21,7 +23,7 @@ from sepdict.networks import (
 N_BINS, N_FRAMES, CODE_SIZE = 33, 40, 5
 DENSE = {"kind": "dense"}
 CONVOLUTIONAL = [{"kind": "convolutional", "kernel_size": size} for size in (3, 5, 9)]
-KINDS = [DENSE, *CONVOLUTIONAL]
+KINDS = [DENSE, {"kind": "dense", "n_templates": 0}, *CONVOLUTIONAL]
 
 
 def network_of(n_bins: int = N_BINS, *, seed: int = 0, **settings: Any) -> Autoencoder:
@@ -206,6 +208,8 @@ def test_standardised_codes_have_mean_zero_and_deviation_one(generator: torch.Ge
         ({"hidden": (8, 0)}, "0"),
         ({"hidden": (MAX_WIDTH + 1,)}, str(MAX_WIDTH + 1)),
         ({"hidden": (8,) * MAX_LAYERS}, f"{MAX_LAYERS} hidden layers"),
+        ({"n_templates": -1}, "n_templates is -1"),
+        ({"n_templates": MAX_WIDTH + 1}, str(MAX_WIDTH + 1)),
         ({"kind": "dense", "kernel_size": 3}, "kernel_size is 3; dense networks see 1 frame"),
         ({"kind": "convolutional", "kernel_size": 1}, "kernel_size is 1"),
         ({"kind": "convolutional", "kernel_size": 4}, "kernel_size is 4"),
@@ -224,6 +228,7 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], said: s
         {"code_size": 4.0},
         {"code_size": "4"},
         {"hidden": (8.0,)},
+        {"n_templates": 8.0},
         {"kind": "convolutional", "kernel_size": 3.0},
     ],
     ids=str,
@@ -231,3 +236,35 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], said: s
 def test_settings_of_the_wrong_type_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         NetworkConfig(**settings)
+
+
+# --- templates
+
+
+def test_templates_begin_as_shapes_that_were_heard(generator: torch.Generator) -> None:
+    network, heard = network_of(n_templates=7), shapes(generator).T  # (n_frames, n_bins)
+    weights = torch.ones(N_FRAMES)
+    weights[:30] = 0
+    begin_from(network, heard, weights, generator)
+    certain = torch.zeros_like(network.decoder.layers[-1].bias)
+    for template in range(7):
+        network.decoder.layers[-1].bias.copy_(certain)
+        network.decoder.layers[-1].bias[template] = 1e6
+        alone = network.decode(codes(generator))[:, 0]
+        assert (alone - heard[30:]).abs().mean(dim=1).min() < 2 * FAINTEST_PARTIAL
+        assert (alone - heard[:30]).abs().mean(dim=1).min() > 0.1
+
+
+def test_what_no_template_has_is_never_drawn(generator: torch.Generator) -> None:
+    network = network_of(n_templates=7)
+    network.templates[10:] = -100.0
+    drawn = network.decode(10 * codes(generator))
+    assert drawn[10:].max() < 1e-12
+    assert drawn[:10].min() > 0
+
+
+def test_a_network_without_templates_begins_from_nothing(generator: torch.Generator) -> None:
+    network = network_of(n_templates=0)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    begin_from(network, shapes(generator).T, torch.ones(N_FRAMES), generator)
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
