@@ -50,7 +50,8 @@ def _facts(dictionary: "Dictionary") -> dict[str, str]:
     card = dictionary.card
     stft, network = card.stft, card.network
     window, hop = (f"{n} samples ({1000 * n / card.sample_rate:.1f} ms)" for n in (stft.n_fft, stft.hop_length))
-    sizes = " - ".join(map(str, (network.code_size, *network.hidden, stft.n_bins)))
+    templates = (network.n_templates,) if network.n_templates else ()
+    sizes = " - ".join(map(str, (network.code_size, *network.hidden, *templates, stft.n_bins)))
     context = f"sees {network.kernel_size} frames, " if network.kernel_size > 1 else ""
     settings = ", ".join(f"{name} {value}" for name, value in card.training.items())
     return {

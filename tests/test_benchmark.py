@@ -1,5 +1,6 @@
 """The benchmark's own laws: nothing is run twice or lost, means are means, and every rival shares out the mixture."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -136,6 +137,14 @@ def test_mask_networks_train_as_long_as_sepdict_did_and_ten_times_that(tmp_path:
     assert runner.orders[0].method == OURS  # made first, for it was missing
     assert [order.budget_s for order in runner.orders] == [None, 20.0, 200.0]
     assert len(read_results(path)) == 3
+
+
+@pytest.mark.parametrize(("duration_s", "kept_s"), [(0.5, [0.5]), (1.5, [1, 0.5]), (3, [1, 2]), (math.inf, [1, 2])])
+def test_a_learning_curve_hears_the_beginning_of_the_solos(duration_s: float, kept_s: list[float]) -> None:
+    recordings = [Audio(torch.arange(8000.0)[None], 8000, "a"), Audio(torch.arange(16000.0)[None], 8000, "b")]
+    kept = methods.beginning(recordings, duration_s)
+    assert [audio.duration_s for audio in kept] == kept_s
+    assert all(torch.equal(a.samples, b.samples[:, : a.n_samples]) for a, b in zip(kept, recordings, strict=False))
 
 
 def test_a_plan_makes_every_random_method_with_every_seed_and_the_others_once() -> None:

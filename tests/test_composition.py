@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import sepdict.composition
 from sepdict.audio import Audio
-from sepdict.composition import Composition, CompositionConfig, cache_folder, compose, composition_of
+from sepdict.composition import Composition, CompositionConfig, cache_folder, compose, composition_of, tune
 from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
 from sepdict.excitations import FitConfig
@@ -122,6 +123,65 @@ def test_progress_is_told_and_can_cancel(pair: list[Dictionary]) -> None:
 
     with pytest.raises(InterruptedError):
         compose(pair, BRIEF, on_progress=cancel)
+
+
+# --- tuning to one mixture
+
+
+def sources_of(*samples: torch.Tensor) -> torch.Tensor:
+    """The magnitudes of sources, (n_sources, 1, n_bins, n_frames)."""
+    return torch.stack([magnitude(stft(source, SMALL)) for source in samples])
+
+
+def test_tuning_to_the_true_sources_brings_the_masks_nearer_to_them(composition: Composition) -> None:
+    up, down = chirps(2, rising=True), chirps(3, rising=False)
+    truth = sources_of(up, down)
+    shares = truth.square() / truth.square().sum(dim=0)
+    tuned = tune(composition, truth, ("up", "down"), n_steps=300)
+    before, after = (((masks_of(which, up + down) - shares).abs() * truth).mean() for which in (composition, tuned))
+    assert after < 0.9 * before
+
+
+def test_a_source_that_is_silent_stays_silent_in_tuning(composition: Composition) -> None:
+    up = chirps(2, rising=True)
+    faint = 1e-3 * sources_of(chirps(3, rising=False), up).sum(dim=0)
+    tuned = tune(composition, torch.stack([sources_of(up)[0], faint]), ("up", "down"), n_steps=300)
+    heard = sources_of(up)[0]
+    before, after = ((masks_of(which, up)[1] * heard).sum() for which in (composition, tuned))
+    assert after < 0.2 * before
+
+
+def test_tuning_does_not_depend_on_level_or_order_and_changes_nothing_it_is_given(composition: Composition) -> None:
+    truth, samples = sources_of(chirps(2, rising=True), chirps(3, rising=False)), chirps(4, rising=True)
+    kept, plain = truth.clone(), masks_of(composition, samples)
+    tuned = masks_of(tune(composition, truth, ("up", "down"), n_steps=10), samples)
+    turned = masks_of(tune(composition, truth.flip(0), ("down", "up"), n_steps=10), samples)
+    louder = masks_of(tune(composition, 2.0**80 * truth, ("up", "down"), n_steps=10), samples)
+    assert torch.equal(tuned, turned)
+    assert torch.allclose(tuned, louder, atol=1e-5)
+    assert torch.equal(truth, kept)
+    assert torch.equal(masks_of(composition, samples), plain)
+    assert not torch.equal(tuned, plain)
+
+
+def test_there_is_nothing_to_tune_in_silence_or_without_steps(composition: Composition) -> None:
+    truth = sources_of(chirps(2, rising=True), chirps(3, rising=False))
+    assert tune(composition, torch.zeros_like(truth), ("up", "down"), n_steps=10) is composition
+    assert tune(composition, truth, ("up", "down"), n_steps=0) is composition
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_tuned"),
+    [({}, 3), ({"residual": True}, 0), ({"config": FitConfig(n_iterations=2, n_tuning_steps=0)}, 0)],
+    ids=["usually", "with a residual", "not wanted"],
+)
+def test_separating_tunes_where_all_sources_are_known(
+    pair: list[Dictionary], composition: Composition, settings: dict[str, Any], n_tuned: int
+) -> None:
+    events: list[Progress] = []
+    settings = {"config": FitConfig(n_iterations=2, n_tuning_steps=3)} | settings
+    separate(Audio(chirps(2, rising=True), RATE), pair, composition=composition, on_progress=events.append, **settings)
+    assert sum(event.stage == "tune" for event in events) == n_tuned
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ prints one line of JSON. `scenes.py` calls it so that the peak of memory is this
 """
 
 import json
+import math
 import os
 import platform
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +32,7 @@ OURS = "sepdict, default"
 
 NMF_SIZES = (10, 25, 60)
 LIBRARIES = ("sepdict", "torch", "numpy", "scikit-learn", "torchnmf", "mir-eval")
+CURVE_S = (15, 30, 60, 120)  # of each source's solos, to see what more of them bring
 COMMAND_REPEATS = 4  # the mixture this many times over, so that the start of the command does not hide its speed
 
 
@@ -56,11 +58,14 @@ class Method:
     budget: float | None = None
 
 
-def sepdict_dictionaries(scene: Scene, seed: int, *, preset: str, composes: bool = True) -> Separated:
+def sepdict_dictionaries(
+    scene: Scene, seed: int, *, preset: str, composes: bool = True, solos_s: float = math.inf
+) -> Separated:
     """Train a dictionary per source and separate; composing the dictionaries counts as training."""
     config = replace(sepdict.PRESETS[preset], seed=seed)
+    lessons = {source: beginning(solos, solos_s) for source, solos in scene.solos.items()}
     start = time.perf_counter()
-    dictionaries = [train_dictionary(list(solos), config, source=source) for source, solos in scene.solos.items()]
+    dictionaries = [train_dictionary(solos, config, source=source) for source, solos in lessons.items()]
     if composes:
         composition = sepdict.compose(dictionaries, sepdict.CompositionConfig(seed=seed))
         separate = partial(sepdict.separate, composition=composition)
@@ -71,6 +76,17 @@ def sepdict_dictionaries(scene: Scene, seed: int, *, preset: str, composes: bool
     separated = time.perf_counter()
     samples = torch.cat([stems[source].samples for source in scene.solos])
     return Separated(samples, trained - start, separated - trained)
+
+
+def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
+    """Keep so many seconds, from the first recording on."""
+    kept = []
+    for recording in recordings:
+        if duration_s > 0:
+            n_samples = round(min(duration_s, recording.duration_s) * recording.sample_rate)
+            kept.append(Audio(recording.samples[:, :n_samples], recording.sample_rate, recording.name))
+            duration_s -= recording.duration_s
+    return kept
 
 
 METHODS: Mapping[str, Method] = {
@@ -84,6 +100,12 @@ METHODS: Mapping[str, Method] = {
     "sepdict, decoders only": Method(partial(sepdict_dictionaries, preset="default", composes=False)),
     "mask network, trained as long as sepdict": Method(mask_network, budget=1),
     "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
+    **{
+        f"{OURS}, from {n} s of each source": Method(
+            partial(sepdict_dictionaries, preset="default", solos_s=n), quick=False
+        )
+        for n in CURVE_S
+    },
     "sepdict, lecture": Method(partial(sepdict_dictionaries, preset="lecture"), quick=False),
 }
 
