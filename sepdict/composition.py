@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 CACHE_VERSION = 1  # rises when the same dictionaries would be composed in another way
 MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
-TUNING_RATE = 5e-4  # what was learned from minutes of solos is only to be adjusted
+TUNING_RATE = 1e-3  # what was learned from minutes of solos is only to be adjusted
 SOFTEST_CUT = 0.1  # of a memory's level (-20 dB): a softer piece is a pause, and stays one
 
 

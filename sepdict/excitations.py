@@ -61,7 +61,7 @@ class FitConfig:
     method: str = "lbfgs"
     divergence: str = "kl"
     composition_weight: float = 0.3
-    n_tuning_steps: int = 100
+    n_tuning_steps: int = 50
     n_iterations: int = 100
     tolerance: float = 5e-3
     history: int = 10
