@@ -6,6 +6,7 @@ at the dictionaries' rate; what lies above their band is shared out at the mixtu
 if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels.
 """
 
+import itertools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -18,15 +19,46 @@ from sepdict.audio import Audio, resample
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.errors import ConfigError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
-from sepdict.progress import OnProgress, ignore_progress
+from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectrogram import istft, magnitude, stft
 
 log = logging.getLogger(__name__)
 
 MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB better than 2 on estimated magnitudes
+OVERLAP_S = 1.0  # of neighbouring segments, several times the longest window
+SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # of equal ones no three then sound at once
 SILENCE_DB = -300.0  # what a ratio of nothing to something is reported as, for JSON knows no infinity
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """How the fits of all segments went.
+
+    Attributes
+    ----------
+    converged : bool
+        Whether all did.
+    message : str
+        How they ended, in one sentence: that of the first segment that did not converge, or of the longest fit.
+    loss_curve : tuple of float
+        The cost at the start and after each iteration, a mean over the segments.
+    """
+
+    converged: bool
+    message: str
+    loss_curve: tuple[float, ...]
+
+    @classmethod
+    def of(cls, fits: Sequence[ExcitationFit]) -> "FitSummary":
+        """Summarise fits of equal weight; one that has ended stays at its last cost."""
+        longest = max(len(fit.loss_curve) for fit in fits)
+        curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
+        told = max(fits, key=lambda fit: (not fit.converged, len(fit.loss_curve)))
+        mean_curve = tuple(sum(costs) / len(fits) for costs in zip(*curves, strict=True))
+        return cls(all(fit.converged for fit in fits), told.message, mean_curve)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +70,7 @@ class Separation:
     stems : mapping of str to Audio
         One per dictionary, in their order, then ``"residual"`` if there is one; each of the mixture's
         length, rate and channels.
-    fit : ExcitationFit
+    fit : FitSummary
     explained_energy : float
         Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1.
     null_test_db : float
@@ -46,7 +78,7 @@ class Separation:
     """
 
     stems: Mapping[str, Audio]
-    fit: ExcitationFit
+    fit: FitSummary
     explained_energy: float
     null_test_db: float
 
@@ -58,6 +90,7 @@ def separate(
     *,
     composition: Composition | None = None,
     residual: bool = False,
+    segment_s: float = 60.0,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> Separation:
@@ -76,6 +109,9 @@ def separate(
     residual : bool
         Whether what no dictionary explains becomes a stem of its own, named ``"residual"``, instead of being shared
         out among the sources. With a single dictionary there always is one: it is the other half of the answer.
+    segment_s : float
+        Longer mixtures are separated in segments of this length, in seconds, which are cross-faded: it bounds the
+        memory that a separation takes beside the stems.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     on_progress : callable
@@ -88,7 +124,8 @@ def separate(
     Raises
     ------
     ConfigError
-        If there is no dictionary, one is there twice, two have the same source name, or they differ in rate or STFT.
+        If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT, or
+        ``segment_s`` is too short.
 
     Notes
     -----
@@ -109,19 +146,62 @@ def separate(
     refuse_unfit(dictionaries)
     config = FitConfig() if config is None else config
     chosen = choose_device(device)
-    card = dictionaries[0].card
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
     if composition is None:
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-    heard = resample(mixture, card.sample_rate)
-    spectrum = stft(heard.samples.to(chosen), card.stft)  # (n_channels, n_bins, n_frames)
-    observed = magnitude(spectrum)
-    n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
-    names = [dictionary.source for dictionary in dictionaries]
-    opinion = None if composition is None else composition.masks(observed, names)
     has_residual = residual or len(dictionaries) == 1
     if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
         config = replace(config, composition_weight=0.0, n_tuning_steps=0)
+    names = [dictionary.source for dictionary in dictionaries] + ([RESIDUAL] if has_residual else [])
+    samples = torch.zeros(len(names), *mixture.samples.shape)
+    spans = _spans(mixture, segment_s)
+    fits, energies, errors = [], [], []
+    for index, span in enumerate(spans):
+        report = _of_part(on_progress, index, len(spans))
+        part = Audio(mixture.samples[:, span], mixture.sample_rate)
+        piece = _separate_segment(
+            part, dictionaries, config, composition, has_residual=has_residual, device=chosen, on_progress=report
+        )
+        samples[..., span] += _fade(spans, index) * piece.samples
+        fits.append(piece.fit)
+        energies.append(piece.energy)
+        errors.append(piece.error)
+    return Separation(
+        stems={name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)},
+        fit=FitSummary.of(fits),
+        explained_energy=max(0.0, 1 - sum(errors) / sum(energies)) if sum(energies) > 0 else 1.0,
+        null_test_db=_null_test_db(mixture.samples, samples.sum(dim=0)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A segment taken apart: its stems (n_stems, n_channels, n_samples), and how much of it was explained."""
+
+    samples: Tensor
+    fit: ExcitationFit
+    energy: float
+    error: float
+
+
+def _separate_segment(
+    mixture: Audio,
+    dictionaries: Sequence[Dictionary],
+    config: FitConfig,
+    composition: Composition | None,
+    *,
+    has_residual: bool,
+    device: torch.device,
+    on_progress: OnProgress,
+) -> _Piece:
+    """Do what `separate` does, at once, with dictionaries that lie on the device."""
+    card = dictionaries[0].card
+    names = [dictionary.source for dictionary in dictionaries]
+    heard = resample(mixture, card.sample_rate)
+    spectrum = stft(heard.samples.to(device), card.stft)  # (n_channels, n_bins, n_frames)
+    observed = magnitude(spectrum)
+    n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
+    opinion = None if composition is None else composition.masks(observed, names)
     fit = fit_excitations(
         observed, dictionaries, config, masks=opinion, n_heard_bins=n_heard_bins, on_progress=on_progress
     )
@@ -133,18 +213,48 @@ def separate(
     if has_residual:
         rest = unexplained(observed, fit.magnitudes)
         known, unknown = ratio_masks(torch.stack([fit.magnitudes.sum(dim=0), rest]), exponent=MASK_EXPONENT)
-        names, masks = [*names, RESIDUAL], torch.cat([masks * known, unknown[None]])
+        masks = torch.cat([masks * known, unknown[None]])
     samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
     samples = _at_rate_of(mixture, samples, card.sample_rate)
     samples = samples + _shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
         mixture.samples - samples.sum(dim=0)
     )
-    return Separation(
-        stems={name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)},
-        fit=fit,
-        explained_energy=_explained_energy(observed, fit.magnitudes.sum(dim=0)),
-        null_test_db=_null_test_db(mixture.samples, samples.sum(dim=0)),
-    )
+    energy, error = observed.double().square().sum(), (observed - fit.magnitudes.sum(dim=0)).double().square().sum()
+    return _Piece(samples, fit, float(energy), float(error))
+
+
+def _spans(mixture: Audio, segment_s: float) -> list[slice]:
+    """Cut a mixture into segments of equal length, as few as can be, that overlap by `OVERLAP_S`."""
+    if not segment_s >= SHORTEST_SEGMENT_S:
+        raise ConfigError(f"segment_s is {segment_s}; expected {SHORTEST_SEGMENT_S} or more")
+    overlap = round(OVERLAP_S * mixture.sample_rate)
+    n_new = mixture.n_samples - overlap
+    n_spans = max(1, math.ceil(n_new / (segment_s * mixture.sample_rate - overlap)))
+    edges = [n_new * index // n_spans for index in range(n_spans)]
+    return [slice(start, end + overlap) for start, end in itertools.pairwise([*edges, n_new])]
+
+
+def _fade(spans: Sequence[slice], index: int) -> Tensor:
+    """Weigh a segment's samples: it fades in while the one before it fades out, and together they are whole."""
+    span = spans[index]
+    weights = torch.ones(span.stop - span.start)
+    if index > 0:
+        n_overlap = spans[index - 1].stop - span.start
+        weights[:n_overlap] = torch.arange(1, n_overlap + 1) / (n_overlap + 1)
+    if index + 1 < len(spans):
+        n_overlap = span.stop - spans[index + 1].start
+        weights[-n_overlap:] = 1 - torch.arange(1, n_overlap + 1) / (n_overlap + 1)
+    return weights
+
+
+def _of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:
+    """Count the steps of one part of a task as steps of the whole."""
+
+    def report(progress: Progress) -> None:
+        step, n_steps = index * progress.n_steps + progress.step, n_parts * progress.n_steps
+        on_progress(replace(progress, step=step, n_steps=n_steps))
+
+    return report
 
 
 def composed_as_configured(
@@ -189,15 +299,6 @@ def _shares_above(masks: Tensor, *, has_residual: bool, n_samples: int) -> Tenso
         return last
     top = masks[:, :, -(masks.shape[2] // 4 + 1) :].mean(dim=2)  # (n_stems, n_channels, n_frames)
     return torch.nn.functional.interpolate(top, size=n_samples, mode="linear", align_corners=True)
-
-
-def _explained_energy(observed: Tensor, model: Tensor) -> float:
-    """Compute ``1 - sum (M - V)^2 / sum M^2``, not below 0; a silent mixture is fully explained."""
-    peak = observed.max()
-    if not peak > 0:
-        return 1.0
-    error, energy = (float((x / peak).square().sum()) for x in (observed - model, observed))  # no square overflows
-    return max(0.0, 1 - error / energy)
 
 
 def _null_test_db(mixture: Tensor, total: Tensor) -> float:

@@ -11,14 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import sepdict.separation
 from sepdict.audio import Audio, find_audio_files, read_audio, resample
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import ConfigError
-from sepdict.excitations import FitConfig
+from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.separation import Separation, separate
+from sepdict.separation import OVERLAP_S, FitSummary, Separation, separate
 from sepdict.spectrogram import StftConfig, stft
 from sepdict.training import TrainingConfig, train_dictionary
 
@@ -167,7 +168,8 @@ def test_separating_twice_gives_the_same_and_touches_no_random_state(dictionarie
 
 def test_stems_are_separated_also_with_gradients_switched_off(dictionaries: list[Dictionary]) -> None:
     with torch.no_grad():
-        assert take_apart(hiss(0.2, seed=3), dictionaries, BRIEF).fit.magnitudes.isfinite().all()
+        stems = take_apart(hiss(0.2, seed=3), dictionaries, BRIEF).stems
+        assert all(stem.samples.isfinite().all() for stem in stems.values())
 
 
 # What the stems hold
@@ -254,10 +256,19 @@ def test_a_mixture_of_a_lower_rate_than_the_dictionaries_is_separated(
     assert energy["rumble"] > 20 * energy["hiss"]
 
 
-def test_bins_beyond_the_mixtures_own_rate_are_not_fitted(dictionaries: list[Dictionary]) -> None:
+def test_bins_beyond_the_mixtures_own_rate_are_not_fitted(
+    dictionaries: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of the hiss cannot be there at 6 kHz; its other half is no softer for that."""
-    mixture = noise(1, 2200, 3000, seed=12, rate=6000)
-    fit = take_apart(mixture, dictionaries, rate=6000).fit
+    mixture, fits = noise(1, 2200, 3000, seed=12, rate=6000), []
+
+    def kept(*arguments: Any, **options: Any) -> ExcitationFit:
+        fits.append(fit_excitations(*arguments, **options))
+        return fits[-1]
+
+    monkeypatch.setattr(sepdict.separation, "fit_excitations", kept)
+    take_apart(mixture, dictionaries, rate=6000)
+    (fit,) = fits
     heard = slice(129 * 2300 // 4000, 129 * 2900 // 4000)
     stft_config = dictionaries[0].card.stft
     observed = stft(resample(Audio(mixture, 6000), RATE).samples, stft_config).abs()[:, heard].mean()
@@ -276,6 +287,73 @@ def test_stems_follow_the_dictionaries_order(dictionaries: list[Dictionary]) -> 
     assert list(other.stems) == list(one.stems)[::-1]
     for name, stem in one.stems.items():
         assert (other.stems[name].samples - stem.samples).abs().mean() < 0.02 * mixture.abs().mean()
+
+
+# Long mixtures, in segments
+
+
+def long_mixture(seconds: float, **settings: Any) -> Tensor:
+    return bursts(rumble(seconds, seed=3, **settings), period_s=0.7) + bursts(
+        hiss(seconds, seed=4, **settings), period_s=1.1
+    )
+
+
+@pytest.mark.parametrize("segment_s", [3.0, 3.1, 5.0])
+def test_stems_of_segments_sum_to_the_mixture_and_are_nearly_those_of_the_whole(
+    dictionaries: list[Dictionary], segment_s: float
+) -> None:
+    mixture = long_mixture(7.3, n_channels=2)
+    whole = take_apart(mixture, dictionaries)
+    parts = take_apart(mixture, dictionaries, segment_s=segment_s)
+    assert parts.null_test_db < NULL_DB
+    assert parts.explained_energy == pytest.approx(whole.explained_energy, abs=0.01)
+    for name, stem in whole.stems.items():
+        error = (parts.stems[name].samples - stem.samples).square().sum() / stem.samples.square().sum()
+        assert 0 < error < 1e-2
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("seconds", [0.01, OVERLAP_S, 1.5, 2.99, 3.0, 3.01, 7.3, 31.0])
+def test_segments_are_no_longer_than_asked_and_fade_into_each_other(rate: int, seconds: float) -> None:
+    mixture = Audio(torch.zeros(1, round(seconds * rate)), rate)
+    spans = sepdict.separation._spans(mixture, 3.0)
+    assert all(span.stop - span.start <= 3.0 * rate for span in spans)
+    assert (len(spans) == 1) is (seconds <= 3.0)
+    total, heard = torch.zeros(mixture.n_samples), torch.zeros(mixture.n_samples)
+    for index, span in enumerate(spans):
+        weights = sepdict.separation._fade(spans, index)
+        assert 0 < weights.min() <= weights.max() <= 1
+        total[span] += weights
+        heard[span] += 1
+    torch.testing.assert_close(total, torch.ones_like(total))
+    assert heard.max() <= 2
+
+
+def test_a_mixture_that_fits_a_segment_is_separated_as_a_whole(dictionaries: list[Dictionary]) -> None:
+    mixture = long_mixture(2.5)
+    one, other = (take_apart(mixture, dictionaries, BRIEF, segment_s=seconds) for seconds in (3.0, float("inf")))
+    assert all(torch.equal(one.stems[name].samples, other.stems[name].samples) for name in one.stems)
+
+
+def test_progress_counts_through_the_segments(dictionaries: list[Dictionary]) -> None:
+    seen: list[Progress] = []
+    take_apart(long_mixture(6.0), dictionaries, BRIEF, segment_s=3.0, on_progress=seen.append)
+    assert [(progress.step, progress.n_steps) for progress in seen] == [(step, 12) for step in range(1, 13)]
+
+
+@pytest.mark.parametrize("segment_s", [2.9, 0, -1, float("nan")])
+def test_segments_too_short_to_fade_are_refused(dictionaries: list[Dictionary], segment_s: float) -> None:
+    with pytest.raises(ConfigError, match=f"segment_s is {segment_s}"):
+        take_apart(hiss(0.2, seed=3), dictionaries, segment_s=segment_s)
+
+
+def test_a_summary_tells_of_the_segment_that_did_not_converge() -> None:
+    def ended(converged: bool, message: str, *costs: float) -> ExcitationFit:
+        return ExcitationFit((), torch.empty(0), torch.empty(0), converged, message, costs)
+
+    well, badly = ended(True, "well", 4.0, 2.0, 1.0), ended(False, "badly", 8.0, 6.0)
+    assert FitSummary.of([well, badly]) == FitSummary(False, "badly", (6.0, 4.0, 3.5))
+    assert FitSummary.of([well]) == FitSummary(True, "well", (4.0, 2.0, 1.0))
 
 
 # Progress, and what is refused
