@@ -273,28 +273,44 @@ def composition_of(
     sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
     facts = json.dumps([CACHE_VERSION, asdict(config), checksums])
-    path = cache_folder() / f"composition-{hashlib.sha256(facts.encode()).hexdigest()[:32]}.safetensors"
+    key = hashlib.sha256(facts.encode()).hexdigest()[:32]
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
-    with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # absent or damaged: make it anew
-        network.load_state_dict(safetensors.torch.load(path.read_bytes()))
-        with contextlib.suppress(OSError):  # a folder that can only be read will do
-            path.touch()
+    if _found(network, key):
         return Composition(sources, network)
     composition = compose(dictionaries, config, device=device, on_progress=on_progress)
     try:
-        _keep(composition, path)
+        _keep(composition, key)
     except OSError as error:
-        log.warning("%s: the composition cannot be kept (%s); it will be made again", path, error.strerror)
+        log.warning("%s: the composition cannot be kept (%s); it will be made again", cache_folder(), error.strerror)
     return composition
 
 
-def _keep(composition: Composition, path: Path) -> None:
+def _found(network: MaskNetwork, key: str) -> bool:
+    """Load the weights from the cache, if they are there and what their file's name promises."""
+    for path in cache_folder().glob(f"composition-{key}-*.safetensors"):
+        with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # damaged: make it anew
+            content = path.read_bytes()
+            if path == _cache_path(key, content):
+                network.load_state_dict(safetensors.torch.load(content))
+                with contextlib.suppress(OSError):  # a folder that can only be read will do
+                    path.touch()
+                return True
+    return False
+
+
+def _keep(composition: Composition, key: str) -> None:
     """Write a composition to the cache, and make room for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, safetensors.torch.save(composition.network.state_dict()))
-    kept = sorted(path.parent.glob("composition-*.safetensors"), key=lambda file: file.stat().st_mtime)
+    content = safetensors.torch.save(composition.network.state_dict())
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    write_atomically(_cache_path(key, content), content)
+    kept = sorted(cache_folder().glob("composition-*.safetensors"), key=lambda file: file.stat().st_mtime)
     for oldest in kept[:-MOST_CACHED]:
         oldest.unlink(missing_ok=True)
+
+
+def _cache_path(key: str, content: bytes) -> Path:
+    """Name a file after what was composed, and after its content: a flipped bit is noticed."""
+    return cache_folder() / f"composition-{key}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
 
 
 def cache_folder() -> Path:
