@@ -392,7 +392,7 @@ def _facts(recording: Audio, sound: _Sound, card: Card) -> dict[str, Any]:
         "name": recording.name,
         "duration_s": round(recording.duration_s, 3),
         "silence_s": round(max(recording.duration_s - sound_s, 0.0), 3),
-        "held_out_s": round(held_out_s, 3),
+        "held_out_s": round(min(held_out_s, recording.duration_s), 3),
         "level_db": round(recording.level_db, 2) if math.isfinite(recording.level_db) else None,
         "sample_rate": recording.sample_rate,
         "n_channels": recording.n_channels,
