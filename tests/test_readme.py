@@ -44,6 +44,7 @@ def test_the_python_of_the_readme_runs(
 
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
+    monkeypatch.setattr("sepdict.composition.CompositionConfig", partial(CompositionConfig, n_steps=300))  # a tenth
     monkeypatch.chdir(tmp_path)
     command, *_ = blocks("sh")
     words = shlex.split(command.replace("\\\n", ""))
