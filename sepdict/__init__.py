@@ -3,7 +3,7 @@
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
     0  errors, progress, files
-    1  devices, audio, spectrogram, divergences
+    1  devices, audio, spectrogram, bands, divergences
     2  networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
     4  training        solo recordings in, a dictionary out

@@ -24,11 +24,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sepdict.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import ConfigError
 from sepdict.files import write_atomically
-from sepdict.memory import PASSAGE_FRAMES, band_widths, n_bands, recall, to_bands, to_bins
+from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.networks import MaskNetwork, initialise, spectral_shape
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress

@@ -18,9 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sepdict.bands import n_bands
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.files import write_atomically
-from sepdict.memory import n_bands
 from sepdict.networks import Autoencoder, NetworkConfig, spectral_shape
 from sepdict.spectrogram import StftConfig
 

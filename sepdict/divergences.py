@@ -9,6 +9,8 @@ References
    Neural Computation 23(9), 2011, eq. 2.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,10 +45,29 @@ def beta_of(divergence: str) -> float:
     return beta
 
 
+class _KullbackLeibler(torch.autograd.Function):
+    """The divergence and its derivative by the model, ``1 - v / m``, in half the passes that autograd would take."""
+
+    @staticmethod
+    def forward(ctx: Any, observed: Tensor, model: Tensor) -> Tensor:
+        """Sum up the divergence, and keep the derivative."""
+        observed, model = observed + FLOOR, model + FLOOR
+        ratio = observed / model
+        terms = ratio.log().mul_(observed).sub_(observed).add_(model)
+        ctx.save_for_backward(ratio.neg_().add_(1))
+        return terms.sum(dim=-2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        """Chain the derivative to that of what the divergence was used for."""
+        (derivative,) = ctx.saved_tensors
+        return None, gradient[..., None, :] * derivative
+
+
 def kullback_leibler(observed: Tensor, model: Tensor) -> Tensor:
     """Sum over bins of ``v log(v / m) - v + m``: shape (..., n_bins, n_frames) to (..., n_frames)."""
-    observed, model = observed + FLOOR, model + FLOOR
-    return (observed * (observed.log() - model.log()) - observed + model).sum(dim=-2)
+    divergence: Tensor = _KullbackLeibler.apply(observed, model)  # type: ignore[no-untyped-call]
+    return divergence
 
 
 def itakura_saito(observed: Tensor, model: Tensor) -> Tensor:
@@ -72,6 +93,7 @@ def beta_divergence(observed: Tensor, model: Tensor, *, beta: float) -> Tensor:
     Returns
     -------
     Tensor, shape (..., n_frames), >= 0, zero only where the two agree
+        Differentiable by the model.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sepdict.bands import band_sums
 from sepdict.errors import ConfigError
 
 KINDS = ("dense", "convolutional")
@@ -140,10 +141,19 @@ class Autoencoder(nn.Module):
     def decode(self, code: Tensor) -> Tensor:
         """Draw spectral shapes (..., n_bins, n_frames), averaging one over the bins, from codes."""
         shares: Tensor = self.decoder(code).softmax(dim=-2)
+        return shares * shares.shape[-2] if self.templates is None else self._template_shapes() @ shares
+
+    def in_bands(self, n_heard_bins: int | None, widening: float) -> Callable[[Tensor], Tensor]:
+        """Make a decoder that draws sums over the bands of the lowest bins; its templates are added up only once."""
         if self.templates is None:
-            return shares * shares.shape[-2]
-        shapes = (TEMPLATE_SCALE * self.templates).softmax(dim=0) * len(self.templates)  # (n_bins, n_templates)
-        return shapes @ shares
+            return lambda code: band_sums(self.decode(code)[..., :n_heard_bins, :], widening)
+        summed = band_sums(self._template_shapes()[:n_heard_bins], widening)  # (n_bands, n_templates)
+        return lambda code: summed @ self.decoder(code).softmax(dim=-2)
+
+    def _template_shapes(self) -> Tensor:
+        """Make templates spectral shapes, (n_bins, n_templates), each averaging one over the bins."""
+        assert self.templates is not None
+        return (TEMPLATE_SCALE * self.templates).softmax(dim=0) * len(self.templates)
 
 
 class MaskNetwork(nn.Module):

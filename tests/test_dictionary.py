@@ -21,10 +21,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import sepdict.dictionary
+from sepdict.bands import n_bands
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import FORMAT, MAX_FILE_BYTES, Card, Dictionary
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
-from sepdict.memory import n_bands
 from sepdict.networks import Autoencoder, NetworkConfig, initialise, spectral_shape
 from sepdict.spectrogram import StftConfig
 

@@ -52,6 +52,13 @@ def test_it_is_positive_wherever_they_differ(beta: float, pairs: list[tuple[floa
 
 
 @pytest.mark.parametrize("beta", BETAS)
+def test_its_gradient_is_that_of_finite_differences(generator: torch.Generator, beta: float) -> None:
+    observed, model = magnitudes(generator, 2, 5, 3), magnitudes(generator, 2, 5, 3).requires_grad_()
+    weights = magnitudes(generator, 3)  # the derivative is chained to what the divergence is used for
+    assert torch.autograd.gradcheck(lambda model: weights * beta_divergence(observed, model, beta=beta), model)
+
+
+@pytest.mark.parametrize("beta", BETAS)
 def test_its_gradient_vanishes_only_where_they_agree(generator: torch.Generator, beta: float) -> None:
     observed = magnitudes(generator, 33, 20)
     model = observed.clone().requires_grad_()

@@ -244,7 +244,7 @@ def test_a_long_mixture_is_fitted_in_pieces_as_it_would_be_whole(
     dictionaries = precise(pair)
     mixture = draw(dictionaries, 50, n_channels=n_channels).sum(dim=0)
     whole = fit(mixture, dictionaries, n_iterations=10)  # rounding grows: later on, two ways to the minimum part
-    monkeypatch.setattr("sepdict.excitations.BINS_AT_ONCE", 7 * mixture[..., 0].numel())
+    monkeypatch.setattr("sepdict.excitations.BANDS_AT_ONCE", 7 * mixture[..., 0].numel())
     pieces = fit(mixture, dictionaries, n_iterations=10)
     torch.testing.assert_close(pieces.magnitudes, whole.magnitudes, rtol=1e-6, atol=1e-9)
     assert pieces.loss_curve == pytest.approx(whole.loss_curve, rel=1e-9)

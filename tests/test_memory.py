@@ -4,38 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepdict.memory import PASSAGE_FRAMES, band_widths, n_bands, recall, remember, to_bands, to_bins
+from sepdict.bands import to_bands
+from sepdict.memory import PASSAGE_FRAMES, recall, remember
 
 
 @pytest.fixture
 def spectrum(generator: torch.Generator) -> Tensor:
     """Magnitudes over some 100 dB, (n_bins, n_frames)."""
     return 10 ** (-5 * torch.rand(513, 200, generator=generator))
-
-
-@pytest.mark.parametrize("n_bins", [3, 99, 100, 101, 513, 2049, 65537])
-def test_every_bin_is_in_one_band_and_no_band_is_much_wider_than_a_fiftieth(n_bins: int) -> None:
-    widths = band_widths(n_bins)
-    assert len(widths) == n_bands(n_bins)
-    assert int(widths.sum()) == n_bins
-    assert int(widths.min()) == 1
-    first_bins = widths.cumsum(0) - widths
-    assert (widths <= (0.02 * first_bins).clamp(min=1)).all()
-
-
-def test_bands_keep_the_energy(spectrum: Tensor) -> None:
-    widths = band_widths(513)[:, None]
-    assert torch.allclose((widths * to_bands(spectrum).square()).sum(0), spectrum.square().sum(0), rtol=1e-5)
-
-
-def test_what_is_the_same_in_a_band_comes_back_from_it(spectrum: Tensor) -> None:
-    bands = spectrum[: n_bands(513)]
-    assert torch.allclose(to_bands(to_bins(bands, 513)), bands, rtol=1e-5)
-
-
-def test_bands_of_many_channels_are_those_of_each(spectrum: Tensor) -> None:
-    channels = torch.stack([spectrum, spectrum.flip(1)])
-    assert torch.equal(to_bands(channels)[1], to_bands(spectrum.flip(1)))
 
 
 def test_a_memory_is_true_to_a_quarter_of_a_decibel(spectrum: Tensor) -> None:
