@@ -73,8 +73,8 @@ def report_failures(n_failed: int, n_files: int) -> None:
 
 def find_audio(arguments: Sequence[str]) -> tuple[list["Path"], int]:
     """Expand files, folders and patterns one by one; report those that fail, and count them."""
-    from sepdict.audio import find_audio_files
     from sepdict.errors import AudioFileError
+    from sepdict.recordings import find_audio_files
 
     found: dict[Path, Path] = {}
     n_failed = 0

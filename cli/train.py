@@ -106,8 +106,8 @@ def _config(preset: str | None, seed: int | None, divergence: str | None) -> "Tr
 
 def _read_all(solos: list[str]) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
-    from sepdict.audio import read_audio
     from sepdict.errors import AudioError, AudioFileError
+    from sepdict.recordings import read_audio
 
     paths, n_failed = find_audio(solos)
     recordings = []

@@ -2,9 +2,9 @@
 
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
-    0  errors, progress, files
+    0  errors, progress, files, ffmpeg
     1  devices, audio, spectrogram, bands, divergences
-    2  networks, masks, memory, metrics, optimizers
+    2  recordings, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
     4  training        solo recordings in, a dictionary out
        composition     dictionaries in, a network that tells them apart out
@@ -29,13 +29,14 @@ import os
 # Threads that wait for work must sleep, not spin: on shared cores spinning costs factors. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.audio import Audio
 from sepdict.batch import separate_folder
 from sepdict.composition import Composition, CompositionConfig, compose
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
 from sepdict.excitations import FitConfig
+from sepdict.recordings import read_audio, write_audio
 from sepdict.separation import Separation, separate
 from sepdict.training import PRESETS, TrainingConfig, train_dictionary
 

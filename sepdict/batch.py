@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sepdict.audio import Audio, find_audio_files, read_audio, write_audio
+from sepdict.audio import Audio
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
@@ -27,6 +27,7 @@ from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
 from sepdict.progress import OnProgress, ignore_progress
+from sepdict.recordings import find_audio_files, read_audio, write_audio
 from sepdict.separation import Separation, composed_as_configured, separate
 
 MANIFEST = "manifest.json"

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepdict.audio import Audio, find_audio_files, read_audio
+from sepdict.audio import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
 from sepdict.metrics import bss_eval, si_sdr, si_sdr_improvement
+from sepdict.recordings import find_audio_files, read_audio
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def evaluate_folders(estimates: str | Path, references: str | Path, *, mixture: 
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from sepdict.audio import write_audio
+    >>> from sepdict.recordings import write_audio
     >>> piano = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
     >>> with TemporaryDirectory() as folder:
     ...     for kind, samples in [("estimates", 0.5 * piano), ("references", piano)]:

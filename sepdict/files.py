@@ -12,8 +12,9 @@ from typing import Any
 from sepdict.errors import ConfigError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` under a temporary name beside ``path``, then rename it into place.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[int]:
+    """Open a temporary file beside ``path``, give its descriptor to the work inside, then rename it into place.
 
     A reader sees the old file or the new one, never half of either; on any error, a full disk
     or Ctrl-C included, nothing of the new one is left behind.
@@ -25,16 +26,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".sepdict-", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private; give the usual permissions
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file as `replacing` does."""
+    with replacing(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager

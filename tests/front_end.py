@@ -12,11 +12,12 @@ import soundfile
 import torch
 import typer.testing
 
-from sepdict.audio import Audio, write_audio
+from sepdict.audio import Audio
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import Dictionary
 from sepdict.metrics import BssEval
 from sepdict.networks import NetworkConfig
+from sepdict.recordings import write_audio
 from sepdict.training import TrainingConfig, train_dictionary
 
 SAMPLE_RATE = 8000

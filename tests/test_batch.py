@@ -22,12 +22,13 @@ from front_end import (
 )
 
 import sepdict.batch
-from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.audio import Audio
 from sepdict.batch import TrackResult, separate_files, separate_folder
 from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.excitations import FitConfig
 from sepdict.files import to_json
+from sepdict.recordings import read_audio, write_audio
 
 QUICK = FitConfig(n_iterations=3)
 

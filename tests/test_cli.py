@@ -27,8 +27,9 @@ from front_end import (
     write_references,
 )
 
-from sepdict.audio import Audio, write_audio
+from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
+from sepdict.recordings import write_audio
 
 COMMANDS = ["train-dictionary", "separate", "evaluate", "info"]
 ESCAPE = "\x1b"

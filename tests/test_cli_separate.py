@@ -32,9 +32,10 @@ from front_end import (
 )
 
 import sepdict.batch
-from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.audio import Audio
 from sepdict.composition import CompositionConfig
 from sepdict.dictionary import Dictionary
+from sepdict.recordings import read_audio, write_audio
 from sepdict.training import train_dictionary
 
 

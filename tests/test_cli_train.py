@@ -14,9 +14,10 @@ import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
 
 import sepdict.training
-from sepdict.audio import Audio, write_audio
+from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
+from sepdict.recordings import write_audio
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +134,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(
 ) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     before = tree(tmp_path)
-    monkeypatch.setattr("sepdict.audio.read_audio", None)  # would be called first
+    monkeypatch.setattr("sepdict.recordings.read_audio", None)  # would be called first
     assert said in fail("train-dictionary", solos, "-o", tmp_path / name)
     assert tree(tmp_path) == before
 
@@ -239,7 +240,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
         raise KeyboardInterrupt
 
     before = tree(tmp_path)
-    monkeypatch.setattr("sepdict.audio.read_audio", interrupt)
+    monkeypatch.setattr("sepdict.recordings.read_audio", interrupt)
     result = run("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors")
     assert (result.exit_code, result.stdout) == (130, "")
     assert error_lines(result) == ["sepdict: interrupted"]

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepdict.audio import Audio, read_audio, write_audio
+from sepdict.audio import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import RATIOS, Evaluation, SourceScore, evaluate, evaluate_folders
 from sepdict.metrics import si_sdr
+from sepdict.recordings import read_audio, write_audio
 
 SAMPLE_RATE = 8000
 Sources = dict[str, Audio]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from sepdict.audio import read_audio
 from sepdict.errors import ShapeError
 from sepdict.metrics import BssEval, bss_eval, si_sdr, si_sdr_improvement
+from sepdict.recordings import read_audio
 
 MONO_SETS = ["01", "02", "03", "05", "07", "08", "09"]  # 06 is stereo, 04 does not exist; 02 is permuted
 

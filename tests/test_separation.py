@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sepdict.separation
-from sepdict.audio import Audio, find_audio_files, read_audio, resample
+from sepdict.audio import Audio, resample
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import ConfigError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
+from sepdict.recordings import find_audio_files, read_audio
 from sepdict.separation import OVERLAP_S, FitSummary, Separation, separate
 from sepdict.spectrogram import StftConfig, stft
 from sepdict.training import TrainingConfig, train_dictionary

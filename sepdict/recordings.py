@@ -1,0 +1,352 @@
+"""Row 2: sound in files, whole or block by block.
+
+Files go through soundfile; what that cannot read (m4a, the sound of a video) an installed ffmpeg program decodes
+into a temporary file first.
+"""
+
+import contextlib
+import glob
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from torch import Tensor
+
+from sepdict import ffmpeg
+from sepdict.audio import Audio, refuse_not_finite
+from sepdict.errors import AudioError, AudioFileError
+from sepdict.files import replacing
+
+AUDIO_EXTENSIONS = {
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au", ".caf"),  # soundfile's
+    *(".m4a", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mov"),  # ffmpeg's
+}
+"""What a folder is searched for; a file named one by one may have any extension."""
+
+WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its most faithful encoding)
+    ".wav": ("WAV", "FLOAT"),
+    ".flac": ("FLAC", "PCM_24"),
+    ".aif": ("AIFF", "FLOAT"),
+    ".aiff": ("AIFF", "FLOAT"),
+    ".w64": ("W64", "FLOAT"),
+    ".rf64": ("RF64", "FLOAT"),
+    ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+}
+WAV_LIMIT_BYTES = 2**32 - 2**16  # a WAV header counts bytes in 32 bits; beyond, libsndfile loses samples silently
+NOT_FOR_SOUNDFILE = (soundfile.LibsndfileError, TypeError, UnicodeEncodeError)  # TypeError: raw samples, no header
+OPERATING_SYSTEM = 2  # libsndfile's code for what went wrong outside it, a full disk for example
+MALFORMED = 3  # libsndfile's code for a container that it knows, but not like this
+UNKNOWN_SIZE = 0x7FFF0000  # a header that claims this much or more was written to a pipe: its size means nothing
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file says of itself, known without decoding it."""
+
+    n_channels: int
+    sample_rate: int
+    duration_s: float
+
+
+class AudioReader:
+    """An open audio file, read from front to back.
+
+    Attributes
+    ----------
+    n_channels, n_samples, sample_rate : int
+    name : str
+        The file's name.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+        self.path, self.name, self._file = path, path.name, file
+        self.n_channels, self.n_samples, self.sample_rate = file.channels, file.frames, file.samplerate
+
+    def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
+        """Read spans of samples; each begins and ends no earlier than the one before, and they may overlap.
+
+        Raises
+        ------
+        AudioFileError
+            If the file is damaged or cut short, or holds NaN or infinite samples.
+        """
+        held = torch.zeros(self.n_channels, 0)
+        for span in spans:
+            new = self._read(span.stop - self._file.tell())
+            held = torch.cat([held, new], dim=1)[:, span.start - span.stop :]
+            yield Audio(held, self.sample_rate, self.name)
+
+    def _read(self, n_samples: int) -> Tensor:
+        """Read the next samples, (n_channels, n_samples)."""
+        start = self._file.tell()
+        try:
+            samples = self._file.read(n_samples, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise _damaged(self.path, error) from error
+        if len(samples) < n_samples:
+            promised_s, there_s = (n / self.sample_rate for n in (start + n_samples, start + len(samples)))
+            raise AudioFileError(f"{self.path}: cut short: it promises {promised_s:.1f} s, {there_s:.1f} s are there")
+        read = torch.from_numpy(samples.T).contiguous()
+        try:
+            refuse_not_finite(read, str(self.path), self.sample_rate, start=start)
+        except AudioError as error:
+            raise AudioFileError(str(error)) from error
+        return read
+
+
+@contextlib.contextmanager
+def open_audio(path: str | Path) -> Iterator[AudioReader]:
+    """Open an audio file to read it block by block.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, empty, not audio, or cut short (MP3 and Ogg cannot tell).
+    """
+    path = _existing_file(path)
+    with contextlib.ExitStack() as open_files:
+        try:
+            file = open_files.enter_context(soundfile.SoundFile(path))
+        except NOT_FOR_SOUNDFILE as error:
+            if path.suffix.lower() == ".caf" and getattr(error, "code", 0) == MALFORMED:  # ffmpeg would read the rest
+                raise _damaged(path, error) from error
+            file = open_files.enter_context(_decoded_with_ffmpeg(path, reason=error))
+            promised_s = ffmpeg.probe(path, reason=error)["duration_s"]
+            _refuse_shorter(path, promised_s, file.frames / file.samplerate)
+        if file.format == "MP3":
+            file = open_files.enter_context(_decoded_mp3(path))
+        _refuse_truncated(path, file)
+        if not file.frames:
+            raise AudioFileError(f"{path}: holds no samples")
+        yield AudioReader(path, file)
+
+
+@contextlib.contextmanager
+def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[soundfile.SoundFile]:
+    """Open what ffmpeg makes of a file."""
+    with tempfile.TemporaryDirectory(prefix="sepdict-") as folder:
+        decoded = Path(folder, "decoded.wav")
+        ffmpeg.decode(path, decoded, reason=reason)
+        with soundfile.SoundFile(decoded) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def _decoded_mp3(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a decoded copy of an MP3: in blocks libsndfile reads it wrongly, and of some it misses the end."""
+    if ffmpeg.is_installed():
+        with _decoded_with_ffmpeg(path, reason=AudioFileError()) as file:
+            yield file
+    else:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with tempfile.TemporaryFile(prefix="sepdict-") as copy:
+            soundfile.write(copy, samples, sample_rate, format="RF64", subtype="FLOAT")
+            copy.seek(0)
+            with soundfile.SoundFile(copy) as file:
+                yield file
+
+
+def read_audio(path: str | Path) -> Audio:
+    """Read a whole audio file.
+
+    Returns
+    -------
+    Audio
+        float32 at the file's own rate, all its channels; ``name`` is the file's name.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, empty, not audio, cut short (MP3 and Ogg cannot tell), or holds NaN or infinite samples.
+    """
+    with open_audio(path) as reader:
+        (audio,) = reader.blocks([slice(0, reader.n_samples)])
+        return audio
+
+
+def probe_audio(path: str | Path) -> AudioInfo:
+    """Look at a file's channels, rate and duration without decoding it.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, empty or not audio.
+    """
+    path = _existing_file(path)
+    try:
+        info = soundfile.info(path)
+        return AudioInfo(info.channels, info.samplerate, info.frames / info.samplerate)
+    except NOT_FOR_SOUNDFILE as error:
+        stream = ffmpeg.probe(path, reason=error)
+    if stream["duration_s"] is None:  # a stream recorded to a pipe: only decoding tells
+        audio = read_audio(path)
+        return AudioInfo(audio.n_channels, audio.sample_rate, audio.duration_s)
+    return AudioInfo(int(stream["channels"]), int(stream["sample_rate"]), stream["duration_s"])
+
+
+@contextlib.contextmanager
+def writing_audio(
+    path: str | Path, *, n_channels: int, sample_rate: int, n_samples: int, encoding: str | None = None
+) -> Iterator[Callable[[Tensor], None]]:
+    """Write an audio file block by block; it appears under its name when the work inside has ended well.
+
+    Parameters
+    ----------
+    path, encoding
+        As in `write_audio`.
+    n_channels, sample_rate : int
+    n_samples : int
+        How many there will be.
+
+    Yields
+    ------
+    callable
+        To be given the next samples, shape (n_channels, n_new_samples).
+
+    Raises
+    ------
+    AudioFileError
+        As `write_audio` does.
+    """
+    path = Path(path).absolute()
+    if path.suffix.lower() not in WRITTEN_FORMATS:
+        raise AudioFileError(f"{path}: unknown extension {path.suffix!r}; expected one of {', '.join(WRITTEN_FORMATS)}")
+    container, faithful = WRITTEN_FORMATS[path.suffix.lower()]
+    encoding = (encoding or faithful).upper()
+    if container == "WAV" and n_samples * n_channels * 8 > WAV_LIMIT_BYTES:  # 8 bytes: the widest encoding
+        container = "RF64"
+
+    form = {"samplerate": sample_rate, "channels": n_channels, "format": container, "subtype": encoding}
+
+    def write(samples: Tensor) -> None:
+        peak = float(samples.abs().max())
+        if encoding not in ("FLOAT", "DOUBLE") and peak > 1:
+            raise AudioFileError(
+                f"{path}: peak is {peak:.3f} and {encoding} clips above 1; write 32-bit float, or scale"
+            )
+        with _explained(path, form):
+            file.write(samples.T.cpu().numpy())  # (n_new_samples, n_channels)
+
+    with contextlib.ExitStack() as open_files:  # what the work inside raises passes unexplained, and leaves nothing
+        with _explained(path, form):
+            descriptor = open_files.enter_context(replacing(path))
+            file = open_files.enter_context(soundfile.SoundFile(descriptor, "w", closefd=False, **form))
+        yield write
+        with _explained(path, form):
+            open_files.close()
+
+
+def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) -> Path:
+    """Write an audio file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its extension chooses the format: wav, flac, aiff, w64, rf64, ogg, opus or mp3.
+    audio : Audio
+    encoding : str, optional
+        libsndfile's name, such as ``"PCM_16"``; by default the most faithful one of the format
+        (32-bit float for WAV). A WAV too long for its 32-bit header is written as RF64.
+
+    Returns
+    -------
+    Path
+        The absolute path of the file written.
+
+    Raises
+    ------
+    AudioFileError
+        If the extension is unknown, the samples would clip, or the file cannot be written.
+    """
+    form = {"n_channels": audio.n_channels, "sample_rate": audio.sample_rate, "n_samples": audio.n_samples}
+    with writing_audio(path, **form, encoding=encoding) as write:
+        write(audio.samples)
+    return Path(path).absolute()
+
+
+def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Expand folders (not their subfolders) and patterns such as ``"*.wav"`` to audio files, in name order.
+
+    Raises
+    ------
+    AudioFileError
+        If a path does not exist, a folder holds no audio, or a pattern matches nothing.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
+            inside = sorted(file for file in path.iterdir() if _is_audio_by_name(file))
+            if not inside:
+                raise AudioFileError(f"{path}: holds no audio file; expected wav, flac, mp3, ogg, m4a or the like")
+            found += inside
+        elif os.path.exists(path):
+            found.append(path)
+        elif matches := sorted(glob.glob(str(path))):
+            found += map(Path, matches)
+        else:
+            raise AudioFileError(f"{path}: no such file or folder")
+    return list(dict.fromkeys(found))
+
+
+def _is_audio_by_name(path: Path) -> bool:
+    """Tell whether a folder's entry is worth reading; hidden files are not."""
+    return path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and path.is_file()
+
+
+def _existing_file(path: str | Path) -> Path:
+    """Refuse what is not a file with something in it."""
+    path = Path(path)
+    if not os.path.exists(path):  # unlike Path.exists, also False for a name no file can have
+        raise AudioFileError(f"{path}: no such file")
+    if not path.is_file():
+        raise AudioFileError(f"{path}: is not a file; expected an audio file")
+    if path.stat().st_size == 0:
+        raise AudioFileError(f"{path}: is empty (0 bytes); expected an audio file")
+    return path
+
+
+def _refuse_shorter(path: Path, promised_s: float | None, there_s: float) -> None:
+    """Compare what a header promises with what was decoded."""
+    if promised_s is not None and there_s < promised_s - 0.5:  # half a second: more than any codec's padding
+        raise AudioFileError(f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
+
+
+def _refuse_truncated(path: Path, file: soundfile.SoundFile) -> None:
+    """Compare the data size that a header claims with what is there; libsndfile reads such files without a word."""
+    for promised, there in re.findall(r":\s*(\d+) \(should be (\d+)\)", file.extra_info):
+        if int(there) < int(promised) < UNKNOWN_SIZE:
+            raise AudioFileError(f"{path}: cut short: its header promises {promised} bytes, {there} are there")
+
+
+@contextlib.contextmanager
+def _explained(path: Path, form: Mapping[str, Any]) -> Iterator[None]:
+    """Say in one line why a file of such a form cannot be written."""
+    try:
+        yield
+    except (soundfile.LibsndfileError, ValueError) as error:
+        if getattr(error, "code", 0) == OPERATING_SYSTEM:
+            raise AudioFileError(f"{path}: cannot be written ({_said(error)}); is the disk full?") from error
+        what = f"{form['channels']} channels at {form['samplerate']} Hz"
+        raise AudioFileError(
+            f"{path}: {form['format']} {form['subtype']} cannot hold {what} ({_said(error)})"
+        ) from error
+    except OSError as error:
+        raise AudioFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def _damaged(path: Path, error: Exception) -> AudioFileError:
+    """Say that a file is not whole."""
+    return AudioFileError(f"{path}: damaged or cut short ({_said(error)}); expected a whole file")
+
+
+def _said(error: Exception) -> str:
+    """Strip libsndfile's prefixes from its message."""
+    return str(error).rsplit("Error : ", 1)[-1].rsplit(": ", 1)[-1].strip()
