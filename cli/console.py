@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import logging
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -171,7 +172,7 @@ class ProgressReport:
 
     def step(self, event: "Progress") -> None:
         """Show one step: an `OnProgress`."""
-        divergence = f"divergence {event.divergence:.4g}"
+        divergence = "" if math.isnan(event.divergence) else f"divergence {event.divergence:.4g}"
         self.bar.update(self.task, completed=event.step, total=event.n_steps, divergence=divergence)
         tenth = 10 * event.step // event.n_steps
         if self.steps_in_pipes and tenth > self.tenth:

@@ -43,6 +43,16 @@ def separate(
             help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
         ),
     ] = True,
+    segment_s: Annotated[
+        float | None,
+        typer.Option(
+            "--segment",
+            metavar="SECONDS",
+            help="Take long mixtures apart in pieces of this length: less takes less memory.  [default: 60]",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time, on shared cores.")] = 1,
     device: Device = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -57,6 +67,7 @@ def separate(
     from sepdict.devices import AUTO
     from sepdict.dictionary import Dictionary
     from sepdict.excitations import FitConfig
+    from sepdict.separation import SEGMENT_S
 
     loaded = [Dictionary.load(path) for path in dictionaries]
     paths, n_missing = find_audio(mixtures)
@@ -65,9 +76,12 @@ def separate(
         announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
 
         def on_progress(event: "Progress") -> None:
-            what = f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})"
             if event.stage == "compose":
                 what = f"composing {', '.join(sorted(d.source for d in loaded))} (once, then it is remembered)"
+            elif event.stage == "tracks":
+                what = f"separating {len(paths)} files, {jobs} at a time"
+            else:
+                what = f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})"
             if what not in announced:
                 announced.append(what)
                 report.begin(what)
@@ -84,6 +98,8 @@ def separate(
             output,
             config=FitConfig() if compose else FitConfig(composition_weight=0),
             residual=residual,
+            segment_s=SEGMENT_S if segment_s is None else segment_s,
+            n_jobs=jobs,
             overwrite=overwrite,
             references=references,
             dictionary_files={d.source: path for d, path in zip(loaded, dictionaries, strict=True)},

@@ -6,32 +6,40 @@
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
 
-import json
+import contextlib
+import itertools
 import math
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from sepdict.audio import Audio
+from sepdict.composition import Composition
 from sepdict.devices import AUTO, choose_device
-from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
-from sepdict.progress import OnProgress, ignore_progress
-from sepdict.recordings import find_audio_files, read_audio, write_audio
-from sepdict.separation import Separation, composed_as_configured, separate
-
-MANIFEST = "manifest.json"
-NO_FILES: Mapping[str, Path] = MappingProxyType({})
+from sepdict.jobs import in_processes
+from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
+from sepdict.separation import SEGMENT_S, Outcome, composed_as_configured, separate_in_blocks, stem_names
+from sepdict.tracks import (
+    MANIFEST,
+    NO_FILES,
+    Track,
+    find_references,
+    publishing,
+    refuse_existing,
+    refuse_same_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,8 @@ def separate_folder(
     *,
     config: FitConfig | None = None,
     residual: bool = False,
+    segment_s: float = SEGMENT_S,
+    n_jobs: int = 1,
     overwrite: bool = False,
     references: str | Path | None = None,
     device: str = AUTO,
@@ -118,6 +128,8 @@ def separate_folder(
         out,
         config=config,
         residual=residual,
+        segment_s=segment_s,
+        n_jobs=n_jobs,
         overwrite=overwrite,
         references=references,
         device=device,
@@ -133,6 +145,8 @@ def separate_files(
     *,
     config: FitConfig | None = None,
     residual: bool = False,
+    segment_s: float = SEGMENT_S,
+    n_jobs: int = 1,
     overwrite: bool = False,
     references: str | Path | None = None,
     dictionary_files: Mapping[str, Path] = NO_FILES,
@@ -140,7 +154,7 @@ def separate_files(
     on_progress: OnProgress = ignore_progress,
     on_track: OnTrack = lambda _: None,
 ) -> list[TrackResult]:
-    """Separate audio files one after the other into ``out/{track}/{source}.wav``.
+    """Separate audio files into ``out/{track}/{source}.wav``, reading and writing them block by block.
 
     A track is called like its file without extension. Its files appear together, when all are written.
 
@@ -151,8 +165,11 @@ def separate_files(
         One per source.
     out : path of a folder
         Made if it is missing, with its parents.
-    config, residual, device, on_progress
-        As in `separate`.
+    config, residual, segment_s, device, on_progress
+        As in `separate`; with several processes one step of progress is a track.
+    n_jobs : int
+        So many files at a time, each in a process of its own that has its share of the cores. A program that asks for
+        more than one must start below ``if __name__ == "__main__":``, as Python's processes want it.
     overwrite : bool
         Replace files that exist; others in the same folder are left alone.
     references : path of a folder, optional
@@ -180,147 +197,131 @@ def separate_files(
     config = FitConfig() if config is None else config
     refuse_unfit(dictionaries)
     choose_device(device)
-    names = [dictionary.source for dictionary in dictionaries]
-    names += [RESIDUAL] if residual or len(dictionaries) == 1 else []
-    tracks = [_Track.of(Path(mixture), out, names) for mixture in mixtures]
-    _refuse_same_folder(tracks)
-    truths = [_find_references(track, references, alone=len(tracks) == 1) for track in tracks]
-    _refuse_existing(tracks, truths, overwrite)
-    inputs = {
-        "dictionaries": [_describe(dictionary, dictionary_files) for dictionary in dictionaries],
-        "settings": {"fit": asdict(config), "residual": residual, "device": device},
-    }
-    options: dict[str, Any] = {"device": device, "on_progress": on_progress}
-    composed = cache(partial(composed_as_configured, dictionaries, config, **options))  # when the first track is read
-
-    def separate_audio(audio: Audio) -> tuple[Separation, float]:
-        asked = config if composed() else replace(config, composition_weight=0.0)
-        start = time.perf_counter()
-        result = separate(audio, dictionaries, asked, composition=composed(), residual=residual, **options)
-        return result, time.perf_counter() - start
-
-    results = []
+    if n_jobs < 1:
+        raise ConfigError(f"n_jobs is {n_jobs}; expected 1 or more")
+    names = stem_names(dictionaries, residual=residual)
+    tracks = [Track.of(Path(mixture), out, names) for mixture in mixtures]
+    refuse_same_folder(tracks)
+    truths = [find_references(track, references, alone=len(tracks) == 1) for track in tracks]
+    refuse_existing(tracks, truths, overwrite)
+    manifest = {"dictionaries": [_describe(dictionary, dictionary_files) for dictionary in dictionaries]}
     with writable_folder(out):
-        for track, truth in zip(tracks, truths, strict=True):
-            results.append(_separate_track(track, truth, separate_audio, inputs))
+        composition = None
+        if any(_is_readable(track.mixture) for track in tracks):
+            composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
+        work = _Work(dictionaries, config, composition, residual, segment_s, device, manifest)
+        pairs = list(zip(tracks, truths, strict=True))
+        if n_jobs > 1 and len(pairs) > 1:
+            return _separate_in_processes(work, pairs, n_jobs, on_progress, on_track)
+        results = []
+        for pair in pairs:
+            results.append(_separate_track(work, on_progress, pair))
             on_track(results[-1])
-    return results
+        return results
 
 
 @dataclass(frozen=True)
-class _Track:
-    """One mixture and the files it will become."""
+class _Work:
+    """What all tracks are separated with."""
 
-    mixture: Path
-    folder: Path
-    stems: Mapping[str, Path]
-
-    @classmethod
-    def of(cls, mixture: Path, out: Path, names: Sequence[str]) -> "_Track":
-        """Name the folder after the mixture, and its files after the stems."""
-        if mixture.stem in ("", ".", ".."):
-            raise ConfigError(f"{mixture}: no folder can be named after it; rename the file")
-        folder = out / mixture.stem
-        return cls(mixture, folder, {name: folder / f"{name}.wav" for name in names})
-
-    @property
-    def outputs(self) -> list[Path]:
-        """All files, the manifest last: it is there only when the others are."""
-        return [*self.stems.values(), self.folder / MANIFEST]
-
-    @property
-    def earlier_stems(self) -> list[Path]:
-        """What an earlier run with other dictionaries left, by its manifest; it goes when these are written."""
-        try:
-            names = json.loads((self.folder / MANIFEST).read_bytes())["stems"]
-            return [self.folder / f"{Path(name).name}.wav" for name in names if name not in self.stems]
-        except (OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
-            return []
+    dictionaries: Sequence[Dictionary]
+    config: FitConfig
+    composition: Composition | None
+    residual: bool
+    segment_s: float
+    device: str
+    manifest: Mapping[str, Any]
 
 
-def _refuse_same_folder(tracks: Sequence[_Track]) -> None:
-    """Refuse mixtures whose stems would overwrite each other's."""
-    first_of: dict[Path, Path] = {}
-    for track in tracks:
-        if track.folder in first_of:
-            raise ConfigError(
-                f"{first_of[track.folder]} and {track.mixture} would both be written to {track.folder}; "
-                "rename one, or separate them into different folders"
-            )
-        first_of[track.folder] = track.mixture
+_Pair = tuple[Track, Mapping[str, Path]]  # a track and its true sources
 
 
-def _refuse_existing(tracks: Sequence[_Track], truths: Sequence[Mapping[str, Path]], overwrite: bool) -> None:
-    """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file."""
-    read = {track.mixture.resolve(): "mixture" for track in tracks}
-    read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
-    existing = []
-    for track in tracks:
-        if track.folder.exists() and not track.folder.is_dir():
-            raise ConfigError(f"{track.folder}: is a file; expected a folder or nothing there")
-        existing += [path for path in (*track.outputs, *track.earlier_stems) if path.exists()]
-    for path in existing:
-        if path.is_dir():
-            raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
-        if path.resolve() in read:
-            what = read[path.resolve()]
-            raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
-    if existing and not overwrite:
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        how = "overwrite it, or choose another folder (--overwrite, -o)"
-        raise ConfigError(f"{existing[0]}: exists already{more}; {how}")
+def _separate_in_processes(
+    work: _Work, pairs: Sequence[_Pair], n_jobs: int, on_progress: OnProgress, on_track: OnTrack
+) -> list[TrackResult]:
+    """Separate several tracks at a time."""
+    n_done = itertools.count(1)
+
+    def on_result(result: TrackResult) -> None:
+        on_track(result)
+        on_progress(Progress("tracks", next(n_done), len(pairs), math.nan))
+
+    def died(pair: _Pair) -> TrackResult:
+        mixture = pair[0].mixture
+        return TrackResult(mixture, f"{mixture}: its process died, perhaps of memory; try fewer jobs, shorter segments")
+
+    separate_one = partial(_separate_track, work, ignore_progress)
+    return in_processes(separate_one, pairs, n_jobs=n_jobs, died=died, on_result=on_result)
 
 
-def _find_references(track: _Track, folder: str | Path | None, *, alone: bool) -> Mapping[str, Path]:
-    """Find the true sources of a track, by name; no folder, no references."""
-    if folder is None:
-        return NO_FILES
-    own = Path(folder) / track.mixture.stem
-    own = Path(folder) if alone and not own.is_dir() else own
-    found: dict[str, Path] = {}
-    for path in find_audio_files([own]):
-        if path.resolve() == track.mixture.resolve():
-            continue
-        if path.stem in found:
-            raise ConfigError(f"{found[path.stem]} and {path} stand for the same source; leave one of them there")
-        if path.stem not in track.stems:
-            raise ConfigError(f"{path}: there is no stem of its name to compare with it, only {', '.join(track.stems)}")
-        found[path.stem] = path
-    if not found:
-        raise ConfigError(f"{own}: holds no reference; expected one file per source")
-    return found
-
-
-def _separate_track(
-    track: _Track,
-    truth: Mapping[str, Path],
-    separate_audio: Callable[[Audio], tuple[Separation, float]],
-    inputs: Mapping[str, Any],
-) -> TrackResult:
+def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackResult:
     """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
+    track, truth = pair
     try:
-        mixture = read_audio(track.mixture)
-        references = {name: _read_reference(path, mixture) for name, path in truth.items()}
-        separation, seconds = separate_audio(mixture)
-        scores = evaluate(separation.stems, references, mixture=mixture) if references else None
-        _publish(track, separation.stems, to_json(_manifest(track, mixture, inputs, separation, scores)))
+        with open_audio(track.mixture) as mixture, publishing(track) as folder:
+            references = {name: _read_reference(path, mixture) for name, path in truth.items()}
+            start = time.perf_counter()
+            outcome = _separate_into(folder, track, mixture, work, on_progress)
+            seconds = time.perf_counter() - start
+            scores = _scores(folder, track, references) if references else None
+            facts = _manifest(track, mixture, work, outcome, scores)
+            write_atomically(folder / MANIFEST, to_json(facts).encode())
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
         return TrackResult(track.mixture, _explain(track.mixture, error))
     return TrackResult(
         track.mixture,
         stems=track.stems,
         manifest=track.folder / MANIFEST,
-        duration_s=mixture.duration_s,
+        duration_s=mixture.n_samples / mixture.sample_rate,
         seconds=seconds,
-        explained_energy=separation.explained_energy,
-        converged=separation.fit.converged,
-        message=separation.fit.message,
-        null_test_db=separation.null_test_db,
+        explained_energy=outcome.explained_energy,
+        converged=outcome.fit.converged,
+        message=outcome.fit.message,
+        null_test_db=outcome.null_test_db,
         evaluation=scores,
     )
 
 
-def _read_reference(path: Path, mixture: Audio) -> Audio:
+def _separate_into(folder: Path, track: Track, mixture: AudioReader, work: _Work, on_progress: OnProgress) -> Outcome:
+    """Separate an open file into a folder's, block by block."""
+    asked = work.config if work.composition else replace(work.config, composition_weight=0.0)
+    with contextlib.ExitStack() as open_files:
+        form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
+        writers = [open_files.enter_context(writing_audio(folder / path.name, **form)) for path in track.stems.values()]
+
+        def write(samples: Tensor) -> None:
+            for write_stem, stem in zip(writers, samples, strict=True):
+                write_stem(stem)
+
+        return separate_in_blocks(
+            mixture,
+            work.dictionaries,
+            write,
+            asked,
+            composition=work.composition,
+            residual=work.residual,
+            segment_s=work.segment_s,
+            device=work.device,
+            on_progress=on_progress,
+        )
+
+
+def _scores(folder: Path, track: Track, references: Mapping[str, Audio]) -> Evaluation:
+    """Score the stems that were written."""
+    stems = {name: read_audio(folder / path.name) for name, path in track.stems.items()}
+    return evaluate(stems, references, mixture=read_audio(track.mixture))
+
+
+def _is_readable(mixture: Path) -> bool:
+    """Tell whether there is anything to compose for."""
+    try:
+        probe_audio(mixture)
+    except (AudioError, OSError):
+        return False
+    return True
+
+
+def _read_reference(path: Path, mixture: AudioReader) -> Audio:
     """Read a true source, and find out before the separation rather than after it that it does not fit."""
     reference = read_audio(path)
     found, expected = (
@@ -343,52 +344,27 @@ def _describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, An
 
 
 def _manifest(
-    track: _Track,
-    mixture: Audio,
-    inputs: Mapping[str, Any],
-    separation: Separation,
-    scores: Evaluation | None,
+    track: Track, mixture: AudioReader, work: _Work, outcome: Outcome, scores: Evaluation | None
 ) -> dict[str, Any]:
     """Collect what was separated with what, how it went, and where the stems are."""
-    facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples", "duration_s")}
-    fit = separation.fit
+    facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
+    facts["duration_s"] = mixture.n_samples / mixture.sample_rate
+    settings = {name: getattr(work, name) for name in ("residual", "segment_s", "device")}
+    settings |= {"fit": asdict(work.config), "composed": work.composition is not None}
+    fit = outcome.fit
     return {
         "sepdict": version("sepdict"),
         "mixture": {"file": track.mixture.absolute(), "sha256": sha256_of(track.mixture), **facts},
-        **inputs,
+        **work.manifest,
+        "settings": settings,
         "converged": fit.converged,
         "message": fit.message,
         "loss": {"first": fit.loss_curve[0], "last": fit.loss_curve[-1], "curve": fit.loss_curve},
-        "explained_energy": separation.explained_energy,
-        "null_test_db": separation.null_test_db,
+        "explained_energy": outcome.explained_energy,
+        "null_test_db": outcome.null_test_db,
         "stems": track.stems,
         "scores": None if scores is None else scores.as_dict(),
     }
-
-
-def _publish(track: _Track, stems: Mapping[str, Audio], manifest: str) -> None:
-    """Write everything into a hidden folder beside the track's, then move it into place."""
-    temporary = track.folder.parent / f".sepdict-{secrets.token_hex(8)}.tmp"
-    try:
-        temporary.mkdir()
-        for name, path in track.stems.items():
-            write_audio(temporary / path.name, stems[name])
-        write_atomically(temporary / MANIFEST, manifest.encode())
-        if not track.folder.exists():
-            temporary.rename(track.folder)
-            return
-        # The folder holds earlier files, or others'. Without a manifest it is known not to be whole.
-        for path in filter(Path.exists, track.earlier_stems):
-            path.unlink()
-        (track.folder / MANIFEST).unlink(missing_ok=True)
-        for path in track.outputs:
-            (temporary / path.name).replace(path)
-    except AudioFileError as error:  # the user knows nothing of the hidden folder
-        raise AudioFileError(str(error).replace(str(temporary), str(track.folder))) from error
-    except OSError as error:
-        raise AudioFileError(f"{track.folder}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _explain(mixture: Path, error: Exception) -> str:

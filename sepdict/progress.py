@@ -11,11 +11,11 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on: ``"train"``, ``"compose"``, ``"fit"`` or ``"tune"``.
+        What is going on: ``"train"``, ``"compose"``, ``"fit"``, ``"tune"``, or, of many, ``"tracks"``.
     step, n_steps : int
         Steps done, and the most there can be; a stage may end early.
     divergence : float
-        The cost now, comparable within one stage only.
+        The cost now, comparable within one stage only; nan where there is none.
     """
 
     stage: str

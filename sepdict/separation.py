@@ -3,14 +3,16 @@
     stft -> composition.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
 
 at the dictionaries' rate; what lies above their band is shared out at the mixture's own. The stems, with the residual
-if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels.
+if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels. Long mixtures
+are taken apart segment by segment, so that no more than one of them need be in memory.
 """
 
 import itertools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import ConfigError
-from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectrogram import istft, magnitude, stft
@@ -28,6 +30,7 @@ from sepdict.spectrogram import istft, magnitude, stft
 log = logging.getLogger(__name__)
 
 MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB better than 2 on estimated magnitudes
+SEGMENT_S = 60.0  # as long as memory allows on a laptop: every segment is tuned to anew
 OVERLAP_S = 1.0  # of neighbouring segments, several times the longest window
 SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # of equal ones no three then sound at once
 SILENCE_DB = -300.0  # what a ratio of nothing to something is reported as, for JSON knows no infinity
@@ -52,7 +55,7 @@ class FitSummary:
     loss_curve: tuple[float, ...]
 
     @classmethod
-    def of(cls, fits: Sequence[ExcitationFit]) -> "FitSummary":
+    def of(cls, fits: Sequence["FitSummary"]) -> "FitSummary":
         """Summarise fits of equal weight; one that has ended stays at its last cost."""
         longest = max(len(fit.loss_curve) for fit in fits)
         curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
@@ -61,15 +64,12 @@ class FitSummary:
         return cls(all(fit.converged for fit in fits), told.message, mean_curve)
 
 
-@dataclass(frozen=True, eq=False)
-class Separation:
-    """What a mixture was taken apart into.
+@dataclass(frozen=True)
+class Outcome:
+    """How a separation went.
 
     Attributes
     ----------
-    stems : mapping of str to Audio
-        One per dictionary, in their order, then ``"residual"`` if there is one; each of the mixture's
-        length, rate and channels.
     fit : FitSummary
     explained_energy : float
         Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1.
@@ -77,10 +77,42 @@ class Separation:
         Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
     """
 
-    stems: Mapping[str, Audio]
     fit: FitSummary
     explained_energy: float
     null_test_db: float
+
+
+@dataclass(frozen=True, eq=False)
+class Separation(Outcome):
+    """What a mixture was taken apart into, and how that went.
+
+    Attributes
+    ----------
+    stems : mapping of str to Audio
+        One per dictionary, in their order, then ``"residual"`` if there is one; each of the mixture's
+        length, rate and channels.
+    """
+
+    stems: Mapping[str, Audio]
+
+
+class Mixture(Protocol):
+    """What can be separated: an `Audio`, or an open file."""
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels there are."""
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples each channel has."""
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+
+    def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
+        """Give spans of samples, in their order."""
 
 
 def separate(
@@ -90,7 +122,7 @@ def separate(
     *,
     composition: Composition | None = None,
     residual: bool = False,
-    segment_s: float = 60.0,
+    segment_s: float = SEGMENT_S,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> Separation:
@@ -143,45 +175,98 @@ def separate(
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
+    blocks: list[Tensor] = []
+    outcome = separate_in_blocks(
+        mixture,
+        dictionaries,
+        blocks.append,
+        config,
+        composition=composition,
+        residual=residual,
+        segment_s=segment_s,
+        device=device,
+        on_progress=on_progress,
+    )
+    names = stem_names(dictionaries, residual=residual)
+    samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
+    stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
+    return Separation(outcome.fit, outcome.explained_energy, outcome.null_test_db, stems)
+
+
+def stem_names(dictionaries: Sequence[Dictionary], *, residual: bool) -> list[str]:
+    """Name the stems that there will be, in their order."""
+    names = [dictionary.source for dictionary in dictionaries]
+    return [*names, RESIDUAL] if residual or len(dictionaries) == 1 else names
+
+
+def separate_in_blocks(
+    mixture: Mixture,
+    dictionaries: Sequence[Dictionary],
+    write: Callable[[Tensor], None],
+    config: FitConfig | None = None,
+    *,
+    composition: Composition | None = None,
+    residual: bool = False,
+    segment_s: float = SEGMENT_S,
+    device: str = AUTO,
+    on_progress: OnProgress = ignore_progress,
+) -> Outcome:
+    """Do what `separate` does, and hand the stems over block by block, so that nothing is held in memory whole.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    write : callable
+        Given the next samples of all stems, shape (n_stems, n_channels, n_new_samples), again and again.
+
+    The other parameters and the exceptions are those of `separate`.
+    """
     refuse_unfit(dictionaries)
     config = FitConfig() if config is None else config
     chosen = choose_device(device)
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
+    spans = _spans(mixture, segment_s)
     if composition is None:
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
     has_residual = residual or len(dictionaries) == 1
     if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
         config = replace(config, composition_weight=0.0, n_tuning_steps=0)
-    names = [dictionary.source for dictionary in dictionaries] + ([RESIDUAL] if has_residual else [])
-    samples = torch.zeros(len(names), *mixture.samples.shape)
-    spans = _spans(mixture, segment_s)
-    fits, energies, errors = [], [], []
-    for index, span in enumerate(spans):
+    pieces, misses = list[_Piece](), list[tuple[float, float]]()
+    unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
+    for index, part in enumerate(mixture.blocks(spans)):
         report = _of_part(on_progress, index, len(spans))
-        part = Audio(mixture.samples[:, span], mixture.sample_rate)
-        piece = _separate_segment(
+        stems, piece = _separate_segment(
             part, dictionaries, config, composition, has_residual=has_residual, device=chosen, on_progress=report
         )
-        samples[..., span] += _fade(spans, index) * piece.samples
-        fits.append(piece.fit)
-        energies.append(piece.energy)
-        errors.append(piece.error)
-    return Separation(
-        stems={name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)},
-        fit=FitSummary.of(fits),
-        explained_energy=max(0.0, 1 - sum(errors) / sum(energies)) if sum(energies) > 0 else 1.0,
-        null_test_db=_null_test_db(mixture.samples, samples.sum(dim=0)),
-    )
+        faded = _fade(spans, index) * stems
+        faded[..., : unfinished.shape[-1]] += unfinished
+        n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
+        finished, unfinished = faded[..., :n_finished], faded[..., n_finished:].clone()
+        write(finished)
+        mixed = part.samples[:, :n_finished]
+        misses.append((float((mixed - finished.sum(dim=0)).abs().max()), float(mixed.abs().max())))
+        pieces.append(piece)
+    return _outcome(pieces, misses)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Piece:
-    """A segment taken apart: its stems (n_stems, n_channels, n_samples), and how much of it was explained."""
+    """How the separation of a segment went: the fit, and the energy that there was and that it missed."""
 
-    samples: Tensor
-    fit: ExcitationFit
+    fit: FitSummary
     energy: float
     error: float
+
+
+def _outcome(pieces: Sequence[_Piece], misses: Sequence[tuple[float, float]]) -> Outcome:
+    """Sum up how all segments went, and how far the blocks of stems were from the mixture, at its peak."""
+    energy, error = sum(piece.energy for piece in pieces), sum(piece.error for piece in pieces)
+    miss, peak = map(max, zip(*misses, strict=True))
+    return Outcome(
+        fit=FitSummary.of([piece.fit for piece in pieces]),
+        explained_energy=max(0.0, 1 - error / energy) if energy > 0 else 1.0,
+        null_test_db=max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB,
+    )
 
 
 def _separate_segment(
@@ -193,8 +278,8 @@ def _separate_segment(
     has_residual: bool,
     device: torch.device,
     on_progress: OnProgress,
-) -> _Piece:
-    """Do what `separate` does, at once, with dictionaries that lie on the device."""
+) -> tuple[Tensor, _Piece]:
+    """Separate at once, into (n_stems, n_channels, n_samples), with dictionaries that lie on the device."""
     card = dictionaries[0].card
     names = [dictionary.source for dictionary in dictionaries]
     heard = resample(mixture, card.sample_rate)
@@ -220,10 +305,10 @@ def _separate_segment(
         mixture.samples - samples.sum(dim=0)
     )
     energy, error = observed.double().square().sum(), (observed - fit.magnitudes.sum(dim=0)).double().square().sum()
-    return _Piece(samples, fit, float(energy), float(error))
+    return samples, _Piece(FitSummary(fit.converged, fit.message, fit.loss_curve), float(energy), float(error))
 
 
-def _spans(mixture: Audio, segment_s: float) -> list[slice]:
+def _spans(mixture: Mixture, segment_s: float) -> list[slice]:
     """Cut a mixture into segments of equal length, as few as can be, that overlap by `OVERLAP_S`."""
     if not segment_s >= SHORTEST_SEGMENT_S:
         raise ConfigError(f"segment_s is {segment_s}; expected {SHORTEST_SEGMENT_S} or more")
@@ -299,9 +384,3 @@ def _shares_above(masks: Tensor, *, has_residual: bool, n_samples: int) -> Tenso
         return last
     top = masks[:, :, -(masks.shape[2] // 4 + 1) :].mean(dim=2)  # (n_stems, n_channels, n_frames)
     return torch.nn.functional.interpolate(top, size=n_samples, mode="linear", align_corners=True)
-
-
-def _null_test_db(mixture: Tensor, total: Tensor) -> float:
-    """Compare the sum of the stems with the mixture."""
-    peak, error = float(mixture.abs().max()), float((mixture - total).abs().max())
-    return max(SILENCE_DB, 20 * math.log10(error / peak)) if error > 0 and peak > 0 else SILENCE_DB

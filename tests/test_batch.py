@@ -346,7 +346,7 @@ class Interruption:
 
 @pytest.mark.parametrize(
     ("target", "n"),
-    [("read_audio", 2), ("separate", 2), ("write_audio", 3), ("write_audio", 4), ("write_atomically", 2)],
+    [("open_audio", 2), ("separate_in_blocks", 2), ("writing_audio", 3), ("writing_audio", 4), ("write_atomically", 2)],
 )
 def test_ctrl_c_keeps_finished_tracks_and_leaves_no_half_written_one(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, target: str, n: int
@@ -360,7 +360,7 @@ def test_ctrl_c_keeps_finished_tracks_and_leaves_no_half_written_one(
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
 
 
-@pytest.mark.parametrize(("target", "n"), [("write_audio", 2), ("write_atomically", 1)])
+@pytest.mark.parametrize(("target", "n"), [("writing_audio", 2), ("write_atomically", 1)])
 def test_ctrl_c_while_overwriting_keeps_the_older_files(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, target: str, n: int
 ) -> None:
@@ -406,6 +406,52 @@ def test_what_a_listener_raises_ends_the_batch_and_reaches_the_caller(tmp_path: 
     with pytest.raises(RuntimeError, match="enough"):
         separate_files(paths, pair, tmp_path / "out", config=QUICK, on_track=cancel)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a"]
+
+
+def test_several_at_a_time_become_what_one_after_the_other_does(tmp_path: Path, pair: list[Dictionary]) -> None:
+    paths = write_mixtures(tmp_path / "mixtures", "a", "b", "c")
+    write_bad(tmp_path / "mixtures" / "bad.wav", "truncated")
+    paths.insert(1, tmp_path / "mixtures" / "bad.wav")
+    torch.set_num_threads(2)
+    told: list[TrackResult] = []
+    try:
+        one, two = (
+            separate_files(paths, pair, tmp_path / f"out{n}", config=QUICK, n_jobs=n, on_track=told.append)
+            for n in (1, 2)
+        )
+    finally:
+        torch.set_num_threads(1)
+    assert [result.mixture for result in two] == paths
+    assert sorted(result.mixture for result in told[4:]) == sorted(paths)
+    assert [result.error for result in two] == [result.error for result in one]
+    assert [result.error is None for result in two] == [True, False, True, True]
+    for first, second in zip(one, two, strict=True):
+        for name in first.stems:
+            stems = [read_audio(result.stems[name]).samples for result in (first, second)]
+            torch.testing.assert_close(*stems, rtol=0, atol=1e-5)  # threads add up in another order
+
+
+def test_no_jobs_are_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
+    with pytest.raises(ConfigError, match="n_jobs is 0; expected 1 or more"):
+        separate_files([], pair, tmp_path / "out", n_jobs=0)
+
+
+def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = mixture(n_samples=10 * 8000)
+    path = write_audio(tmp_path / "long.wav", sound)
+    longest = []
+    read = soundfile.SoundFile.read
+
+    def watch(file: soundfile.SoundFile, frames: int, **options: object) -> object:
+        longest.append(frames)
+        return read(file, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", watch)
+    separate_files([path], pair, tmp_path / "out", config=QUICK, segment_s=3.0)
+    assert sum(longest) == sound.n_samples
+    assert max(longest) <= 3 * 8000
+    stems = [read_audio(tmp_path / "out" / "long" / f"{name}.wav").samples for name in ("hiss", "hum")]
+    torch.testing.assert_close(sum(stems), sound.samples, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -251,7 +251,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     before = tree(here)
     monkeypatch.setattr(os, "fsync", full_disk)
     said = fail("separate", "song.wav", *pair)
-    assert said.startswith(f"sepdict: {here}/separated/song/hiss.wav: cannot be written (No space left on device)")
+    assert said.startswith(f"sepdict: {here}/separated/song/hum.wav: cannot be written (No space left on device)")
     assert tree(here) == before
 
 
@@ -322,12 +322,12 @@ def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("function", ["read_audio", "separate", "write_audio"])
+@pytest.mark.parametrize("function", ["open_audio", "separate_in_blocks", "writing_audio"])
 def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one(
     here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     write_mixtures(here, "a", "b", "c")
-    original, n_left = getattr(sepdict.batch, function), 3 if function == "write_audio" else 2
+    original, n_left = getattr(sepdict.batch, function), 3 if function == "writing_audio" else 2
 
     def interrupt(*args: object, **kwargs: object) -> object:
         nonlocal n_left

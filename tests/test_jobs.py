@@ -1,0 +1,95 @@
+"""Jobs: the same results as one after the other, and a process that dies or fails takes nobody with it."""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sepdict.jobs import in_processes
+
+
+def identity_of(_: int) -> tuple[int, int]:
+    """Say which process works, and on how many threads; long enough for the others to get some work."""
+    time.sleep(0.2)
+    return os.getpid(), torch.get_num_threads()
+
+
+def die_of_two(task: int) -> int:
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -task
+
+
+def linger(path: str) -> None:
+    """Hold a file as long as the process runs; take it away at the end, as half-written files are."""
+    Path(path).touch()
+    try:
+        time.sleep(60)
+    finally:
+        Path(path).unlink()
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(1)
+
+
+def lost(task: object) -> str:
+    return f"lost {task}"
+
+
+def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(four_threads: None) -> None:
+    heard: list[float] = []
+    results = in_processes(math.sqrt, [16.0, 9.0, 4.0], n_jobs=2, died=lost, on_result=heard.append)
+    assert results == [4.0, 3.0, 2.0]
+    assert sorted(heard) == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("n_jobs", "n_processes", "n_threads"), [(3, 3, 1), (9, 4, 1)])
+def test_processes_together_have_no_more_threads_than_this_one(
+    four_threads: None, n_jobs: int, n_processes: int, n_threads: int
+) -> None:
+    results = in_processes(identity_of, [0] * 6, n_jobs=n_jobs, died=lost, on_result=lambda _: None)
+    processes = {process for process, _ in results}
+    assert len(processes) <= n_processes
+    assert os.getpid() not in processes
+    assert {threads for _, threads in results} == {n_threads}
+
+
+def test_a_process_that_dies_costs_its_own_task_only(four_threads: None) -> None:
+    results = in_processes(die_of_two, [0, 1, 2, 3, 4, 5], n_jobs=2, died=lost, on_result=lambda _: None)
+    assert results == [0, -1, "lost 2", -3, -4, -5]
+
+
+def test_what_a_task_raises_reaches_the_caller(four_threads: None) -> None:
+    with pytest.raises(ValueError, match="math domain error"):
+        in_processes(math.sqrt, [1.0, -1.0, 4.0], n_jobs=2, died=lost, on_result=lambda _: None)
+
+
+def test_when_one_fails_the_others_clear_up_before_they_end(tmp_path: Path, four_threads: None) -> None:
+    lingering = tmp_path / "half-written"
+
+    def fail_when_there(_: object) -> None:
+        while not lingering.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_processes(linger_or_return, [str(lingering), ""], n_jobs=2, died=lost, on_result=fail_when_there)
+    assert not lingering.exists()
+
+
+def linger_or_return(path: str) -> None:
+    if path:
+        linger(path)
+
+
+def test_no_tasks_are_no_work() -> None:
+    assert in_processes(math.sqrt, [], n_jobs=2, died=lost, on_result=lambda _: None) == []
