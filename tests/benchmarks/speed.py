@@ -1,0 +1,331 @@
+"""How fast sepdict is, how much memory it takes, and how both grow, beside NMF and the machine's own matrix product.
+
+    uv run python tests/benchmarks/speed.py SCENES_FOLDER
+
+Every measurement is a process of its own and becomes one entry of speed.json; those that are there already are not
+repeated: delete the file, or name one with --only, to measure anew. At the end SPEED.md and growth.svg are written.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from methods import METHODS, surroundings
+from rivals import Scene
+from speed_report import write_report
+
+import sepdict  # before torch: it has idle threads sleep
+from sepdict import Audio, CompositionConfig, Dictionary, FitConfig, compose, separate, train_dictionary, write_audio
+from sepdict.audio import resample
+from sepdict.excitations import _Problem
+from sepdict.metrics import si_sdr_improvement
+from sepdict.optimizers import minimise_adam, minimise_lbfgs
+from sepdict.recordings import writing_audio
+from sepdict.spectrogram import magnitude, stft
+
+HERE = Path(__file__).parent
+Facts = dict[str, Any]
+PAIR = "violin_and_speech"  # two sources at 16 kHz, minutes of each
+MUSIC = "violin_and_piano"  # resampled to 44.1 kHz, on two channels
+N_SHORT = 100  # steps of a training or composition of which only the speed of what follows counts
+DURATIONS_S = (10, 30, 60, 180, 600, 1800)
+N_SOURCES = range(2, 9)
+
+
+@cache
+def scene(name: str) -> Scene:
+    """Read a scene of the folder that this run was given."""
+    return Scene.read(Path(os.environ["SCENES"], name))
+
+
+def trained(
+    name: str, *, sample_rate: int | None = None, n_steps: int | None = None, preset: str = "default"
+) -> list[Dictionary]:
+    """Train the dictionaries of a scene, or take those that another measurement of this run has trained."""
+    found = []
+    for source, solos in scene(name).solos.items():
+        path = Path(os.environ["WORK"], f"{name}-{source}-{sample_rate}-{n_steps}-{preset}.safetensors")
+        if not path.exists():
+            config = sepdict.PRESETS[preset]
+            config = config if n_steps is None else replace(config, n_steps=n_steps)
+            heard = [resample(solo, sample_rate or solo.sample_rate) for solo in solos]
+            train_dictionary(heard, config, source=source).save(path)
+        found.append(Dictionary.load(path))
+    return found
+
+
+def lasting(name: str, duration_s: float, *, sample_rate: int = 16000, n_channels: int = 1) -> Audio:
+    """Repeat a scene's mixture; a second channel is softer and a little late."""
+    mixture = resample(scene(name).mixture, sample_rate)
+    n_samples = round(duration_s * sample_rate)
+    samples = mixture.samples.repeat(1, n_samples // mixture.n_samples + 1)[:, :n_samples]
+    channels = [0.7**index * samples.roll(30 * index, dims=1) for index in range(n_channels)]
+    return Audio(torch.cat(channels), sample_rate)
+
+
+def clock(work: Callable[[], object]) -> float:
+    """Measure in seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def command(
+    dictionaries: Sequence[Dictionary], mixture: Audio, *options: str, n_repeats: int = 1, n_files: int = 1
+) -> Facts:
+    """Run `sepdict separate` on files that repeat a mixture, after it has composed the dictionaries for another one."""
+    with tempfile.TemporaryDirectory(dir=os.environ["WORK"]) as name:
+        folder = Path(name)
+        files = [folder / f"{index}.wav" for index in range(n_files)]
+        form: Any = {"n_channels": mixture.n_channels, "sample_rate": mixture.sample_rate}
+        for path in files:
+            with writing_audio(path, n_samples=n_repeats * mixture.n_samples, **form) as write:
+                for _ in range(n_repeats):
+                    write(mixture.samples)
+        short = write_audio(
+            folder / "short.wav", replace(mixture, samples=mixture.samples[:, : 5 * mixture.sample_rate])
+        )
+        flags = []
+        for dictionary in dictionaries:
+            flags += ["-d", str(dictionary.save(folder / f"{dictionary.source}.safetensors"))]
+
+        def separate_files(*paths: Path) -> None:
+            arguments = ["sepdict", "separate", *map(str, paths), "-q", "-o", str(folder / "out"), *flags, *options]
+            subprocess.run([*arguments, "--overwrite"], check=True, stdout=sys.stderr)
+
+        separate_files(short)
+        short_s, seconds = clock(lambda: separate_files(short)), clock(lambda: separate_files(*files))
+        with next((folder / "out" / "0").glob("*.wav")).open("rb") as stem:
+            container = stem.read(4).decode()
+    duration_s = n_files * n_repeats * mixture.duration_s
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
+    facts = {"seconds": seconds, "duration_s": duration_s, "peak_mib": peak_mib, "container": container}
+    return facts | {"five_seconds_s": short_s}
+
+
+def real_time_speech() -> Facts:
+    """Two sources at 16 kHz, one channel."""
+    return command(trained(PAIR), lasting(PAIR, 180))
+
+
+def music() -> tuple[list[Dictionary], Audio]:
+    """Two sources at 44.1 kHz, a minute on two channels."""
+    return trained(MUSIC, sample_rate=44100, n_steps=1000), lasting(MUSIC, 60, sample_rate=44100, n_channels=2)
+
+
+def real_time_music() -> Facts:
+    """Three minutes of that."""
+    return command(*music(), n_repeats=3)
+
+
+def ten_minutes() -> Facts:
+    """Ten minutes of that: so much memory should be enough for any duration."""
+    return command(*music(), n_repeats=10)
+
+
+def three_hours() -> Facts:
+    """Three hours of that."""
+    return command(*music(), n_repeats=180)
+
+
+def real_time_lecture() -> Facts:
+    """The speech with the dictionaries of the lectures, hardly trained: that does not change the speed."""
+    return command(trained(PAIR, preset="lecture", n_steps=N_SHORT), lasting(PAIR, 60), "--no-compose")
+
+
+def real_time_nmf() -> Facts:
+    """The speech with KL-NMF, 60 components a source, to scikit-learn's convergence."""
+    played = replace(scene(PAIR), mixture=lasting(PAIR, 60))
+    return {"seconds": METHODS["KL-NMF, 60 components"].run(played, 0).separation_s, "duration_s": 60.0}
+
+
+def jobs() -> Facts:
+    """Eight files of half a minute, one after the other and as many at a time as there are threads."""
+    one, many = (
+        command(trained(PAIR), lasting(PAIR, 30), "-j", str(n_jobs), n_files=8)["seconds"]
+        for n_jobs in (1, torch.get_num_threads())
+    )
+    return {"one_s": one, "many_s": many, "n_jobs": torch.get_num_threads()}
+
+
+def start_up() -> Facts:
+    """Seconds until the command has said how it is used, and the resident memory of the libraries alone."""
+    help_s = min(clock(lambda: subprocess.run(["sepdict", "--help"], check=True, stdout=sys.stderr)) for _ in range(3))
+    libraries = "import sepdict.batch, torch; torch.ones(2048, 2048) @ torch.ones(2048, 2048)"
+    library_s = min(clock(lambda: subprocess.run([sys.executable, "-c", libraries], check=True)) for _ in range(3))
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
+    return {"help_s": help_s, "import_s": library_s, "libraries_mib": peak_mib}
+
+
+def training() -> Facts:
+    """Train on 3.5 minutes of 16 kHz solos, with default steps and five times as many; gain on the pair's scene."""
+    facts: Facts = {}
+    for factor in (1, 5):
+        config = sepdict.PRESETS["default"]
+        config = replace(config, n_steps=factor * config.n_steps)
+        start = time.perf_counter()
+        dictionaries = [train_dictionary(list(s), config, source=name) for name, s in scene(PAIR).solos.items()]
+        seconds = (time.perf_counter() - start) / len(dictionaries)
+        stems = separate(scene(PAIR).mixture, dictionaries).stems
+        truth = scene(PAIR).references()
+        gains = [evaluate_gain(stems[name], truth[name]) for name in stems]
+        facts[f"{factor}x"] = {"seconds_a_source": seconds, "gain_db": sum(gains) / len(gains)}
+    heard = [sum(solo.duration_s for solo in solos) for solos in scene(PAIR).solos.values()]
+    return facts | {"heard_s": sum(heard) / len(heard)}
+
+
+def evaluate_gain(stem: Audio, truth: Audio) -> float:
+    """SI-SDR improvement in dB."""
+    mixture = scene(PAIR).mixture.samples
+    return float(si_sdr_improvement(stem.samples, truth.samples, mixture).mean())
+
+
+def limit() -> Facts:
+    """One evaluation of the fit's cost and gradient against the matrix products in it alone."""
+    dictionaries = trained(PAIR)
+    observed = magnitude(stft(lasting(PAIR, 60).samples, dictionaries[0].card.stft))
+    halves = torch.full((2, *observed.shape), 0.5)
+    problem = _Problem(observed, dictionaries, FitConfig(), halves, None)
+    unknowns = problem.as_blocks(problem.start())
+    factors = []
+    for dictionary in dictionaries:
+        weights = [layer.weight.squeeze(2) for layer in dictionary.network.decoder.layers]
+        for weight in (*weights, torch.randn(problem.observed.shape[1], weights[-1].shape[0])):
+            into, out = torch.randn(weight.shape[1], unknowns.shape[1]), torch.randn(weight.shape[0], unknowns.shape[1])
+            factors.append((weight, into, out))
+    n_operations = sum(4 * weight.numel() * into.shape[1] for weight, into, _ in factors)
+
+    def multiply() -> None:
+        for weight, into, out in factors:
+            weight @ into
+            weight.T @ out
+
+    fit_s, products_s = [], []
+    for _ in range(15):  # in turn, so that both meet the same machine
+        fit_s.append(clock(lambda: problem.cost_and_gradient(unknowns)))
+        products_s.append(clock(multiply))
+    best_fit_s, best_products_s = min(fit_s), min(products_s)
+    return {
+        "fit_gflops": n_operations / best_fit_s / 1e9,
+        "products_gflops": n_operations / best_products_s / 1e9,
+        "share": best_products_s / best_fit_s,
+    }
+
+
+def iterations() -> Facts:
+    """Evaluations of the cost until it is within 1 % of the converged one."""
+    dictionaries = trained(PAIR)
+    observed = magnitude(stft(scene(PAIR).mixture.samples, dictionaries[0].card.stft))
+    composition = compose(dictionaries, CompositionConfig(n_steps=500))
+    masks = composition.masks(observed, [dictionary.source for dictionary in dictionaries])
+    problem = _Problem(observed, dictionaries, FitConfig(), masks, None)
+    start = problem.as_blocks(problem.start())
+    quiet: Any = {"tolerance": 0.0, "on_step": lambda *_: None}
+    block_wise = minimise_lbfgs(problem.cost_and_gradient, start, n_iterations=400, history=10, **quiet).costs
+
+    def all_frames_at_once(unknowns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        costs, gradient = problem.cost_and_gradient(unknowns.reshape(start.shape))
+        return costs.sum()[None], gradient.reshape(-1, 1)
+
+    as_one = minimise_lbfgs(all_frames_at_once, start.reshape(-1, 1), n_iterations=1000, history=10, **quiet).costs
+    adam = {
+        step: minimise_adam(problem.cost_and_gradient, start, n_iterations=1000, step=step, **quiet).costs
+        for step in (0.02, 0.05, 0.1)
+    }
+    aim = 1.01 * min(block_wise)
+    count = lambda costs: next((n for n, cost in enumerate(costs) if cost <= aim), None)  # noqa: E731
+    tried = {f"Adam, step {step}": count(costs) for step, costs in adam.items()}
+    return {
+        "evaluations": {"L-BFGS frame by frame": count(block_wise), "L-BFGS over all frames": count(as_one)} | tried
+    }
+
+
+def growth() -> Facts:
+    """Seconds of `separate` against duration, and against the number of sources."""
+    pair = trained(PAIR)
+    composition = compose(pair, CompositionConfig(n_steps=N_SHORT))
+    by_duration = {
+        duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, composition=composition))
+        for duration_s in (DURATIONS_S[0], *DURATIONS_S)  # the first run warms up
+    }
+    solos = scene(PAIR).solos
+    parts = [
+        Audio(solo.samples[:, start : start + 20 * 16000], 16000)
+        for start in range(0, 80 * 16000, 20 * 16000)
+        for (solo, *_) in solos.values()
+    ]
+    config = replace(sepdict.PRESETS["default"], n_steps=N_SHORT)
+    many = [train_dictionary(part, config, source=f"source {index}") for index, part in enumerate(parts)]
+    by_sources = {}
+    for n_sources in N_SOURCES:
+        chosen = many[:n_sources]
+        composed = compose(chosen, CompositionConfig(n_steps=10))
+        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, composition=composed))
+    return {"by_duration": by_duration, "by_sources": by_sources}
+
+
+MEASUREMENTS: dict[str, Callable[[], Facts]] = {
+    measure.__name__: measure
+    for measure in (
+        start_up,
+        limit,
+        iterations,
+        real_time_speech,
+        real_time_music,
+        real_time_lecture,
+        real_time_nmf,
+        jobs,
+        growth,
+        training,
+        ten_minutes,
+        three_hours,
+    )
+}
+
+
+def main(
+    scenes_folder: Annotated[Path, typer.Argument(help="What make_scenes.py wrote.")],
+    only: Annotated[list[str] | None, typer.Option(help="Measure this anew; may be given several times.")] = None,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    results: Annotated[Path, typer.Option(help="File of measurements, read and added to.")] = HERE / "speed.json",
+    work: Annotated[Path | None, typer.Option(help="Keep dictionaries and compositions here.")] = None,
+) -> None:
+    """Make the measurements that are missing, then write the report."""
+    found: Facts = json.loads(results.read_text()) if results.exists() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        threaded = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        places = {"SCENES": str(scenes_folder), "WORK": str(folder), "SEPDICT_CACHE": str(folder)}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        environment = os.environ | threaded | places | {"PATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
+        for name in only or [name for name in MEASUREMENTS if name not in found]:
+            call = f"import speed, json; print(json.dumps(speed.measured({name!r}, {threads})))"
+            done = subprocess.run(
+                [sys.executable, "-c", call], check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=HERE
+            )
+            found[name] = json.loads(done.stdout.splitlines()[-1])
+            typer.echo(f"{name}: {found[name]}")
+            results.write_text(json.dumps(found, indent=1))
+    write_report(found, HERE)
+
+
+def measured(name: str, threads: int) -> Facts:
+    """Make one measurement in this process, and say where."""
+    torch.set_num_threads(threads)
+    return MEASUREMENTS[name]() | surroundings(threads)
+
+
+if __name__ == "__main__":
+    typer.run(main)
