@@ -220,8 +220,11 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
     Raises
     ------
     ConfigError
-        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT.
+        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT; or if
+        something else is among them.
     """
+    if not isinstance(dictionaries, Sequence) or not all(isinstance(each, Dictionary) for each in dictionaries):
+        raise ConfigError(f"dictionaries are {dictionaries!s:.80}; expected a list of what Dictionary.load gives")
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
     (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()

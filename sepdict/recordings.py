@@ -285,7 +285,9 @@ def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:
         if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
             inside = sorted(file for file in path.iterdir() if _is_audio_by_name(file))
             if not inside:
-                raise AudioFileError(f"{path}: holds no audio file; expected wav, flac, mp3, ogg, m4a or the like")
+                raise AudioFileError(
+                    f"{path}: holds no audio file (subfolders aside); expected wav, flac, mp3 or the like"
+                )
             found += inside
         elif os.path.exists(path):
             found.append(path)

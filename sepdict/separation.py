@@ -21,7 +21,7 @@ from sepdict.audio import Audio, resample
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import ConfigError
+from sepdict.errors import AudioError, ConfigError
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -155,6 +155,8 @@ def separate(
 
     Raises
     ------
+    AudioError
+        If the mixture is no `Audio`.
     ConfigError
         If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT, or
         ``segment_s`` is too short.
@@ -175,6 +177,8 @@ def separate(
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
+    if not isinstance(mixture, Audio):
+        raise AudioError(f"mixture is a {type(mixture).__name__}; expected Audio(samples, sample_rate)")
     blocks: list[Tensor] = []
     outcome = separate_in_blocks(
         mixture,

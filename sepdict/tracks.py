@@ -99,7 +99,8 @@ def find_references(track: Track, folder: str | Path | None, *, alone: bool) -> 
         if path.stem in found:
             raise ConfigError(f"{found[path.stem]} and {path} stand for the same source; leave one of them there")
         if path.stem not in track.stems:
-            raise ConfigError(f"{path}: there is no stem of its name to compare with it, only {', '.join(track.stems)}")
+            stems = ", ".join(track.stems)
+            raise ConfigError(f"{path}: there is no stem to compare with it, only {stems}; rename it or move it away")
         found[path.stem] = path
     if not found:
         raise ConfigError(f"{own}: holds no reference; expected one file per source")

@@ -500,7 +500,7 @@ def test_references_that_do_not_exist_or_fit_no_stem_are_refused_before_any_work
     write_audio(truth / "hum.flac", sound("hum"))
     refuse(tmp_path / "truth", "stand for the same source")
     (truth / "hum.flac").rename(truth / "flute.flac")
-    refuse(tmp_path / "truth", r"flute\.flac: there is no stem of its name to compare with it, only hiss, hum")
+    refuse(tmp_path / "truth", r"flute\.flac: there is no stem to compare with it, only hiss, hum; rename")
 
 
 def test_a_reference_of_another_length_is_its_tracks_error(tmp_path: Path, pair: list[Dictionary]) -> None:

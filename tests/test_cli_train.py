@@ -197,7 +197,7 @@ def test_a_folder_without_audio_and_a_pattern_without_a_match_are_one_line_each(
     (tmp_path / "empty").mkdir()
     said = fail("train-dictionary", tmp_path / "empty", tmp_path / "*.mp3", "-o", output, n_lines=3)
     assert said.splitlines() == [
-        f"sepdict: {tmp_path / 'empty'}: holds no audio file; expected wav, flac, mp3, ogg, m4a or the like",
+        f"sepdict: {tmp_path / 'empty'}: holds no audio file (subfolders aside); expected wav, flac, mp3 or the like",
         f"sepdict: {tmp_path / '*.mp3'}: no such file or folder",
         "sepdict: 2 of 2 files failed",
     ]

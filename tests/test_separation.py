@@ -14,7 +14,7 @@ from torch import Tensor
 import sepdict.separation
 from sepdict.audio import Audio, resample
 from sepdict.dictionary import RESIDUAL, Dictionary
-from sepdict.errors import ConfigError
+from sepdict.errors import AudioError, ConfigError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
@@ -84,6 +84,17 @@ def error_db(separation: Separation, mixture: Tensor) -> float:
     """The largest difference between the stems' sum and the mixture, relative to its peak."""
     error = (total(separation).double() - mixture.double()).abs().max() / mixture.double().abs().max()
     return float(20 * error.clamp(min=1e-15).log10())
+
+
+@pytest.mark.parametrize("wrong", [None, "violin.safetensors", [None], ["violin.safetensors"]])
+def test_what_are_no_dictionaries_or_no_mixture_is_said(dictionaries: list[Dictionary], wrong: Any) -> None:
+    sound = torch.rand(1, 800)
+    with pytest.raises(ConfigError, match=r"expected a list of what Dictionary\.load gives"):
+        separate(Audio(sound, RATE), wrong)
+    with pytest.raises(ConfigError, match=r"expected a list of what Dictionary\.load gives"):
+        separate(Audio(sound, RATE), dictionaries[0])  # type: ignore[arg-type]
+    with pytest.raises(AudioError, match="mixture is a Tensor; expected Audio"):
+        separate(sound, dictionaries)  # type: ignore[arg-type]
 
 
 # The sum, the length, the rate and the channels
