@@ -65,7 +65,7 @@ class FitConfig:
     composition_weight: float = 0.3
     n_tuning_steps: int = 50
     n_iterations: int = 100
-    tolerance: float = 5e-3
+    tolerance: float = 1e-2
     history: int = 10
     step: float = 0.05
 
