@@ -86,12 +86,23 @@ def _training(facts: Facts) -> str:
     )
 
 
+def _shortcuts(facts: Facts) -> str:
+    scenes = facts["gains_db"]
+    cases = list(next(iter(scenes.values())))
+    lines = ["| gain in dB on two minutes of | " + " | ".join(cases) + " |", "| --- |" + " ---: |" * len(cases)]
+    lines += [
+        f"| {name} | " + " | ".join(f"{gains[case]:.2f}" for case in cases) + " |" for name, gains in scenes.items()
+    ]
+    return "\n".join(lines)
+
+
 SENTENCES = {
     "limit": _limit,
     "iterations": _iterations,
     "jobs": _jobs,
     "start_up": _start_up,
     "training": _training,
+    "shortcuts": _shortcuts,
 }
 
 
