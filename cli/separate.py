@@ -28,6 +28,9 @@ def separate(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")
     ] = Path("separated"),
     residual: Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")
+    ] = False,
     references: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +70,7 @@ def separate(
     from sepdict.devices import AUTO
     from sepdict.dictionary import Dictionary
     from sepdict.excitations import FitConfig
-    from sepdict.separation import SEGMENT_S
+    from sepdict.segments import SEGMENT_S
 
     loaded = [Dictionary.load(path) for path in dictionaries]
     paths, n_missing = find_audio(mixtures)
@@ -98,6 +101,7 @@ def separate(
             output,
             config=FitConfig() if compose else FitConfig(composition_weight=0),
             residual=residual,
+            unknown=unknown,
             segment_s=SEGMENT_S if segment_s is None else segment_s,
             n_jobs=jobs,
             overwrite=overwrite,

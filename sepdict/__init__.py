@@ -4,13 +4,14 @@ The package reads top to bottom as sound flows; a module imports only from rows 
 
     0  errors, progress, files, ffmpeg
     1  devices, jobs, audio, spectrogram, bands, divergences
-    2  recordings, networks, masks, memory, metrics, optimizers
+    2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
     4  training        solo recordings in, a dictionary out
        composition     dictionaries in, a network that tells them apart out
        excitations     the heart: what makes the dictionaries sum to the mixture
-    5  separation      a mixture in, stems out
-    6  evaluation      stems against the true sources
+    5  unknown         a dictionary of what no dictionary knows
+    6  separation      a mixture in, stems out
+       evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
     7  batch           many mixtures in one go
 

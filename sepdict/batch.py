@@ -30,7 +30,8 @@ from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
 from sepdict.jobs import in_processes
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
-from sepdict.separation import SEGMENT_S, Outcome, composed_as_configured, separate_in_blocks, stem_names
+from sepdict.segments import SEGMENT_S
+from sepdict.separation import Outcome, composed_as_configured, separate_in_blocks, stem_names
 from sepdict.tracks import (
     MANIFEST,
     NO_FILES,
@@ -99,6 +100,7 @@ def separate_folder(
     *,
     config: FitConfig | None = None,
     residual: bool = False,
+    unknown: bool = False,
     segment_s: float = SEGMENT_S,
     n_jobs: int = 1,
     overwrite: bool = False,
@@ -128,6 +130,7 @@ def separate_folder(
         out,
         config=config,
         residual=residual,
+        unknown=unknown,
         segment_s=segment_s,
         n_jobs=n_jobs,
         overwrite=overwrite,
@@ -145,6 +148,7 @@ def separate_files(
     *,
     config: FitConfig | None = None,
     residual: bool = False,
+    unknown: bool = False,
     segment_s: float = SEGMENT_S,
     n_jobs: int = 1,
     overwrite: bool = False,
@@ -165,7 +169,7 @@ def separate_files(
         One per source.
     out : path of a folder
         Made if it is missing, with its parents.
-    config, residual, segment_s, device, on_progress
+    config, residual, unknown, segment_s, device, on_progress
         As in `separate`; with several processes one step of progress is a track.
     n_jobs : int
         So many files at a time, each in a process of its own that has its share of the cores. A program that asks for
@@ -199,7 +203,7 @@ def separate_files(
     choose_device(device)
     if n_jobs < 1:
         raise ConfigError(f"n_jobs is {n_jobs}; expected 1 or more")
-    names = stem_names(dictionaries, residual=residual)
+    names = stem_names(dictionaries, residual=residual or unknown)
     tracks = [Track.of(Path(mixture), out, names) for mixture in mixtures]
     refuse_same_folder(tracks)
     truths = [find_references(track, references, alone=len(tracks) == 1) for track in tracks]
@@ -209,7 +213,7 @@ def separate_files(
         composition = None
         if any(_is_readable(track.mixture) for track in tracks):
             composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-        work = _Work(dictionaries, config, composition, residual, segment_s, device, manifest)
+        work = _Work(dictionaries, config, composition, residual, unknown, segment_s, device, manifest)
         pairs = list(zip(tracks, truths, strict=True))
         if n_jobs > 1 and len(pairs) > 1:
             return _separate_in_processes(work, pairs, n_jobs, on_progress, on_track)
@@ -228,6 +232,7 @@ class _Work:
     config: FitConfig
     composition: Composition | None
     residual: bool
+    unknown: bool
     segment_s: float
     device: str
     manifest: Mapping[str, Any]
@@ -300,6 +305,7 @@ def _separate_into(folder: Path, track: Track, mixture: AudioReader, work: _Work
             asked,
             composition=work.composition,
             residual=work.residual,
+            unknown=work.unknown,
             segment_s=work.segment_s,
             device=work.device,
             on_progress=on_progress,
@@ -349,7 +355,7 @@ def _manifest(
     """Collect what was separated with what, how it went, and where the stems are."""
     facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
     facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    settings = {name: getattr(work, name) for name in ("residual", "segment_s", "device")}
+    settings = {name: getattr(work, name) for name in ("residual", "unknown", "segment_s", "device")}
     settings |= {"fit": asdict(work.config), "composed": work.composition is not None}
     fit = outcome.fit
     return {

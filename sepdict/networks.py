@@ -150,6 +150,12 @@ class Autoencoder(nn.Module):
         summed = band_sums(self._template_shapes()[:n_heard_bins], widening)  # (n_bands, n_templates)
         return lambda code: summed @ self.decoder(code).softmax(dim=-2)
 
+    @torch.no_grad()
+    def set_templates(self, shapes: Tensor, *, faintest: float = FAINTEST_PARTIAL) -> None:
+        """Make the templates, in place, these spectral shapes (n_bins, n_templates)."""
+        assert self.templates is not None
+        self.templates.copy_((shapes + faintest).log() / TEMPLATE_SCALE)
+
     def _template_shapes(self) -> Tensor:
         """Make templates spectral shapes, (n_bins, n_templates), each averaging one over the bins."""
         assert self.templates is not None
@@ -211,8 +217,7 @@ def begin_from(network: Autoencoder, shapes: Tensor, weights: Tensor, generator:
     if network.templates is not None:
         n_templates = network.templates.shape[1]
         frames = torch.multinomial(weights.cpu(), n_templates, replacement=True, generator=generator)
-        heard = shapes[frames.to(shapes.device)].T  # (n_bins, n_templates)
-        network.templates.copy_((heard + FAINTEST_PARTIAL).log() / TEMPLATE_SCALE)
+        network.set_templates(shapes[frames.to(shapes.device)].T)
 
 
 @torch.no_grad()

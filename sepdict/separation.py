@@ -1,4 +1,4 @@
-"""Row 5: from a mixture and dictionaries to stems.
+"""Row 6: from a mixture and dictionaries to stems.
 
     stft -> composition.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
 
@@ -7,12 +7,11 @@ if there is one, always sum to the mixture, sample for sample, at its rate and l
 are taken apart segment by segment, so that no more than one of them need be in memory.
 """
 
-import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,18 +20,17 @@ from sepdict.audio import Audio, resample
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError, ConfigError
+from sepdict.errors import AudioError
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.segments import SEGMENT_S, Mixture, fade, spans_of
 from sepdict.spectrogram import istft, magnitude, stft
+from sepdict.unknown import fit_with_unknown
 
 log = logging.getLogger(__name__)
 
 MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB better than 2 on estimated magnitudes
-SEGMENT_S = 60.0  # as long as memory allows on a laptop: every segment is tuned to anew
-OVERLAP_S = 1.0  # of neighbouring segments, several times the longest window
-SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # of equal ones no three then sound at once
 SILENCE_DB = -300.0  # what a ratio of nothing to something is reported as, for JSON knows no infinity
 
 
@@ -96,25 +94,6 @@ class Separation(Outcome):
     stems: Mapping[str, Audio]
 
 
-class Mixture(Protocol):
-    """What can be separated: an `Audio`, or an open file."""
-
-    @property
-    def n_channels(self) -> int:
-        """How many channels there are."""
-
-    @property
-    def n_samples(self) -> int:
-        """How many samples each channel has."""
-
-    @property
-    def sample_rate(self) -> int:
-        """In Hz."""
-
-    def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
-        """Give spans of samples, in their order."""
-
-
 def separate(
     mixture: Audio,
     dictionaries: Sequence[Dictionary],
@@ -122,6 +101,7 @@ def separate(
     *,
     composition: Composition | None = None,
     residual: bool = False,
+    unknown: bool = False,
     segment_s: float = SEGMENT_S,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
@@ -141,6 +121,10 @@ def separate(
     residual : bool
         Whether what no dictionary explains becomes a stem of its own, named ``"residual"``, instead of being shared
         out among the sources. With a single dictionary there always is one: it is the other half of the answer.
+    unknown : bool
+        Whether what no dictionary knows gets one of its own, made from the mixture, beside which the others need not
+        explain everything; its share is the residual. Five times as slow. For mixtures that hold more than what there
+        are dictionaries of, and where they do, better on average and not always: compare with ``residual``.
     segment_s : float
         Longer mixtures are separated in segments of this length, in seconds, which are cross-faded: it bounds the
         memory that a separation takes beside the stems.
@@ -187,11 +171,12 @@ def separate(
         config,
         composition=composition,
         residual=residual,
+        unknown=unknown,
         segment_s=segment_s,
         device=device,
         on_progress=on_progress,
     )
-    names = stem_names(dictionaries, residual=residual)
+    names = stem_names(dictionaries, residual=residual or unknown)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
     return Separation(outcome.fit, outcome.explained_energy, outcome.null_test_db, stems)
@@ -211,6 +196,7 @@ def separate_in_blocks(
     *,
     composition: Composition | None = None,
     residual: bool = False,
+    unknown: bool = False,
     segment_s: float = SEGMENT_S,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
@@ -229,10 +215,10 @@ def separate_in_blocks(
     config = FitConfig() if config is None else config
     chosen = choose_device(device)
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
-    spans = _spans(mixture, segment_s)
+    spans = spans_of(mixture, segment_s)
     if composition is None:
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-    has_residual = residual or len(dictionaries) == 1
+    has_residual = residual or unknown or len(dictionaries) == 1
     if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
         config = replace(config, composition_weight=0.0, n_tuning_steps=0)
     pieces, misses = list[_Piece](), list[tuple[float, float]]()
@@ -240,9 +226,16 @@ def separate_in_blocks(
     for index, part in enumerate(mixture.blocks(spans)):
         report = _of_part(on_progress, index, len(spans))
         stems, piece = _separate_segment(
-            part, dictionaries, config, composition, has_residual=has_residual, device=chosen, on_progress=report
+            part,
+            dictionaries,
+            config,
+            composition,
+            has_residual=has_residual,
+            unknown=unknown,
+            device=chosen,
+            on_progress=report,
         )
-        faded = _fade(spans, index) * stems
+        faded = fade(spans, index) * stems
         faded[..., : unfinished.shape[-1]] += unfinished
         n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
         finished, unfinished = faded[..., :n_finished], faded[..., n_finished:].clone()
@@ -280,6 +273,7 @@ def _separate_segment(
     composition: Composition | None,
     *,
     has_residual: bool,
+    unknown: bool,
     device: torch.device,
     on_progress: OnProgress,
 ) -> tuple[Tensor, _Piece]:
@@ -291,49 +285,29 @@ def _separate_segment(
     observed = magnitude(spectrum)
     n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
     opinion = None if composition is None else composition.masks(observed, names)
-    fit = fit_excitations(
-        observed, dictionaries, config, masks=opinion, n_heard_bins=n_heard_bins, on_progress=on_progress
-    )
-    masks = ratio_masks(fit.magnitudes, exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
+    options: dict[str, Any] = {"n_heard_bins": n_heard_bins, "on_progress": on_progress}
+    if unknown:
+        fit = fit_with_unknown(observed, dictionaries, config, **options)
+        *drawn, rest = fit.magnitudes
+    else:
+        fit = fit_excitations(observed, dictionaries, config, masks=opinion, **options)
+        drawn, rest = list(fit.magnitudes), unexplained(observed, fit.magnitudes)
+    explained = sum(drawn[1:], drawn[0])  # (n_channels, n_bins, n_frames)
+    masks = ratio_masks(torch.stack(drawn), exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
     if composition is not None and opinion is not None:
         taken_for = agreed(masks, opinion) * observed
         tuned = tune(composition, taken_for, names, n_steps=config.n_tuning_steps, on_progress=on_progress)
         masks = agreed(masks, tuned.masks(observed, names))
     if has_residual:
-        rest = unexplained(observed, fit.magnitudes)
-        known, unknown = ratio_masks(torch.stack([fit.magnitudes.sum(dim=0), rest]), exponent=MASK_EXPONENT)
-        masks = torch.cat([masks * known, unknown[None]])
+        known, others = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
+        masks = torch.cat([masks * known, others[None]])
     samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
     samples = _at_rate_of(mixture, samples, card.sample_rate)
     samples = samples + _shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
         mixture.samples - samples.sum(dim=0)
     )
-    energy, error = observed.double().square().sum(), (observed - fit.magnitudes.sum(dim=0)).double().square().sum()
+    energy, error = observed.double().square().sum(), (observed - explained).double().square().sum()
     return samples, _Piece(FitSummary(fit.converged, fit.message, fit.loss_curve), float(energy), float(error))
-
-
-def _spans(mixture: Mixture, segment_s: float) -> list[slice]:
-    """Cut a mixture into segments of equal length, as few as can be, that overlap by `OVERLAP_S`."""
-    if not segment_s >= SHORTEST_SEGMENT_S:
-        raise ConfigError(f"segment_s is {segment_s}; expected {SHORTEST_SEGMENT_S} or more")
-    overlap = round(OVERLAP_S * mixture.sample_rate)
-    n_new = mixture.n_samples - overlap
-    n_spans = max(1, math.ceil(n_new / (segment_s * mixture.sample_rate - overlap)))
-    edges = [n_new * index // n_spans for index in range(n_spans)]
-    return [slice(start, end + overlap) for start, end in itertools.pairwise([*edges, n_new])]
-
-
-def _fade(spans: Sequence[slice], index: int) -> Tensor:
-    """Weigh a segment's samples: it fades in while the one before it fades out, and together they are whole."""
-    span = spans[index]
-    weights = torch.ones(span.stop - span.start)
-    if index > 0:
-        n_overlap = spans[index - 1].stop - span.start
-        weights[:n_overlap] = torch.arange(1, n_overlap + 1) / (n_overlap + 1)
-    if index + 1 < len(spans):
-        n_overlap = span.stop - spans[index + 1].start
-        weights[-n_overlap:] = 1 - torch.arange(1, n_overlap + 1) / (n_overlap + 1)
-    return weights
 
 
 def _of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:

@@ -67,9 +67,10 @@ def test_stems_of_every_rival_sum_to_the_mixture(scene: rivals.Scene, rival: str
     torch.testing.assert_close(stems.sum(dim=0), scene.mixture.samples[0], atol=1e-5, rtol=0)  # float32, amplitude 1
 
 
-@pytest.mark.parametrize("rival", ["ideal", "kl", "is", "convolutive", "network"])
+@pytest.mark.parametrize("rival", ["ideal", "kl", "is", "convolutive", "network", "semi-supervised"])
 def test_every_rival_hands_each_source_its_own_stem(scene: rivals.Scene, rival: str) -> None:
-    stems = TINY[rival](scene, 0).stems
+    semi_supervised = partial(rivals.semi_supervised_nmf, n_components=3, n_free=3, n_iterations=50)
+    stems = TINY.get(rival, semi_supervised)(scene, 0).stems
     references = torch.stack([audio.samples[0] for audio in scene.references().values()])
     stems, references = (torch.nn.functional.normalize(x, dim=1) for x in (stems, references))
     likeness = stems @ references.T  # (n_stems, n_references)

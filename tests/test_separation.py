@@ -20,7 +20,8 @@ from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.recordings import find_audio_files, read_audio
-from sepdict.separation import OVERLAP_S, FitSummary, Separation, separate
+from sepdict.segments import OVERLAP_S, fade, spans_of
+from sepdict.separation import FitSummary, Separation, separate
 from sepdict.spectrogram import StftConfig, stft
 from sepdict.training import TrainingConfig, train_dictionary
 
@@ -328,12 +329,12 @@ def test_stems_of_segments_sum_to_the_mixture_and_are_nearly_those_of_the_whole(
 @pytest.mark.parametrize("seconds", [0.01, OVERLAP_S, 1.5, 2.99, 3.0, 3.01, 7.3, 31.0])
 def test_segments_are_no_longer_than_asked_and_fade_into_each_other(rate: int, seconds: float) -> None:
     mixture = Audio(torch.zeros(1, round(seconds * rate)), rate)
-    spans = sepdict.separation._spans(mixture, 3.0)
+    spans = spans_of(mixture, 3.0)
     assert all(span.stop - span.start <= 3.0 * rate for span in spans)
     assert (len(spans) == 1) is (seconds <= 3.0)
     total, heard = torch.zeros(mixture.n_samples), torch.zeros(mixture.n_samples)
     for index, span in enumerate(spans):
-        weights = sepdict.separation._fade(spans, index)
+        weights = fade(spans, index)
         assert 0 < weights.min() <= weights.max() <= 1
         total[span] += weights
         heard[span] += 1

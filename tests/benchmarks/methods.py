@@ -23,7 +23,17 @@ from typing import Any
 
 import torch
 from report import COMMAND
-from rivals import Scene, Separated, convolutive_nmf, ideal_masks, is_nmf, kl_nmf, mask_network, mixture_itself
+from rivals import (
+    Scene,
+    Separated,
+    convolutive_nmf,
+    ideal_masks,
+    is_nmf,
+    kl_nmf,
+    mask_network,
+    mixture_itself,
+    semi_supervised_nmf,
+)
 
 import sepdict  # before torch: it has idle threads sleep
 from sepdict import Audio, Dictionary, FitConfig, evaluate, train_dictionary, write_audio
@@ -78,6 +88,21 @@ def sepdict_dictionaries(
     return Separated(samples, trained - start, separated - trained)
 
 
+def one_unknown(scene: Scene, seed: int, *, unknown: bool) -> Separated:
+    """Separate each source while the dictionary of the source after it is missing, and no composition helps."""
+    start = time.perf_counter()
+    config = replace(sepdict.PRESETS["default"], seed=seed)
+    trained = {name: train_dictionary(list(solos), config, source=name) for name, solos in scene.solos.items()}
+    ready = time.perf_counter()
+    names, stems = list(trained), []
+    for source, missing in zip(names, [*names[1:], names[0]], strict=True):
+        known = [dictionary for name, dictionary in trained.items() if name != missing]
+        alone = FitConfig(composition_weight=0)
+        separation = sepdict.separate(scene.mixture, known, alone, residual=True, unknown=unknown)
+        stems.append(separation.stems[source].samples)
+    return Separated(torch.cat(stems), ready - start, (time.perf_counter() - ready) / len(names))
+
+
 def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
     """Keep so many seconds, from the first recording on."""
     kept = []
@@ -106,6 +131,9 @@ METHODS: Mapping[str, Method] = {
         )
         for n in CURVE_S
     },
+    "one source unknown: sepdict, residual": Method(partial(one_unknown, unknown=False), quick=False),
+    "one source unknown: sepdict, unknown": Method(partial(one_unknown, unknown=True), quick=False),
+    "one source unknown: semi-supervised KL-NMF, 60 and 20 components": Method(semi_supervised_nmf, quick=False),
     "sepdict, lecture": Method(partial(sepdict_dictionaries, preset="lecture"), quick=False),
 }
 

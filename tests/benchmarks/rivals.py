@@ -160,6 +160,45 @@ def convolutive_nmf(
     return Separated(scene.apply(masks), trained - start, time.perf_counter() - trained)
 
 
+def semi_supervised_nmf(
+    scene: Scene, seed: int, *, n_components: int = 60, n_free: int = 20, n_iterations: int = 200
+) -> Separated:
+    """Semi-supervised KL-NMF [1]_: each stem from a run in which the source after it is unknown, and learned.
+
+    ``min over H, W_free  d(|X| | [W_1 W_2 ... W_free] H)`` by multiplicative updates, the components of the known
+    sources learned from their solos and kept.
+
+    References
+    ----------
+    .. [1] Smaragdis, Raj and Shashanka, "Supervised and semi-supervised separation of sounds from single-channel
+       mixtures", ICA 2007.
+    """
+    start = time.perf_counter()
+    learn = [np.concatenate([_sounding(x) for x in several]) + 1e-8 for several in _solo_frames(scene)]
+    learned = [_components(frames, seed, "kullback-leibler", n_components, n_iterations) for frames in learn]
+    known = [torch.from_numpy(components).float().T for components in learned]  # each (n_bins, n_components)
+    known = [components / components.sum(dim=0) for components in known]
+    trained = time.perf_counter()
+    observed = magnitude(scene.spectrum()) + 1e-8
+    observed = observed / observed.mean()
+    generator = torch.Generator().manual_seed(seed)
+    masks = []
+    for index in range(len(known)):
+        others = [known[other] for other in range(len(known)) if other not in (index, (index + 1) % len(known))]
+        components = torch.cat(
+            [known[index], *others, torch.rand(len(observed), n_free, generator=generator) + 0.1], dim=1
+        )
+        activations = torch.rand(components.shape[1], observed.shape[1], generator=generator)
+        for _ in range(n_iterations):
+            components = components / components.sum(dim=0)
+            activations = activations * (components.T @ (observed / (components @ activations)))
+            ratio = observed / (components @ activations)
+            components[:, -n_free:] *= ratio @ activations[-n_free:].T + 1e-9
+        own = components[:, :n_components] @ activations[:n_components]
+        masks.append(own / (components @ activations))
+    return Separated(scene.apply(torch.stack(masks)), trained - start, time.perf_counter() - trained)
+
+
 def mask_network(
     scene: Scene, seed: int, *, budget_s: float, clock: Callable[[], float] = time.perf_counter
 ) -> Separated:
@@ -231,15 +270,15 @@ def _nmf(
     n_iterations: int,
 ) -> Separated:
     """Learn components from each source's frames (n_frames, n_bins), fit their activations to the mixture's."""
-    from sklearn.decomposition import NMF, non_negative_factorization
+    from sklearn.decomposition import non_negative_factorization
     from sklearn.exceptions import ConvergenceWarning
 
     options = {"solver": "mu", "beta_loss": divergence, "max_iter": n_iterations, "random_state": seed}
+    start = time.perf_counter()
+    learned = [_components(frames, seed, divergence, n_components, n_iterations) for frames in learn]
+    trained = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        start = time.perf_counter()
-        learned = [NMF(n_components, init="random", **options).fit(frames).components_ for frames in learn]
-        trained = time.perf_counter()
         components = np.concatenate(learned)
         activations, _, _ = non_negative_factorization(
             observed, H=components, n_components=len(components), update_H=False, **options
@@ -247,6 +286,18 @@ def _nmf(
     parts = [a @ w for a, w in zip(np.split(activations, len(learned), axis=1), learned, strict=True)]
     masks = ratio_masks(torch.from_numpy(np.stack(parts)).transpose(1, 2)).float()  # (n_sources, n_bins, n_frames)
     return Separated(scene.apply(masks), trained - start, time.perf_counter() - trained)
+
+
+def _components(frames: np.ndarray, seed: int, divergence: str, n_components: int, n_iterations: int) -> np.ndarray:
+    """Learn components (n_components, n_bins) from frames (n_frames, n_bins)."""
+    from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
+
+    options = {"solver": "mu", "beta_loss": divergence, "max_iter": n_iterations, "random_state": seed}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        components: np.ndarray = NMF(n_components, init="random", **options).fit(frames).components_
+    return components
 
 
 class _MaskNetwork(nn.Module):
