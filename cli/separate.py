@@ -75,7 +75,7 @@ def separate(
     loaded = [Dictionary.load(path) for path in dictionaries]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
-    with _printed_afterwards(results, quiet=quiet), ProgressReport(quiet=quiet) as report:
+    with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as report:
         announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
 
         def on_progress(event: "Progress") -> None:
@@ -115,12 +115,13 @@ def separate(
 
 
 @contextlib.contextmanager
-def _printed_afterwards(results: Sequence["TrackResult"], *, quiet: bool) -> Iterator[None]:
-    """Print the tracks that are done when the work inside ends, also by Ctrl-C: their stems are there."""
+def _printed_afterwards(results: Sequence["TrackResult"], paths: Sequence[Path], *, quiet: bool) -> Iterator[None]:
+    """Print the tracks that are done, in their order, when the work inside ends, also by Ctrl-C."""
     try:
         yield
     finally:
-        _print_results([result for result in results if result.error is None], quiet=quiet)
+        done = {result.mixture: result for result in results if result.error is None}
+        _print_results([done[path] for path in paths if path in done], quiet=quiet)
 
 
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:

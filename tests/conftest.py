@@ -29,3 +29,11 @@ def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def generator() -> torch.Generator:
     """The same random numbers in every run."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let a test share out threads."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)

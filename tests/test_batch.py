@@ -408,19 +408,16 @@ def test_what_a_listener_raises_ends_the_batch_and_reaches_the_caller(tmp_path: 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a"]
 
 
-def test_several_at_a_time_become_what_one_after_the_other_does(tmp_path: Path, pair: list[Dictionary]) -> None:
+def test_several_at_a_time_become_what_one_after_the_other_does(
+    tmp_path: Path, pair: list[Dictionary], two_threads: None
+) -> None:
     paths = write_mixtures(tmp_path / "mixtures", "a", "b", "c")
     write_bad(tmp_path / "mixtures" / "bad.wav", "truncated")
     paths.insert(1, tmp_path / "mixtures" / "bad.wav")
-    torch.set_num_threads(2)
     told: list[TrackResult] = []
-    try:
-        one, two = (
-            separate_files(paths, pair, tmp_path / f"out{n}", config=QUICK, n_jobs=n, on_track=told.append)
-            for n in (1, 2)
-        )
-    finally:
-        torch.set_num_threads(1)
+    one, two = (
+        separate_files(paths, pair, tmp_path / f"out{n}", config=QUICK, n_jobs=n, on_track=told.append) for n in (1, 2)
+    )
     assert [result.mixture for result in two] == paths
     assert sorted(result.mixture for result in told[4:]) == sorted(paths)
     assert [result.error for result in two] == [result.error for result in one]

@@ -314,6 +314,35 @@ def test_an_unknown_device_is_one_line(here: Path, pair: list[str]) -> None:
     assert said == "sepdict: device 'abacus' cannot be used here; expected auto, cpu, cuda or mps"
 
 
+def test_files_are_separated_several_at_a_time_and_printed_in_order(
+    here: Path, pair: list[str], two_threads: None
+) -> None:
+    write_mixtures(here, "a", "b", "c")
+    write_bad(here / "bad.wav", "empty")
+    result = run("separate", ".", *pair, "-j", "2", "-q")
+    assert result.exit_code == 1
+    first, last = error_lines(result)
+    assert first == "sepdict: bad.wav: is empty (0 bytes); expected an audio file"
+    assert last == "sepdict: 1 of 4 files failed"
+    tracks = [here / "separated" / track for track in "abc"]
+    assert result.stdout.splitlines() == [str(folder / f"{name}.wav") for folder in tracks for name in ("hiss", "hum")]
+
+
+def test_short_segments_and_a_dictionary_of_the_unknown_are_made_on_request(here: Path, pair: list[str]) -> None:
+    write_audio(here / "song.wav", mixture(n_samples=7 * SAMPLE_RATE))
+    succeed("separate", "song.wav", *pair[:2], "--segment", "3", "--unknown")
+    folder = here / "separated" / "song"
+    assert {path.name for path in folder.iterdir()} == {"hiss.wav", "residual.wav", "manifest.json"}
+    settings = read_json(folder / "manifest.json")["settings"]
+    assert (settings["segment_s"], settings["unknown"], settings["composed"]) == (3.0, True, False)
+
+
+def test_segments_too_short_are_refused(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    assert fail("separate", "song.wav", *pair, "--segment", "2").endswith("segment_s is 2.0; expected 3.0 or more")
+    assert not (here / "separated").exists()
+
+
 @pytest.mark.parametrize("arguments", [["song.wav"], ["-d", "x.safetensors"], ["song.wav", "-d"], ["--loud"]])
 def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
     result = run("separate", *arguments)
