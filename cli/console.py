@@ -5,6 +5,7 @@ import functools
 import io
 import logging
 import math
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+TERMINATED = 143  # and for one that was told to end
 
 
 def say(text: str) -> None:
@@ -48,13 +50,14 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
         if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid Unicode
             sys.stdout.reconfigure(errors="surrogateescape")
         try:
-            with _log_shown(verbose=verbose, quiet=bool(kwargs.get("quiet"))):
+            with _termination_heard(), _log_shown(verbose=verbose, quiet=bool(kwargs.get("quiet"))):
                 command(*args, **kwargs)
         except (typer.Exit, typer.BadParameter, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            report_error("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as interruption:
+            terminated = isinstance(interruption, _Terminated)
+            report_error("terminated" if terminated else "interrupted")
+            raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
         except Exception as error:
             if verbose:
                 traceback.print_exc()
@@ -178,6 +181,24 @@ class ProgressReport:
         if self.steps_in_pipes and tenth > self.tenth:
             note(f"step {event.step} of {event.n_steps}, {divergence}")
         self.tenth = tenth
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: handled like Ctrl-C, so that nothing half-written stays."""
+
+
+@contextlib.contextmanager
+def _termination_heard() -> Iterator[None]:
+    """Turn SIGTERM into an exception while a command runs."""
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

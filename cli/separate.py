@@ -51,11 +51,15 @@ def separate(
         typer.Option(
             "--segment",
             metavar="SECONDS",
-            help="Take long mixtures apart in pieces of this length: less takes less memory.  [default: 60]",
+            help="Take long mixtures apart in pieces of this length, 3 or more: shorter ones take less memory and more "
+            "time.  [default: 60]",
             show_default=False,
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time, on shared cores.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores."),
+    ] = 1,
     device: Device = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -82,7 +86,7 @@ def separate(
             if event.stage == "compose":
                 what = f"composing {', '.join(sorted(d.source for d in loaded))} (once, then it is remembered)"
             elif event.stage == "tracks":
-                what = f"separating {len(paths)} files, {jobs} at a time"
+                what = f"separating {len(paths)} files, several at a time"
             else:
                 what = f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})"
             if what not in announced:

@@ -22,16 +22,16 @@ from torch import Tensor
 from sepdict.audio import Audio
 from sepdict.composition import Composition
 from sepdict.devices import AUTO, choose_device
-from sepdict.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
-from sepdict.files import sha256_of, to_json, writable_folder, write_atomically
+from sepdict.files import Snapshot, sha256_of, to_json, writable_folder, write_atomically
 from sepdict.jobs import in_processes
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
-from sepdict.segments import SEGMENT_S
-from sepdict.separation import Outcome, composed_as_configured, separate_in_blocks, stem_names
+from sepdict.segments import SEGMENT_S, refuse_short
+from sepdict.separation import Outcome, composed_as_configured, effective, separate_in_blocks, stem_names
 from sepdict.tracks import (
     MANIFEST,
     NO_FILES,
@@ -40,6 +40,7 @@ from sepdict.tracks import (
     publishing,
     refuse_existing,
     refuse_same_folder,
+    sweep,
 )
 
 
@@ -201,8 +202,9 @@ def separate_files(
     config = FitConfig() if config is None else config
     refuse_unfit(dictionaries)
     choose_device(device)
-    if n_jobs < 1:
-        raise ConfigError(f"n_jobs is {n_jobs}; expected 1 or more")
+    refuse_short(segment_s)
+    if not isinstance(n_jobs, int) or n_jobs < 1:
+        raise ConfigError(f"n_jobs is {n_jobs}; expected a whole number, 1 or more")
     names = stem_names(dictionaries, residual=residual or unknown)
     tracks = [Track.of(Path(mixture), out, names) for mixture in mixtures]
     refuse_same_folder(tracks)
@@ -246,14 +248,16 @@ def _separate_in_processes(
 ) -> list[TrackResult]:
     """Separate several tracks at a time."""
     n_done = itertools.count(1)
+    on_progress(Progress("tracks", 0, len(pairs), math.nan))
 
     def on_result(result: TrackResult) -> None:
         on_track(result)
         on_progress(Progress("tracks", next(n_done), len(pairs), math.nan))
 
     def died(pair: _Pair) -> TrackResult:
+        sweep(pair[0])
         mixture = pair[0].mixture
-        return TrackResult(mixture, f"{mixture}: its process died, perhaps of memory; try fewer jobs, shorter segments")
+        return TrackResult(mixture, f"{mixture}: its process was killed, perhaps for memory; try fewer jobs")
 
     separate_one = partial(_separate_track, work, ignore_progress)
     return in_processes(separate_one, pairs, n_jobs=n_jobs, died=died, on_result=on_result)
@@ -265,11 +269,14 @@ def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackR
     try:
         with open_audio(track.mixture) as mixture, publishing(track) as folder:
             references = {name: _read_reference(path, mixture) for name, path in truth.items()}
+            heard = Snapshot.of(track.mixture)
             start = time.perf_counter()
             outcome = _separate_into(folder, track, mixture, work, on_progress)
             seconds = time.perf_counter() - start
             scores = _scores(folder, track, references) if references else None
-            facts = _manifest(track, mixture, work, outcome, scores)
+            if heard.has_changed():
+                raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
+            facts = _manifest(track, mixture, heard.sha256, work, outcome, scores)
             write_atomically(folder / MANIFEST, to_json(facts).encode())
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
         return TrackResult(track.mixture, _explain(track.mixture, error))
@@ -350,17 +357,19 @@ def _describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, An
 
 
 def _manifest(
-    track: Track, mixture: AudioReader, work: _Work, outcome: Outcome, scores: Evaluation | None
+    track: Track, mixture: AudioReader, sha256: str, work: _Work, outcome: Outcome, scores: Evaluation | None
 ) -> dict[str, Any]:
     """Collect what was separated with what, how it went, and where the stems are."""
     facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
     facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    settings = {name: getattr(work, name) for name in ("residual", "unknown", "segment_s", "device")}
-    settings |= {"fit": asdict(work.config), "composed": work.composition is not None}
+    composed, has_residual = work.composition is not None, RESIDUAL in track.stems
+    settings = {name: getattr(work, name) for name in ("residual", "unknown", "segment_s")}
+    settings |= {"composed": composed, "device": str(choose_device(work.device)), "n_segments": outcome.n_segments}
+    settings["fit"] = asdict(effective(work.config, composed=composed, has_residual=has_residual))
     fit = outcome.fit
     return {
         "sepdict": version("sepdict"),
-        "mixture": {"file": track.mixture.absolute(), "sha256": sha256_of(track.mixture), **facts},
+        "mixture": {"file": track.mixture.absolute(), "sha256": sha256, **facts},
         **work.manifest,
         "settings": settings,
         "converged": fit.converged,

@@ -224,7 +224,8 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
         something else is among them.
     """
     if not isinstance(dictionaries, Sequence) or not all(isinstance(each, Dictionary) for each in dictionaries):
-        raise ConfigError(f"dictionaries are {dictionaries!s:.80}; expected a list of what Dictionary.load gives")
+        what = type(dictionaries).__name__
+        raise ConfigError(f"dictionaries are a {what}; expected a list of what Dictionary.load gives")
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
     (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,37 @@ def sha256_of(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a file was at a time.
+
+    Attributes
+    ----------
+    path : Path
+    sha256 : str
+    size_and_time : tuple of int
+        Bytes, and when it was last written to, in nanoseconds.
+    """
+
+    path: Path
+    sha256: str
+    size_and_time: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> "Snapshot":
+        """Read the file once."""
+        facts = path.stat()
+        return cls(path, sha256_of(path), (facts.st_size, facts.st_mtime_ns))
+
+    def has_changed(self) -> bool:
+        """Tell whether it was written to since; if it was removed, who had it open still has all of it."""
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (facts.st_size, facts.st_mtime_ns) != self.size_and_time
 
 
 def to_json(facts: Any) -> str:

@@ -3,12 +3,16 @@
 import contextlib
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 import torch
+
+from sepdict.errors import ConfigError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -43,62 +47,94 @@ def in_processes(
 
     Raises
     ------
+    ConfigError
+        If a process cannot even start.
     BaseException
         What ``work`` raises.
     """
     n_threads = torch.get_num_threads()
     n_jobs = min(n_jobs, n_threads, len(tasks))
-    waiting, results = deque(enumerate(tasks)), dict[int, Result]()
-    with contextlib.ExitStack() as workers:
-        busy: dict[Connection, int] = {}  # and the number of the task that it is on
-
-        def hand_out() -> None:
-            while waiting and len(busy) < n_jobs:
-                worker = idle.pop() if idle else workers.enter_context(_worker(work, n_threads // n_jobs))
-                busy[worker] = waiting[0][0]
-                worker.send(waiting.popleft()[1])
-
-        idle: list[Connection] = []
-        hand_out()
-        while busy:
+    waiting, results = deque(range(len(tasks))), dict[int, Result]()
+    busy: dict[Connection, int | None] = {}  # the number of the task that a worker is on, None while it starts
+    with _workers(work, n_threads // max(1, n_jobs)) as start:
+        while waiting or busy:
+            while len(busy) < min(n_jobs, len(waiting) + len(busy)):
+                busy[start()] = None
             for worker in wait(list(busy)):
                 assert isinstance(worker, Connection)
                 index = busy.pop(worker)
-                try:
-                    result, error = worker.recv()
-                    idle.append(worker)
-                except EOFError:
-                    result, error = died(tasks[index]), None
+                result, error = _answer(worker, index, died=lambda index: died(tasks[index]))
                 if error is not None:
                     raise error
-                results[index] = result
-                on_result(result)
-            hand_out()
+                if index is not None:
+                    results[index] = result
+                    on_result(result)
+                if waiting and not worker.closed:
+                    busy[worker] = index = waiting.popleft()
+                    worker.send(tasks[index])
     return [results[index] for index in range(len(tasks))]
 
 
-@contextlib.contextmanager
-def _worker(work: Callable[[Task], Result], n_threads: int) -> Iterator[Connection]:
-    """Start a process that works on whatever it is sent; at the end, tell it to stop and wait until it has."""
-    context = multiprocessing.get_context("spawn")  # a forked torch may hang
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, theirs, n_threads), daemon=True)
-    process.start()
-    theirs.close()  # so that the end of the process is the end of the pipe
+def _answer(worker: Connection, index: int | None, *, died: Callable[[int], Result]) -> tuple[Result, Exception | None]:
+    """Hear a worker's result or exception; close the connection to one that is no more."""
     try:
-        yield ours
+        answer: tuple[Result, Exception | None] = worker.recv()
+    except (EOFError, OSError) as error:
+        worker.close()
+        if index is None:
+            raise ConfigError(
+                "processes cannot be started; in a script, ask for several jobs below `if __name__ == '__main__':`"
+            ) from error
+        return died(index), None
+    return answer
+
+
+@contextlib.contextmanager
+def _workers(work: Callable[[Task], Result], n_threads: int) -> Iterator[Callable[[], Connection]]:
+    """Start processes that work on whatever they are sent; at the end, stop all and wait until they have."""
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang
+    workers: list[tuple[BaseProcess, Connection]] = []
+
+    def start() -> Connection:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(work, theirs, n_threads), daemon=True)
+        with _interrupts_held():
+            process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        workers.append((process, ours))
+        return ours
+
+    try:
+        yield start
     finally:
-        ours.close()
-        process.terminate()
-        process.join()
+        for process, connection in workers:
+            process.terminate()
+            connection.close()
+        for process, _ in workers:
+            process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait, and not reach processes that are started meanwhile: it is this one that decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(work: Callable[[Task], Result], connection: Connection, n_threads: int) -> None:
-    """Answer tasks with results or exceptions, until told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the first one decides
+    """Say that all is ready, then answer tasks with results or exceptions, until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     torch.set_num_threads(n_threads)
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, OSError):  # nobody is there any more
+        connection.send((None, None))
         while True:
             task = connection.recv()
             try:
@@ -106,8 +142,18 @@ def _serve(work: Callable[[Task], Result], connection: Connection, n_threads: in
             except Exception as error:
                 result, failure = None, error
             connection.send((result, failure))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _stop(*_: object) -> None:
     """End as after Ctrl-C, so that nothing half-written is left."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit
+
+
+def _stop_with_parent() -> None:
+    """Stop when the process that handed out the tasks is gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    signal.raise_signal(signal.SIGTERM)

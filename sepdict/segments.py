@@ -35,10 +35,14 @@ class Mixture(Protocol):
         """Give spans of samples, in their order."""
 
 
+def refuse_short(segment_s: float) -> None:
+    """Refuse segments in which fades would meet, before anything is done."""
+    if not segment_s >= SHORTEST_SEGMENT_S:
+        raise ConfigError(f"segments are of {segment_s} s; expected {SHORTEST_SEGMENT_S:g} s or more")
+
+
 def spans_of(mixture: Mixture, segment_s: float) -> list[slice]:
     """Cut a mixture into segments of equal length, as few as can be, that overlap by `OVERLAP_S`."""
-    if not segment_s >= SHORTEST_SEGMENT_S:
-        raise ConfigError(f"segment_s is {segment_s}; expected {SHORTEST_SEGMENT_S} or more")
     overlap = round(OVERLAP_S * mixture.sample_rate)
     n_new = mixture.n_samples - overlap
     n_spans = max(1, math.ceil(n_new / (segment_s * mixture.sample_rate - overlap)))

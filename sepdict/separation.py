@@ -24,7 +24,7 @@ from sepdict.errors import AudioError
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
-from sepdict.segments import SEGMENT_S, Mixture, fade, spans_of
+from sepdict.segments import SEGMENT_S, Mixture, fade, refuse_short, spans_of
 from sepdict.spectrogram import istft, magnitude, stft
 from sepdict.unknown import fit_with_unknown
 
@@ -73,11 +73,14 @@ class Outcome:
         Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1.
     null_test_db : float
         Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
+    n_segments : int
+        In how many the mixture was taken apart.
     """
 
     fit: FitSummary
     explained_energy: float
     null_test_db: float
+    n_segments: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +182,7 @@ def separate(
     names = stem_names(dictionaries, residual=residual or unknown)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
-    return Separation(outcome.fit, outcome.explained_energy, outcome.null_test_db, stems)
+    return Separation(outcome.fit, outcome.explained_energy, outcome.null_test_db, outcome.n_segments, stems)
 
 
 def stem_names(dictionaries: Sequence[Dictionary], *, residual: bool) -> list[str]:
@@ -212,6 +215,7 @@ def separate_in_blocks(
     The other parameters and the exceptions are those of `separate`.
     """
     refuse_unfit(dictionaries)
+    refuse_short(segment_s)
     config = FitConfig() if config is None else config
     chosen = choose_device(device)
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
@@ -219,8 +223,7 @@ def separate_in_blocks(
     if composition is None:
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
     has_residual = residual or unknown or len(dictionaries) == 1
-    if has_residual:  # the composition knows of nothing else, and would give all that is unknown to somebody
-        config = replace(config, composition_weight=0.0, n_tuning_steps=0)
+    config = effective(config, composed=composition is not None, has_residual=has_residual)
     pieces, misses = list[_Piece](), list[tuple[float, float]]()
     unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
     for index, part in enumerate(mixture.blocks(spans)):
@@ -246,6 +249,11 @@ def separate_in_blocks(
     return _outcome(pieces, misses)
 
 
+def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitConfig:
+    """Say what a fit is really made with: a composition would give all that is unknown to somebody it knows."""
+    return config if composed and not has_residual else replace(config, composition_weight=0.0, n_tuning_steps=0)
+
+
 @dataclass(frozen=True)
 class _Piece:
     """How the separation of a segment went: the fit, and the energy that there was and that it missed."""
@@ -263,6 +271,7 @@ def _outcome(pieces: Sequence[_Piece], misses: Sequence[tuple[float, float]]) ->
         fit=FitSummary.of([piece.fit for piece in pieces]),
         explained_energy=max(0.0, 1 - error / energy) if energy > 0 else 1.0,
         null_test_db=max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB,
+        n_segments=len(pieces),
     )
 
 

@@ -7,7 +7,10 @@ A track's files appear together, when all of them are whole.
 """
 
 import contextlib
+import glob
+import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +119,7 @@ def publishing(track: Track) -> Iterator[Path]:
     AudioFileError
         If they cannot be written.
     """
-    temporary = track.folder.parent / f".sepdict-{secrets.token_hex(8)}.tmp"
+    temporary = track.folder.parent / f"{_temporary(track)}{secrets.token_hex(8)}.tmp"
     try:
         with _explained(track):
             temporary.mkdir()
@@ -127,6 +130,17 @@ def publishing(track: Track) -> Iterator[Path]:
         raise AudioFileError(str(error).replace(str(temporary), str(track.folder))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(track: Track) -> None:
+    """Take away what a process that was killed has left of a track."""
+    for left in track.folder.parent.glob(f"{glob.escape(_temporary(track))}*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _temporary(track: Track) -> str:
+    """How the name of a track's hidden folder begins; short, for names have their limits."""
+    return f".sepdict-{hashlib.sha256(os.fsencode(track.folder.name)).hexdigest()[:16]}-"
 
 
 def _move_into_place(track: Track, folder: Path) -> None:

@@ -29,6 +29,7 @@ from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.excitations import FitConfig
 from sepdict.files import to_json
 from sepdict.recordings import read_audio, write_audio
+from sepdict.tracks import Track, publishing, sweep
 
 QUICK = FitConfig(n_iterations=3)
 
@@ -429,8 +430,37 @@ def test_several_at_a_time_become_what_one_after_the_other_does(
 
 
 def test_no_jobs_are_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
-    with pytest.raises(ConfigError, match="n_jobs is 0; expected 1 or more"):
+    with pytest.raises(ConfigError, match="n_jobs is 0; expected a whole number, 1 or more"):
         separate_files([], pair, tmp_path / "out", n_jobs=0)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_mixture_that_changes_while_it_is_read_is_its_tracks_error_and_one_removed_is_not(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    (path,) = write_mixtures(tmp_path, "song")
+    separate = sepdict.batch.separate_in_blocks
+
+    def meanwhile(*args: object, **options: object) -> object:
+        outcome = separate(*args, **options)
+        path.unlink() if removed else path.write_bytes(path.read_bytes() + b"more")
+        return outcome
+
+    monkeypatch.setattr(sepdict.batch, "separate_in_blocks", meanwhile)
+    (result,) = separate_files([path], pair, tmp_path / "out", config=QUICK)
+    assert result.error == (None if removed else f"{path}: was changed while it was read; separate it again")
+    assert (tmp_path / "out" / "song").exists() == removed
+
+
+def test_what_a_killed_process_left_of_a_track_is_swept_up(tmp_path: Path) -> None:
+    tracks = [Track.of(Path(f"{name}.wav"), tmp_path, ["hum"]) for name in ("song[1]", "song")]
+    swept, other = (publishing(track) for track in tracks)
+    for folder in (swept, other):
+        (folder.__enter__() / "hum.wav").touch()
+    sweep(tracks[0])
+    (left,) = tmp_path.iterdir()
+    sweep(tracks[1])
+    assert not left.exists()
 
 
 def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch) -> None:

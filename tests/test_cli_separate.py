@@ -4,6 +4,9 @@ import errno
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -337,9 +340,27 @@ def test_short_segments_and_a_dictionary_of_the_unknown_are_made_on_request(here
     assert (settings["segment_s"], settings["unknown"], settings["composed"]) == (3.0, True, False)
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_program_told_to_end_clears_up(here: Path, pair: list[str], jobs: str) -> None:
+    for name in ("a", "b"):
+        write_audio(here / f"{name}.wav", mixture(n_samples=300 * SAMPLE_RATE))
+    command = [Path(sys.executable).with_name("sepdict"), "separate", "a.wav", "b.wav", *pair, "-j", jobs]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here) as process:
+        while not list(here.glob("separated/.sepdict-*.tmp/.sepdict-*")):  # until stems are being written
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.splitlines()[-1] == "sepdict: terminated"
+    assert "Traceback" not in errors
+    assert output == ""
+    assert not (here / "separated").exists()
+
+
 def test_segments_too_short_are_refused(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
-    assert fail("separate", "song.wav", *pair, "--segment", "2").endswith("segment_s is 2.0; expected 3.0 or more")
+    assert fail("separate", "song.wav", *pair, "--segment", "2").endswith("segments are of 2.0 s; expected 3 s or more")
     assert not (here / "separated").exists()
 
 

@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from sepdict.errors import ConfigError
 from sepdict.jobs import in_processes
 
 
@@ -81,6 +83,21 @@ def test_when_one_fails_the_others_clear_up_before_they_end(tmp_path: Path, two_
 def linger_or_return(path: str) -> None:
     if path:
         linger(path)
+
+
+class DiesAtStart:
+    """Ends any process that it is brought to."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+    def __call__(self, _: object) -> None:
+        pass
+
+
+def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(two_threads: None) -> None:
+    with pytest.raises(ConfigError, match="processes cannot be started; in a script, ask for several jobs below"):
+        in_processes(DiesAtStart(), [1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
 
 
 def test_no_tasks_are_no_work() -> None:

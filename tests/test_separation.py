@@ -356,7 +356,7 @@ def test_progress_counts_through_the_segments(dictionaries: list[Dictionary]) ->
 
 @pytest.mark.parametrize("segment_s", [2.9, 0, -1, float("nan")])
 def test_segments_too_short_to_fade_are_refused(dictionaries: list[Dictionary], segment_s: float) -> None:
-    with pytest.raises(ConfigError, match=f"segment_s is {segment_s}"):
+    with pytest.raises(ConfigError, match=f"segments are of {segment_s} s; expected 3 s or more"):
         take_apart(hiss(0.2, seed=3), dictionaries, segment_s=segment_s)
 
 
