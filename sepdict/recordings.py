@@ -123,7 +123,8 @@ def open_audio(path: str | Path) -> Iterator[AudioReader]:
             _refuse_shorter(path, promised_s, file.frames / file.samplerate)
         if file.format == "MP3":
             file = open_files.enter_context(_decoded_mp3(path))
-        _refuse_truncated(path, file)
+        if promise := _promised_and_there(file):
+            raise AudioFileError(f"{path}: cut short: its header promises {promise[0]} bytes, {promise[1]} are there")
         if not file.frames:
             raise AudioFileError(f"{path}: holds no samples")
         yield AudioReader(path, file)
@@ -136,6 +137,8 @@ def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[soundfile
         decoded = Path(folder, "decoded.wav")
         ffmpeg.decode(path, decoded, reason=reason)
         with soundfile.SoundFile(decoded) as file:
+            if _promised_and_there(file):
+                raise AudioFileError(f"{path}: no room to decode it in {Path(folder).parent}; free some, or set TMPDIR")
             yield file
 
 
@@ -321,11 +324,12 @@ def _refuse_shorter(path: Path, promised_s: float | None, there_s: float) -> Non
         raise AudioFileError(f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
 
 
-def _refuse_truncated(path: Path, file: soundfile.SoundFile) -> None:
-    """Compare the data size that a header claims with what is there; libsndfile reads such files without a word."""
+def _promised_and_there(file: soundfile.SoundFile) -> tuple[int, int] | None:
+    """Compare the bytes that a header claims with those there, None if all are; libsndfile reads on without a word."""
     for promised, there in re.findall(r":\s*(\d+) \(should be (\d+)\)", file.extra_info):
         if int(there) < int(promised) < UNKNOWN_SIZE:
-            raise AudioFileError(f"{path}: cut short: its header promises {promised} bytes, {there} are there")
+            return int(promised), int(there)
+    return None
 
 
 @contextlib.contextmanager

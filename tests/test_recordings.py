@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,21 @@ def test_an_mp3_without_a_table_of_contents_is_read_to_its_end(
     arguments = ["-write_xing", "0", *bit_rate, "-y", path]
     subprocess.run(["ffmpeg", "-v", "error", "-i", wav, *arguments], check=True, stdin=subprocess.DEVNULL)
     assert read_audio(path).duration_s == pytest.approx(10, abs=0.2)
+
+
+@needs_ffmpeg
+def test_a_full_folder_for_temporary_files_is_not_taken_for_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
+) -> None:
+    path = make(tmp_path / "a.m4a", noise(generator))
+    decode = sepdict.ffmpeg.decode
+
+    def half(path: Path, target: Path, **options: Exception) -> None:
+        decode(path, target, **options)
+        os.truncate(target, target.stat().st_size // 2)
+
+    monkeypatch.setattr(sepdict.ffmpeg, "decode", half)
+    refuse(path, f"no room to decode it in {tempfile.gettempdir()}")
 
 
 @pytest.mark.parametrize("extension", WRITTEN_FORMATS)
