@@ -280,11 +280,11 @@ def growth() -> Facts:
         duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, composition=composition))
         for duration_s in (DURATIONS_S[0], *DURATIONS_S)  # the first run warms up
     }
-    solos = scene(PAIR).solos
+    joined = [torch.cat([solo.samples for solo in solos], dim=1) for solos in scene(PAIR).solos.values()]
     parts = [
-        Audio(solo.samples[:, start : start + 20 * 16000], 16000)
+        Audio(samples[:, start : start + 20 * 16000], 16000)
         for start in range(0, 80 * 16000, 20 * 16000)
-        for (solo, *_) in solos.values()
+        for samples in joined
     ]
     config = replace(sepdict.PRESETS["default"], n_steps=N_SHORT)
     many = [train_dictionary(part, config, source=f"source {index}") for index, part in enumerate(parts)]
