@@ -1,5 +1,6 @@
 """The benchmark's own laws: nothing is run twice or lost, means are means, and every rival shares out the mixture."""
 
+import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 from methods import METHODS, OURS
 from report import COMMAND, HEADLINE, grouped, markdown, mean_over_scenes, spread_over_seeds
 from scenes import Order, append_result, complete, plan, read_results
+from speed_report import write_report
 
 from sepdict import Audio, write_audio
 
@@ -174,3 +176,12 @@ def test_the_tables_say_how_many_scenes_and_seeds_a_row_has() -> None:
     assert f"| {other} | **4.00** ± 0.00 | 1.0 | 2.0 | 3.0 | 20.0 | 0.500 | 700 | 2 of 12 | 2 to 3 |" in lines
     assert f"| {one} | 2.00 | - |" in lines
     assert list(grouped(records)) == [other, one]
+
+
+def test_the_pages_beside_the_benchmarks_are_what_their_measurements_say(tmp_path: Path) -> None:
+    folder = Path(__file__).parent / "benchmarks"
+    written = markdown(read_results(folder / "scenes.jsonl"), list(METHODS))
+    assert written == (folder / "RESULTS.md").read_text("utf-8")
+    write_report(json.loads((folder / "speed.json").read_text("utf-8")), tmp_path)
+    assert (tmp_path / "SPEED.md").read_text("utf-8") == (folder / "SPEED.md").read_text("utf-8")
+    assert (tmp_path / "growth.svg").stat().st_size > 1000
