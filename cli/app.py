@@ -11,6 +11,7 @@ from .evaluate import evaluate
 from .info import info
 from .options import Verbose
 from .separate import separate
+from .synthesize import synthesize
 from .train import train_dictionary
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -18,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "separate": separate,
     "evaluate": evaluate,
     "info": info,
+    "synthesize": synthesize,
 }
 
 app = typer.Typer(

@@ -8,6 +8,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     3  dictionary      what one source can sound like, and its file
     4  training        solo recordings in, a dictionary out
        composition     dictionaries in, a network that tells them apart out
+       synthesis       what a dictionary sounds like by itself
        excitations     the heart: what makes the dictionaries sum to the mixture
     5  unknown         a dictionary of what no dictionary knows
     6  separation      a mixture in, stems out
@@ -40,6 +41,7 @@ from sepdict.evaluation import evaluate
 from sepdict.excitations import FitConfig
 from sepdict.recordings import read_audio, write_audio
 from sepdict.separation import Separation, separate
+from sepdict.synthesis import synthesize
 from sepdict.training import PRESETS, TrainingConfig, train_dictionary
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "read_audio",
     "separate",
     "separate_folder",
+    "synthesize",
     "train_dictionary",
     "write_audio",
 ]

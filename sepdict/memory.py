@@ -1,7 +1,7 @@
 """Row 2: what a dictionary remembers of what it heard: a coarse spectrogram, a byte per band and frame.
 
 A band's magnitude is the root mean square over its bins. That is enough to draw new mixtures of the sources from (see
-:mod:`sepdict.composition`), and far too little to make a recording of again.
+:mod:`sepdict.composition`); and though it is no recording, what was played or said can be made out from it.
 """
 
 import torch

@@ -29,7 +29,7 @@ from front_end import (
 
 from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
-from sepdict.recordings import write_audio
+from sepdict.recordings import read_audio, write_audio
 
 COMMANDS = ["train-dictionary", "separate", "evaluate", "info"]
 ESCAPE = "\x1b"
@@ -317,3 +317,15 @@ def test_folders_that_cannot_be_compared_are_one_line(folders: tuple[Path, Path]
     assert f"{estimates / 'hum.wav'}: " in fail("evaluate", estimates, references)
     (estimates / "hum.wav").unlink()
     assert "no estimate for reference 'hum'" in fail("evaluate", estimates, references)
+
+
+def test_a_dictionary_is_heard_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dictionary = str(trained("hiss").save(tmp_path / "hiss.safetensors"))
+    assert succeed("synthesize", dictionary, "--seconds", "0.5") == [str(tmp_path / "hiss.wav")]
+    assert read_audio("hiss.wav").duration_s == 0.5
+    assert "hiss.wav: exists already; overwrite it" in fail("synthesize", dictionary)
+    succeed("synthesize", dictionary, "--seconds", "0.25", "--walk", "--overwrite")
+    assert read_audio("hiss.wav").duration_s == 0.25
+    assert "duration is 0.0 s" in fail("synthesize", dictionary, "--seconds", "0", "-o", "other.wav")
+    assert {path.name for path in tmp_path.iterdir()} == {"hiss.safetensors", "hiss.wav"}

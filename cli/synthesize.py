@@ -1,0 +1,34 @@
+"""`sepdict synthesize`: what a dictionary sounds like by itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import say
+from .options import Overwrite, Verbose
+
+
+def synthesize(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A dictionary.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="[default: {source}.wav]", show_default=False),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long.")] = 5.0,
+    walk: Annotated[bool, typer.Option("--walk", help="Walk along each dimension of the code in turn.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another sound.")] = 0,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Let a dictionary sound by itself, to hear what it has learned."""
+    from sepdict.dictionary import Dictionary
+    from sepdict.errors import ConfigError
+    from sepdict.recordings import write_audio
+    from sepdict.synthesis import synthesize
+
+    dictionary = Dictionary.load(file)
+    path = Path(f"{dictionary.source}.wav") if output is None else output
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path}: exists already; overwrite it, or choose another name (--overwrite, -o)")
+    say(str(write_audio(path, synthesize(dictionary, seconds, walk=walk, seed=seed))))
