@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 Facts = Mapping[str, Any]
@@ -117,7 +118,8 @@ def _draw_growth(facts: Facts, path: Path) -> None:
         axes.plot(amounts, seconds, "o-", label="measured")
         axes.set(xlabel=what, ylabel="seconds of work", ylim=(0, None))
         axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "growth"}):  # the same file from the same measurements
+        figure.savefig(path, metadata={"Date": None})
 
 
 def _surroundings(found: Facts) -> str:
