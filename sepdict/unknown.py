@@ -101,6 +101,4 @@ def _dictionary_of(templates: Tensor, *, like: Dictionary) -> Dictionary:
         parameter.zero_()
     cast(Layer, network.decoder.layers[0]).weight.copy_(torch.eye(n_templates)[..., None])
     network.set_templates(templates / templates.mean(dim=0), faintest=1e-4)
-    return Dictionary(
-        replace(like.card, source=RESIDUAL, network=config), network, torch.empty(0, 0, dtype=torch.uint8)
-    )
+    return Dictionary(replace(like.card, source=RESIDUAL, network=config), network)
