@@ -189,11 +189,12 @@ def semi_supervised_nmf(
             [known[index], *others, torch.rand(len(observed), n_free, generator=generator) + 0.1], dim=1
         )
         activations = torch.rand(components.shape[1], observed.shape[1], generator=generator)
+        components = components / components.sum(dim=0)
         for _ in range(n_iterations):
-            components = components / components.sum(dim=0)
             activations = activations * (components.T @ (observed / (components @ activations)))
             ratio = observed / (components @ activations)
             components[:, -n_free:] *= ratio @ activations[-n_free:].T + 1e-9
+            components = components / components.sum(dim=0)
         own = components[:, :n_components] @ activations[:n_components]
         masks.append(own / (components @ activations))
     return Separated(scene.apply(torch.stack(masks)), trained - start, time.perf_counter() - trained)
