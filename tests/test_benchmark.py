@@ -74,6 +74,7 @@ def test_every_rival_hands_each_source_its_own_stem(scene: rivals.Scene, rival: 
     semi_supervised = partial(rivals.semi_supervised_nmf, n_components=3, n_free=3, n_iterations=50)
     stems = TINY.get(rival, semi_supervised)(scene, 0).stems
     references = torch.stack([audio.samples[0] for audio in scene.references().values()])
+    assert 0.5 < float(stems.norm() / references.norm()) < 2
     stems, references = (torch.nn.functional.normalize(x, dim=1) for x in (stems, references))
     likeness = stems @ references.T  # (n_stems, n_references)
     assert likeness.argmax(dim=1).tolist() == [0, 1]
