@@ -16,50 +16,51 @@ if TYPE_CHECKING:
     from sepdict.progress import Progress
 
 
+Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
+Dictionaries = Annotated[
+    list[Path], typer.Option("--dictionary", "-d", metavar="FILE", help="A dictionary; give one for each source.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")]
+Residual = Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")]
+Unknown = Annotated[bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
+        show_default=False,
+    ),
+]
+Compose = Annotated[
+    bool,
+    typer.Option(
+        "--compose/--no-compose",
+        help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
+    ),
+]
+Segment = Annotated[
+    float | None,
+    typer.Option(
+        "--segment",
+        metavar="SECONDS",
+        help="Take long mixtures apart in pieces of this length, 3 or more: shorter ones take less memory and more "
+        "time.  [default: 60]",
+        show_default=False,
+    ),
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]
+
+
 def separate(
-    mixtures: Annotated[
-        list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")
-    ],
-    dictionaries: Annotated[
-        list[Path],
-        typer.Option("--dictionary", "-d", metavar="FILE", help="A dictionary; give one for each source."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")
-    ] = Path("separated"),
-    residual: Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")] = False,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")
-    ] = False,
-    references: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
-            show_default=False,
-        ),
-    ] = None,
-    compose: Annotated[
-        bool,
-        typer.Option(
-            "--compose/--no-compose",
-            help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
-        ),
-    ] = True,
-    segment_s: Annotated[
-        float | None,
-        typer.Option(
-            "--segment",
-            metavar="SECONDS",
-            help="Take long mixtures apart in pieces of this length, 3 or more: shorter ones take less memory and more "
-            "time.  [default: 60]",
-            show_default=False,
-        ),
-    ] = None,
-    jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores."),
-    ] = 1,
+    mixtures: Mixtures,
+    dictionaries: Dictionaries,
+    output: Output = Path("separated"),
+    residual: Residual = False,
+    unknown: Unknown = False,
+    references: References = None,
+    compose: Compose = True,
+    segment_s: Segment = None,
+    jobs: Jobs = 1,
     device: Device = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -80,25 +81,7 @@ def separate(
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as report:
-        announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
-
-        def on_progress(event: "Progress") -> None:
-            if event.stage == "compose":
-                what = f"composing {', '.join(sorted(d.source for d in loaded))} (once, then it is remembered)"
-            elif event.stage == "tracks":
-                what = f"separating {len(paths)} files, several at a time"
-            else:
-                what = f"separating {paths[len(results)]} ({len(results) + 1} of {len(paths)})"
-            if what not in announced:
-                announced.append(what)
-                report.begin(what)
-            report.step(event)
-
-        def on_track(result: "TrackResult") -> None:
-            results.append(result)
-            if result.error is not None:
-                report_error(result.error)
-
+        listener = _Listener(report, paths, sorted(dictionary.source for dictionary in loaded), results)
         separate_files(
             paths,
             loaded,
@@ -112,10 +95,43 @@ def separate(
             references=references,
             dictionary_files={d.source: path for d, path in zip(loaded, dictionaries, strict=True)},
             device=AUTO if device is None else device,
-            on_progress=on_progress,
-            on_track=on_track,
+            on_progress=listener.on_progress,
+            on_track=listener.on_track,
         )
     report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))
+
+
+class _Listener:
+    """Tells what begins, how far it is, and which tracks failed; collects the results."""
+
+    def __init__(
+        self, report: ProgressReport, paths: Sequence[Path], sources: Sequence[str], results: list["TrackResult"]
+    ) -> None:
+        self.report, self.paths, self.sources, self.results = report, paths, sources, results
+        self.announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
+
+    def on_progress(self, event: "Progress") -> None:
+        """Show a step, and before the first one what it is a step of."""
+        what = self._what(event.stage)
+        if what not in self.announced:
+            self.announced.append(what)
+            self.report.begin(what)
+        self.report.step(event)
+
+    def on_track(self, result: "TrackResult") -> None:
+        """Keep a result, and print its error."""
+        self.results.append(result)
+        if result.error is not None:
+            report_error(result.error)
+
+    def _what(self, stage: str) -> str:
+        """Say what is going on."""
+        if stage == "compose":
+            return f"composing {', '.join(self.sources)} (once, then it is remembered)"
+        if stage == "tracks":
+            return f"separating {len(self.paths)} files, several at a time"
+        n_done = len(self.results)
+        return f"separating {self.paths[n_done]} ({n_done + 1} of {len(self.paths)})"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -215,6 +215,7 @@ def separate_files(
         composition = None
         if any(_is_readable(track.mixture) for track in tracks):
             composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
+        config = effective(config, composed=composition is not None, has_residual=RESIDUAL in names)
         work = _Work(dictionaries, config, composition, residual, unknown, segment_s, device, manifest)
         pairs = list(zip(tracks, truths, strict=True))
         if n_jobs > 1 and len(pairs) > 1:
@@ -228,7 +229,7 @@ def separate_files(
 
 @dataclass(frozen=True)
 class _Work:
-    """What all tracks are separated with."""
+    """What all tracks are separated with; the config is the one that is really in effect."""
 
     dictionaries: Sequence[Dictionary]
     config: FitConfig
@@ -296,7 +297,6 @@ def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackR
 
 def _separate_into(folder: Path, track: Track, mixture: AudioReader, work: _Work, on_progress: OnProgress) -> Outcome:
     """Separate an open file into a folder's, block by block."""
-    asked = work.config if work.composition else replace(work.config, composition_weight=0.0)
     with contextlib.ExitStack() as open_files:
         form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
         writers = [open_files.enter_context(writing_audio(folder / path.name, **form)) for path in track.stems.values()]
@@ -309,7 +309,7 @@ def _separate_into(folder: Path, track: Track, mixture: AudioReader, work: _Work
             mixture,
             work.dictionaries,
             write,
-            asked,
+            work.config,
             composition=work.composition,
             residual=work.residual,
             unknown=work.unknown,
@@ -362,10 +362,9 @@ def _manifest(
     """Collect what was separated with what, how it went, and where the stems are."""
     facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
     facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    composed, has_residual = work.composition is not None, RESIDUAL in track.stems
     settings = {name: getattr(work, name) for name in ("residual", "unknown", "segment_s")}
-    settings |= {"composed": composed, "device": str(choose_device(work.device)), "n_segments": outcome.n_segments}
-    settings["fit"] = asdict(effective(work.config, composed=composed, has_residual=has_residual))
+    settings |= {"composed": work.composition is not None, "n_segments": outcome.n_segments}
+    settings |= {"device": str(choose_device(work.device)), "fit": asdict(work.config)}
     fit = outcome.fit
     return {
         "sepdict": version("sepdict"),

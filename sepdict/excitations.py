@@ -254,9 +254,8 @@ class _Problem:
         unknowns = unknowns.detach().requires_grad_()
         codes, gains = self._split(unknowns)
         drawn = [gain[:, None] * decode(code) for decode, code, gain in zip(self.decoders, codes, gains, strict=True)]
-        divergence = beta_divergence(
-            self.observed[..., piece], sum(drawn[1:], drawn[0]), beta=self.beta
-        )  # (n_channels, n_frames)
+        model = sum(drawn[1:], drawn[0])  # (n_channels, n_bands, n_frames)
+        divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta)  # (n_channels, n_frames)
         for share, own in zip(self.shares, drawn, strict=False):  # none, or one for each source
             divergence = divergence + self.opinion_weight * beta_divergence(share[..., piece], own, beta=self.beta)
         costs = self.weights[piece] * divergence.sum(dim=0)

@@ -222,7 +222,7 @@ def separate_in_blocks(
     spans = spans_of(mixture, segment_s)
     if composition is None:
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-    has_residual = residual or unknown or len(dictionaries) == 1
+    has_residual = RESIDUAL in stem_names(dictionaries, residual=residual or unknown)
     config = effective(config, composed=composition is not None, has_residual=has_residual)
     pieces, misses = list[_Piece](), list[tuple[float, float]]()
     unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear

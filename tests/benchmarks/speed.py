@@ -94,9 +94,8 @@ def command(
             with writing_audio(path, n_samples=n_repeats * mixture.n_samples, **form) as write:
                 for _ in range(n_repeats):
                     write(mixture.samples)
-        short = write_audio(
-            folder / "short.wav", replace(mixture, samples=mixture.samples[:, : 5 * mixture.sample_rate])
-        )
+        (beginning,) = mixture.blocks([slice(0, 5 * mixture.sample_rate)])
+        short = write_audio(folder / "short.wav", beginning)
         flags = []
         for dictionary in dictionaries:
             flags += ["-d", str(dictionary.save(folder / f"{dictionary.source}.safetensors"))]
