@@ -6,6 +6,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     1  devices, jobs, audio, spectrogram, bands, divergences
     2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
+       augmentation    training recordings varied: pitch, tempo, background, microphone, level
     4  training        solo recordings in, a dictionary out
        composition     dictionaries in, a network that tells them apart out
        synthesis       what a dictionary sounds like by itself
