@@ -1,7 +1,6 @@
 """`sepdict train-dictionary`: from solo recordings to a dictionary file."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +8,24 @@ import typer
 
 from .console import ProgressReport, find_audio, note, report_error, report_failures, say
 from .options import Device, Overwrite, Quiet, Verbose
+from .training_options import (
+    Activation,
+    Augment,
+    Background,
+    BatchFrames,
+    CodeSize,
+    Hidden,
+    Network,
+    Pretrain,
+    Regularise,
+    Steps,
+    Templates,
+    training_config,
+)
 
 if TYPE_CHECKING:
     from sepdict.audio import Audio
     from sepdict.dictionary import Card
-    from sepdict.training import TrainingConfig
 
 EXTENSION = ".safetensors"
 ENDINGS = {
@@ -32,13 +44,23 @@ def train_dictionary(
     name: Annotated[
         str | None, typer.Option(help="The source's name; by default the output file's.", show_default=False)
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="default, convolutional or lecture.", show_default=False)] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)
-    ] = None,
+    network: Network = None,
+    code_size: CodeSize = None,
+    hidden: Hidden = None,
+    activation: Activation = None,
+    templates: Templates = None,
+    regularise: Regularise = None,
+    pretrain: Pretrain = None,
+    augment: Augment = False,
+    background: Background = None,
+    steps: Steps = None,
+    batch_frames: BatchFrames = None,
     divergence: Annotated[
         str | None,
         typer.Option(metavar="kl|is|l2|beta=B", help="What training minimises.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)
     ] = None,
     device: Device = None,
     overwrite: Overwrite = False,
@@ -55,9 +77,13 @@ def train_dictionary(
 
     output = output.absolute()
     _refuse_output(output, overwrite)
-    config = _config(preset, seed, divergence)
+    shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
+    settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
+    config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
     with writable_folder(output.parent), ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         recordings, n_failed = _read_all(solos)
+        backgrounds, n_failed_backgrounds = _read_all(background) if background else ([], 0)
+        n_failed += n_failed_backgrounds
         if recordings:
             if not quiet:
                 note(f"heard {_heard(recordings)}")
@@ -67,6 +93,7 @@ def train_dictionary(
                 recordings,
                 config,
                 source=output.stem if name is None else name,
+                backgrounds=backgrounds,
                 device=AUTO if device is None else device,
                 on_progress=report.step,
             )
@@ -76,7 +103,7 @@ def train_dictionary(
         say(str(path))
         if not quiet:
             say(_outcome(dictionary.card, seconds))
-    report_failures(n_failed, n_failed + len(recordings))
+    report_failures(n_failed, n_failed + len(recordings) + len(backgrounds))
 
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
@@ -89,19 +116,6 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: is a folder; expected a file or nothing there")
     if output.exists() and not overwrite:
         raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
-
-
-def _config(preset: str | None, seed: int | None, divergence: str | None) -> "TrainingConfig":
-    """Take a preset and change in it what was asked for."""
-    from sepdict.training import PRESETS
-
-    preset = "default" if preset is None else preset
-    if preset not in PRESETS:
-        expected = ", ".join(PRESETS)
-        raise typer.BadParameter(f"{preset!r} is none; expected one of {expected}", param_hint="--preset")
-    config = PRESETS[preset]
-    config = config if seed is None else replace(config, seed=seed)
-    return config if divergence is None else replace(config, divergence=divergence)
 
 
 def _read_all(solos: list[str]) -> tuple[list["Audio"], int]:

@@ -3,15 +3,19 @@
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
     0  errors, progress, files, ffmpeg
-    1  devices, jobs, audio, spectrogram, bands, divergences
+    1  devices, jobs, audio, spectrogram, bands, divergences, layers
     2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
-       augmentation    training recordings varied: pitch, tempo, background, microphone, level
-    4  training        solo recordings in, a dictionary out
+       augmentation    what recordings are varied by
+       lessons         recordings in, frames to learn from out
+       regularisers    what keeps a network from merely copying
+       pretraining     beginning with one layer at a time
+    4  descent         to the weights of a network
        composition     dictionaries in, a network that tells them apart out
        synthesis       what a dictionary sounds like by itself
        excitations     the heart: what makes the dictionaries sum to the mixture
-    5  unknown         a dictionary of what no dictionary knows
+    5  training        solo recordings in, a dictionary out
+       unknown         a dictionary of what no dictionary knows
     6  separation      a mixture in, stems out
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
@@ -34,30 +38,39 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sepdict.audio import Audio
+from sepdict.augmentation import AugmentationConfig
 from sepdict.batch import separate_folder
 from sepdict.composition import Composition, CompositionConfig, compose
+from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
 from sepdict.excitations import FitConfig
+from sepdict.networks import NetworkConfig
 from sepdict.recordings import read_audio, write_audio
+from sepdict.regularisers import Regularisation
 from sepdict.separation import Separation, separate
 from sepdict.synthesis import synthesize
-from sepdict.training import PRESETS, TrainingConfig, train_dictionary
+from sepdict.training import PRESETS, REGULARISERS, regularised, train_dictionary
 
 __all__ = [
     "PRESETS",
+    "REGULARISERS",
     "Audio",
+    "AugmentationConfig",
     "Composition",
     "CompositionConfig",
     "Dictionary",
     "FitConfig",
+    "NetworkConfig",
+    "Regularisation",
     "Separation",
     "SepdictError",
     "TrainingConfig",
     "compose",
     "evaluate",
     "read_audio",
+    "regularised",
     "separate",
     "separate_folder",
     "synthesize",

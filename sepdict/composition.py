@@ -29,8 +29,9 @@ from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import ConfigError
 from sepdict.files import write_atomically
+from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
-from sepdict.networks import MaskNetwork, initialise, spectral_shape
+from sepdict.networks import MaskNetwork, spectral_shape
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
 

@@ -26,9 +26,10 @@ from sepdict.spectrogram import StftConfig
 
 RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
-FORMAT_VERSION = 3
-OLDER_VERSIONS = (1, 2)  # readable: without templates, and the first without memory
-WITHOUT_TEMPLATES = {"n_templates": 0}  # what older cards do not say
+FORMAT_VERSION = 4
+OLDER_VERSIONS = (1, 2, 3)  # readable: codes scaled within the weights; before 3 no templates, before 2 no memory
+WITHOUT_TEMPLATES = {"n_templates": 0}  # what the oldest cards do not say
+SCALED_CODES = 4  # the first version that says how codes are scaled
 MEMORY = "memory"  # the name of its tensor, beside the weights'
 MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
@@ -82,7 +83,7 @@ class Dictionary:
 
     Examples
     --------
-    >>> from sepdict.networks import initialise
+    >>> from sepdict.layers import initialise
     >>> card = Card("violin", 16000, StftConfig(n_fft=64, hop_length=16), NetworkConfig(code_size=4, hidden=(8,)))
     >>> network = Autoencoder(card.network, card.stft.n_bins)
     >>> initialise(network, torch.Generator().manual_seed(0))
@@ -193,6 +194,9 @@ class Dictionary:
         except (ConfigError, *WRONG_JSON) as error:
             raise DictionaryFileError(f"{path}: damaged: its card is not valid ({error}); copy it again") from error
         weights = {name: tensor for name, tensor in tensors.items() if name != MEMORY}
+        if int(text["format_version"]) < SCALED_CODES:
+            unscaled = network.config.code_size, 1
+            weights |= {"code_mean": torch.zeros(unscaled), "code_deviation": torch.ones(unscaled)}
         memory = tensors.get(MEMORY, torch.empty(0, 0, dtype=torch.uint8))
         memory_shape = (n_bands(card.stft.n_bins), memory.shape[-1]) if memory.numel() else tuple(memory.shape)
         promised = {name: (tuple(weight.shape), weight.dtype) for name, weight in network.state_dict().items()}
@@ -281,11 +285,18 @@ def _card_from(fields: Mapping[str, Any]) -> Card:
         source=fields["source"],
         sample_rate=fields["sample_rate"],
         stft=StftConfig(**fields["stft"]),
-        network=NetworkConfig(**WITHOUT_TEMPLATES | fields["network"] | {"hidden": tuple(fields["network"]["hidden"])}),
+        network=NetworkConfig(
+            **WITHOUT_TEMPLATES | {name: _tupled(value) for name, value in fields["network"].items()}
+        ),
         training=dict(fields["training"]),
         heard=heard,
         curves={name: tuple(map(float, curve)) for name, curve in fields["curves"].items()},
     )
+
+
+def _tupled(value: Any) -> Any:
+    """Turn a list, which JSON has, into a tuple, which a configuration has."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -1,12 +1,13 @@
 """Row 4, the heart: find the excitations whose decoded magnitudes sum to the mixture.
 
-    min over z, a   sum_t  w_t  [ d( M_t | sum_s V_st )  +  c  sum_s d( m_st M_t | V_st ) ],
+    min over z, a   sum_t  w_t  [ d( M_t | sum_s V_st )  +  c  sum_s d( m_st M_t | V_st )  +  sum_s p_s(z_st) ],
                     V_st = exp(a_st) D_s(z_s)_t
 
 ``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
 *activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
 channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
-term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example.
+term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example. The third
+is the prior of variational dictionaries, and what critics say of the drawings where they are asked.
 """
 
 import math
@@ -16,6 +17,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sepdict.bands import band_sums
 from sepdict.dictionary import Dictionary
@@ -43,6 +45,8 @@ class FitConfig:
     composition_weight : float
         What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
         and nothing but their decoders decides.
+    critic_weight : float
+        What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
     n_tuning_steps : int
         Updates by which the composition then learns the very mixture; 0 leaves it as it is.
     n_iterations : int
@@ -63,6 +67,7 @@ class FitConfig:
     method: str = "lbfgs"
     divergence: str = "kl"
     composition_weight: float = 0.3
+    critic_weight: float = 0.0
     n_tuning_steps: int = 50
     n_iterations: int = 100
     tolerance: float = 1e-2
@@ -79,6 +84,8 @@ class FitConfig:
             raise ConfigError(f"n_tuning_steps is {self.n_tuning_steps}; expected 0 or more")
         if not 0 <= self.composition_weight < math.inf:
             raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
+        if not 0 <= self.critic_weight < math.inf:
+            raise ConfigError(f"critic_weight is {self.critic_weight}; expected 0 or more")
         if not self.tolerance >= 0 or not self.step > 0:
             raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
 
@@ -207,21 +214,21 @@ class _Problem:
         n_heard_bins: int | None,
     ) -> None:
         self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
-        self.masks, self.opinion_weight = masks, config.composition_weight
+        self.masks, self.opinion_weight, self.critic_weight = masks, config.composition_weight, config.critic_weight
         self.beta = beta_of(config.divergence)
         self.n_channels, _, self.n_frames = magnitude.shape
         self.scale = float(magnitude.mean())
         self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
         self.sizes.append(len(dictionaries) * self.n_channels)
-        self.coupled = any(dictionary.card.network.kernel_size > 1 for dictionary in dictionaries)
+        self.coupled = any(dictionary.card.network.sees_neighbours for dictionary in dictionaries)
         heard = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
         self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
         opinions = [] if masks is None or self.opinion_weight == 0 else list(masks)
         self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in opinions]
         self.decoders = [dictionary.network.in_bands(n_heard_bins, FINE) for dictionary in dictionaries]
         level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
-        weights = level.sqrt() / level.sqrt().sum()
-        self.weights = weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so
+        self.penalty_weights = level.sqrt() / level.sqrt().sum()
+        self.weights = self.penalty_weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so
 
     def start(self) -> Tensor:
         """Stack what each encoder hears in its share of the mixture, and the logarithms of the shares' levels."""
@@ -259,7 +266,18 @@ class _Problem:
         for share, own in zip(self.shares, drawn, strict=False):  # none, or one for each source
             divergence = divergence + self.opinion_weight * beta_divergence(share[..., piece], own, beta=self.beta)
         costs = self.weights[piece] * divergence.sum(dim=0)
+        for dictionary, code in zip(self.dictionaries, codes, strict=True):
+            costs = costs + self.penalty_weights[piece] * self._penalty(dictionary, code)
         return costs.detach(), torch.autograd.grad(costs.sum(), unknowns)[0]
+
+    def _penalty(self, dictionary: Dictionary, code: Tensor) -> Tensor:
+        """What a source's codes are to be punished for, per frame: unlikeliness, and drawings that do not look real."""
+        network, total = dictionary.network, torch.zeros_like(code[0])
+        if network.config.prior_weight:  # half the square is the negative logarithm of the normal density
+            total = total + network.config.prior_weight * code.square().sum(dim=0) / (2 * dictionary.card.stft.n_bins)
+        if self.critic_weight and network.critic is not None:
+            total = total + self.critic_weight * softplus(-network.criticise(network.decode(code)))
+        return total
 
     def solution(self, minimum: Minimum, message: str) -> ExcitationFit:
         """Turn the minimum into excitations, gains and magnitudes at the mixture's own scale."""

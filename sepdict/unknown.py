@@ -22,7 +22,8 @@ from torch import Tensor
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
-from sepdict.networks import Autoencoder, Layer, NetworkConfig
+from sepdict.layers import Layer, Stack
+from sepdict.networks import Autoencoder, NetworkConfig
 from sepdict.progress import OnProgress, ignore_progress
 
 N_TEMPLATES = 20  # 50 and none of the dictionaries at first were worse, mean of 12 cases
@@ -99,6 +100,6 @@ def _dictionary_of(templates: Tensor, *, like: Dictionary) -> Dictionary:
     network = Autoencoder(config, n_bins).to(templates.device).requires_grad_(False)
     for parameter in network.parameters():
         parameter.zero_()
-    cast(Layer, network.decoder.layers[0]).weight.copy_(torch.eye(n_templates)[..., None])
+    cast(Layer, cast(Stack, network.decoder).layers[0]).weight.copy_(torch.eye(n_templates)[..., None])
     network.set_templates(templates / templates.mean(dim=0), faintest=1e-4)
     return Dictionary(replace(like.card, source=RESIDUAL, network=config), network)

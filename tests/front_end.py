@@ -13,12 +13,13 @@ import torch
 import typer.testing
 
 from sepdict.audio import Audio
+from sepdict.descent import TrainingConfig
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import Dictionary
 from sepdict.metrics import BssEval
 from sepdict.networks import NetworkConfig
 from sepdict.recordings import write_audio
-from sepdict.training import TrainingConfig, train_dictionary
+from sepdict.training import train_dictionary
 
 SAMPLE_RATE = 8000
 TINY = TrainingConfig(

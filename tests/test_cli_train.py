@@ -13,8 +13,8 @@ import pytest
 import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
 
-import sepdict.training
 from sepdict.audio import Audio
+from sepdict.descent import Descent
 from sepdict.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.recordings import write_audio
@@ -249,7 +249,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
 
 def interrupt_check(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     """Ctrl-C at the n-th validation."""
-    validate, n_left = sepdict.training._validate, n
+    validate, n_left = Descent._validate, n
 
     def interrupt(*args: Any) -> float | None:
         nonlocal n_left
@@ -258,7 +258,7 @@ def interrupt_check(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
             raise KeyboardInterrupt
         return validate(*args)
 
-    monkeypatch.setattr(sepdict.training, "_validate", interrupt)
+    monkeypatch.setattr(Descent, "_validate", interrupt)
 
 
 def test_ctrl_c_in_the_training_keeps_the_best_weights_so_far(
@@ -284,9 +284,9 @@ def test_ctrl_c_before_the_first_check_leaves_nothing(
 ENDLESS_TRAINING = """
 import importlib.metadata, sys
 import sepdict.training
-from sepdict.networks import NetworkConfig
+from sepdict import NetworkConfig, TrainingConfig
 
-config = sepdict.training.TrainingConfig(
+config = TrainingConfig(
     network=NetworkConfig(code_size=2, hidden=(8,)), n_steps=10**7, n_checks=10**6, patience=10**6
 )
 train = sepdict.training.train_dictionary

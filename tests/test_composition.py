@@ -11,6 +11,7 @@ import torch
 import sepdict.composition
 from sepdict.audio import Audio
 from sepdict.composition import Composition, CompositionConfig, cache_folder, compose, composition_of, tune
+from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
 from sepdict.excitations import FitConfig
@@ -19,7 +20,7 @@ from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation import separate
 from sepdict.spectrogram import StftConfig, magnitude, stft
-from sepdict.training import TrainingConfig, train_dictionary
+from sepdict.training import train_dictionary
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio
+from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Card, Dictionary
 from sepdict.errors import AudioError, ConfigError, SepdictError, ShapeError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
-from sepdict.networks import Autoencoder, NetworkConfig, initialise
+from sepdict.layers import initialise
+from sepdict.networks import Autoencoder, NetworkConfig
 from sepdict.progress import Progress
 from sepdict.spectrogram import StftConfig
-from sepdict.training import TrainingConfig, train_dictionary
+from sepdict.training import train_dictionary
 
 SMALL = StftConfig(n_fft=256, hop_length=64)
 DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templates=0)
@@ -96,7 +98,7 @@ def test_the_sources_of_a_mixture_drawn_from_the_dictionaries_are_found(
     dictionaries = [several[0][0], several[-1][1]]
     sources = draw(dictionaries, 40, n_channels=n_channels)
     found = fit_excitations(sources.sum(dim=0), dictionaries, replace(THOROUGH, divergence=divergence))
-    assert abs(found.loss_curve[-1]) < 1e-3 * found.loss_curve[0] + 1e-4
+    assert abs(found.loss_curve[-1]) < 1e-3 * found.loss_curve[0] + 3e-4
     errors = (found.magnitudes - sources).abs().mean(dim=(1, 2)) / sources.sum(dim=0).mean(dim=(0, 1))
     assert errors.max() < 0.05  # of the frame's level, in every frame of every source
 

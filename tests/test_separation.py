@@ -13,6 +13,7 @@ from torch import Tensor
 
 import sepdict.separation
 from sepdict.audio import Audio, resample
+from sepdict.descent import TrainingConfig
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
@@ -23,7 +24,7 @@ from sepdict.recordings import find_audio_files, read_audio
 from sepdict.segments import OVERLAP_S, fade, spans_of
 from sepdict.separation import FitSummary, Separation, separate
 from sepdict.spectrogram import StftConfig, stft
-from sepdict.training import TrainingConfig, train_dictionary
+from sepdict.training import train_dictionary
 
 RATE = 8000
 TINY = TrainingConfig(

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio
+from sepdict.descent import TrainingConfig
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.metrics import si_sdr
 from sepdict.networks import NetworkConfig
 from sepdict.separation import separate
 from sepdict.spectrogram import StftConfig, magnitude, stft
-from sepdict.training import TrainingConfig, train_dictionary
+from sepdict.training import train_dictionary
 from sepdict.unknown import N_TEMPLATES, _dictionary_of, _learned, fit_with_unknown
 
 RATE = 8000

@@ -36,12 +36,13 @@ from rivals import (
 )
 
 import sepdict  # before torch: it has idle threads sleep
-from sepdict import Audio, Dictionary, FitConfig, evaluate, train_dictionary, write_audio
+from sepdict import Audio, Dictionary, FitConfig, TrainingConfig, evaluate, train_dictionary, write_audio
 
 OURS = "sepdict, default"
 
 NMF_SIZES = (10, 25, 60)
 LIBRARIES = ("sepdict", "torch", "numpy", "scikit-learn", "torchnmf", "mir-eval")
+CRITIC_WEIGHT = 0.03  # beside the divergence per bin, which is some tenths
 CURVE_S = (15, 30, 60, 120)  # of each source's solos, to see what more of them bring
 COMMAND_REPEATS = 4  # the mixture this many times over, so that the start of the command does not hide its speed
 
@@ -69,18 +70,32 @@ class Method:
 
 
 def sepdict_dictionaries(
-    scene: Scene, seed: int, *, preset: str, composes: bool = True, solos_s: float = math.inf
+    scene: Scene,
+    seed: int,
+    *,
+    config: TrainingConfig,
+    composes: bool = True,
+    solos_s: float = math.inf,
+    critic_weight: float = 0.0,
 ) -> Separated:
-    """Train a dictionary per source and separate; composing the dictionaries counts as training."""
-    config = replace(sepdict.PRESETS[preset], seed=seed)
+    """Train a dictionary per source and separate; composing the dictionaries counts as training.
+
+    Where a regulariser needs other sounds, these are the solos of the scene's other sources.
+    """
+    config = replace(config, seed=seed)
     lessons = {source: beginning(solos, solos_s) for source, solos in scene.solos.items()}
     start = time.perf_counter()
-    dictionaries = [train_dictionary(solos, config, source=source) for source, solos in lessons.items()]
+    dictionaries = []
+    for source, solos in lessons.items():
+        others = [solo for other in lessons if other != source for solo in lessons[other]]
+        backgrounds = others if config.regularisation.others else []
+        dictionaries.append(train_dictionary(solos, config, source=source, backgrounds=backgrounds))
     if composes:
         composition = sepdict.compose(dictionaries, sepdict.CompositionConfig(seed=seed))
         separate = partial(sepdict.separate, composition=composition)
     else:
-        separate = partial(sepdict.separate, config=FitConfig(composition_weight=0))
+        fit = FitConfig(composition_weight=0, critic_weight=critic_weight)
+        separate = partial(sepdict.separate, config=fit)
     trained = time.perf_counter()
     stems = separate(scene.mixture, dictionaries).stems
     separated = time.perf_counter()
@@ -91,7 +106,7 @@ def sepdict_dictionaries(
 def one_unknown(scene: Scene, seed: int, *, unknown: bool) -> Separated:
     """Separate each source while the dictionary of the source after it is missing, and no composition helps."""
     start = time.perf_counter()
-    config = replace(sepdict.PRESETS["default"], seed=seed)
+    config = replace(DEFAULT, seed=seed)
     trained = {name: train_dictionary(list(solos), config, source=name) for name, solos in scene.solos.items()}
     ready = time.perf_counter()
     names, stems = list(trained), []
@@ -114,6 +129,32 @@ def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
     return kept
 
 
+DEFAULT = sepdict.PRESETS["default"]
+AUGMENTED = replace(DEFAULT, augmentation=sepdict.AugmentationConfig())
+
+
+def family() -> dict[str, tuple[TrainingConfig, dict[str, Any]]]:
+    """All kinds of dictionaries and ways to train them by name, each with options of the separation."""
+    rows = {name: sepdict.PRESETS[name] for name in ("linear", "nonnegative", "convolutional", "recurrent", "lecture")}
+    rows["recurrent, LSTM"] = _with_network(rows["recurrent"], cell="lstm")
+    rows |= {name: sepdict.regularised(DEFAULT, {name: amount}) for name, amount in sepdict.REGULARISERS.items()}
+    rows["one frame a step, 30000 steps"] = replace(DEFAULT, batch_frames=1, n_steps=30000)
+    rows["all frames a step, 150 steps"] = replace(DEFAULT, batch_frames=0, n_steps=150, learning_rate=5e-3)
+    rows["pretrained by autoencoders"] = replace(DEFAULT, pretraining="autoencoders")
+    rows["sigmoid, no templates"] = _with_network(DEFAULT, activation="sigmoid", n_templates=0)
+    rows["the same, pretrained by Boltzmann machines"] = replace(rows["sigmoid, no templates"], pretraining="boltzmann")
+    members: dict[str, tuple[TrainingConfig, dict[str, Any]]] = {name: (config, {}) for name, config in rows.items()}
+    members["adversarial, the critic in the fit"] = rows["adversarial"], {"critic_weight": CRITIC_WEIGHT}
+    members["from 30 s of each source"] = DEFAULT, {"solos_s": 30}
+    members["from 30 s of each source, augmented"] = AUGMENTED, {"solos_s": 30}
+    return members
+
+
+def _with_network(config: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """Change something in the network."""
+    return replace(config, network=replace(config.network, **changes))
+
+
 METHODS: Mapping[str, Method] = {
     "floor: the mixture": Method(mixture_itself, is_random=False),
     "ceiling: ideal ratio masks, exponent 1": Method(partial(ideal_masks, exponent=1), is_random=False),
@@ -121,20 +162,29 @@ METHODS: Mapping[str, Method] = {
     **{f"KL-NMF, {n} components": Method(partial(kl_nmf, n_components=n)) for n in NMF_SIZES},
     **{f"IS-NMF, {n} components": Method(partial(is_nmf, n_components=n)) for n in NMF_SIZES},
     "convolutive KL-NMF, 25 components of 8 frames": Method(convolutive_nmf),
-    OURS: Method(partial(sepdict_dictionaries, preset="default")),
-    "sepdict, decoders only": Method(partial(sepdict_dictionaries, preset="default", composes=False)),
+    OURS: Method(partial(sepdict_dictionaries, config=DEFAULT)),
+    "sepdict, decoders only": Method(partial(sepdict_dictionaries, config=DEFAULT, composes=False)),
     "mask network, trained as long as sepdict": Method(mask_network, budget=1),
     "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
     **{
         f"{OURS}, from {n} s of each source": Method(
-            partial(sepdict_dictionaries, preset="default", solos_s=n), quick=False
+            partial(sepdict_dictionaries, config=DEFAULT, solos_s=n), quick=False
         )
         for n in CURVE_S
     },
     "one source unknown: sepdict, residual": Method(partial(one_unknown, unknown=False), quick=False),
     "one source unknown: sepdict, unknown": Method(partial(one_unknown, unknown=True), quick=False),
     "one source unknown: semi-supervised KL-NMF, 60 and 20 components": Method(semi_supervised_nmf, quick=False),
-    "sepdict, lecture": Method(partial(sepdict_dictionaries, preset="lecture"), quick=False),
+    "sepdict, lecture": Method(partial(sepdict_dictionaries, config=sepdict.PRESETS["lecture"]), quick=False),
+    f"{OURS}, from 30 s of each source, augmented": Method(
+        partial(sepdict_dictionaries, config=AUGMENTED, solos_s=30), quick=False
+    ),
+    **{
+        f"decoders only, {name}": Method(
+            partial(sepdict_dictionaries, config=config, composes=False, **options), quick=False
+        )
+        for name, (config, options) in family().items()
+    },
 }
 
 

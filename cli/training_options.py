@@ -1,0 +1,106 @@
+"""What `sepdict train-dictionary` can be told about the network and its training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sepdict.descent import TrainingConfig
+
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        "--preset",
+        metavar="NAME",
+        help="default (dense), convolutional, recurrent, nonnegative, linear or lecture.",
+        show_default=False,
+    ),
+]
+CodeSize = Annotated[int | None, typer.Option(help="Numbers per frame in the excitation.", show_default=False)]
+Hidden = Annotated[
+    str | None,
+    typer.Option(metavar="N,N,...", help="Units of the decoder's hidden layers, from the code on.", show_default=False),
+]
+Activation = Annotated[str | None, typer.Option(help="relu, tanh, softplus or sigmoid.", show_default=False)]
+Templates = Annotated[
+    int | None, typer.Option(help="Spectra that the decoder adds up; 0 for none.", show_default=False)
+]
+Regularise = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--regularise",
+        "-r",
+        metavar="NAME[=AMOUNT]",
+        help="l2, dropout, sparse, activity, noise, masking, others, contractive, variational or adversarial; "
+        "may be given several times.",
+        show_default=False,
+    ),
+]
+Pretrain = Annotated[
+    str | None,
+    typer.Option(help="Begin layer by layer: autoencoders or boltzmann (machines).", show_default=False),
+]
+Augment = Annotated[
+    bool, typer.Option("--augment", help="Vary level, pitch, tempo and colour of the solos: for half a minute of them.")
+]
+Background = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOUNDS",
+        help="Other sounds, to be mixed in by --augment or ignored by --regularise others: files, folders, globs.",
+        show_default=False,
+    ),
+]
+Steps = Annotated[int | None, typer.Option(help="At most so many updates of the weights.", show_default=False)]
+BatchFrames = Annotated[int | None, typer.Option(help="Frames in each; 0 for all of them.", show_default=False)]
+
+
+def training_config(
+    network: str | None,
+    shape: Mapping[str, Any],
+    regularise: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    augment: bool,
+) -> "TrainingConfig":
+    """Take a preset and change in it what was asked for; None was not."""
+    from sepdict.augmentation import AugmentationConfig
+    from sepdict.training import PRESETS, regularised
+
+    network = "default" if network is None else network
+    if network not in PRESETS:
+        raise typer.BadParameter(f"{network!r} is none; expected one of {', '.join(PRESETS)}", param_hint="--network")
+    config, wanted = PRESETS[network], {name: value for name, value in shape.items() if value is not None}
+    if "hidden" in wanted:
+        wanted["hidden"] = _numbers(wanted["hidden"])
+    if config.network.kind == "nonnegative" and "code_size" in wanted:
+        wanted.setdefault("n_templates", wanted["code_size"])  # a template for each number
+    changed = {name: value for name, value in settings.items() if value is not None}
+    changed |= {"augmentation": AugmentationConfig()} if augment else {}
+    config = replace(config, network=replace(config.network, **wanted))
+    return replace(regularised(config, dict(map(_amount, regularise))), **changed)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers between commas."""
+    try:
+        return tuple(int(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none; expected numbers as in 256,256", param_hint="--hidden") from None
+
+
+def _amount(text: str) -> tuple[str, float]:
+    """Read a regulariser's name, and its amount where one is given."""
+    from sepdict.training import REGULARISERS
+
+    name, given, amount = text.partition("=")
+    if name not in REGULARISERS:
+        expected = ", ".join(REGULARISERS)
+        raise typer.BadParameter(f"{name!r} is none; expected one of {expected}", param_hint="--regularise")
+    try:
+        return name, float(amount) if given else REGULARISERS[name]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: expected a number behind =", param_hint="--regularise") from None
