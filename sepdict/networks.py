@@ -232,7 +232,8 @@ def _stack(config: NetworkConfig, widths: tuple[int, ...], *, outwards: bool) ->
 
 def _positive_shape(drawn: Tensor) -> Tensor:
     """Bend what is drawn to where magnitudes are, smoothly: ``(x + sqrt(x^2 + b^2)) / 2``, then scaled to mean one."""
-    return spectral_shape((drawn + (drawn.square() + BEND**2).sqrt()) / 2)
+    high = ((drawn.square() + BEND**2).sqrt() + drawn.abs()) / 2
+    return spectral_shape(torch.where(drawn > 0, high, BEND**2 / (4 * high)))  # the same, where it would cancel
 
 
 class MaskNetwork(nn.Module):
