@@ -109,6 +109,8 @@ class NetworkConfig:
             raise ConfigError(f"hidden is {self.hidden}; {self.kind} networks are shallow: expected ()")
         if self.kind == "recurrent" and not self.hidden:
             raise ConfigError("hidden is (); a recurrent network remembers in hidden layers: expected one or more")
+        if self.kind == "nonnegative" and self.activation == "tanh":
+            raise ConfigError("activation is 'tanh'; a nonnegative network's amounts need relu, softplus or sigmoid")
         n_expected = {"nonnegative": self.code_size, "linear": 0}.get(self.kind, self.n_templates)
         if self.n_templates != n_expected:
             raise ConfigError(f"n_templates is {self.n_templates}; expected {n_expected} of this {self.kind} network")

@@ -24,7 +24,7 @@ N_BINS, N_FRAMES, CODE_SIZE = 33, 40, 5
 DENSE = {"kind": "dense"}
 CONVOLUTIONAL = [{"kind": "convolutional", "kernel_size": size} for size in (3, 5, 9)]
 SHALLOW = [
-    {"kind": "nonnegative", "hidden": (), "n_templates": CODE_SIZE},
+    {"kind": "nonnegative", "hidden": (), "n_templates": CODE_SIZE, "activation": "softplus"},
     {"kind": "linear", "hidden": (), "n_templates": 0},
 ]
 LOCAL = [DENSE, {"kind": "dense", "n_templates": 0}, *CONVOLUTIONAL, *SHALLOW]  # that see so many frames and no more
@@ -63,7 +63,7 @@ def frames_that_differ(one: Tensor, other: Tensor) -> list[int]:
 def test_codes_and_shapes_have_the_documented_axes(
     generator: torch.Generator, kind: dict[str, Any], activation: str, batch: tuple[int, ...]
 ) -> None:
-    network = network_of(activation=activation, **kind)
+    network = network_of(**{"activation": activation} | kind)
     assert network.encode(shapes(generator, *batch)).shape == (*batch, CODE_SIZE, N_FRAMES)
     assert network.decode(codes(generator, *batch)).shape == (*batch, N_BINS, N_FRAMES)
 
@@ -101,7 +101,7 @@ def test_items_of_a_batch_do_not_know_of_each_other(generator: torch.Generator, 
 def test_decoded_shapes_are_positive_and_average_one(
     generator: torch.Generator, kind: dict[str, Any], activation: str, loudness: float
 ) -> None:
-    drawn = network_of(activation=activation, **kind).decode(loudness * codes(generator, 2))
+    drawn = network_of(**{"activation": activation} | kind).decode(loudness * codes(generator, 2))
     assert (drawn > 0).all()
     torch.testing.assert_close(drawn.mean(dim=-2), torch.ones(2, N_FRAMES, dtype=torch.float64))
 
@@ -229,6 +229,14 @@ def test_standardised_codes_have_mean_zero_and_deviation_one(generator: torch.Ge
         ({"kind": "recurrent?"}, "network kind is 'recurrent\\?'; expected one of dense"),
         ({"kind": ""}, "network kind is ''"),
         ({"activation": "gelu?"}, "activation is 'gelu\\?'; expected one of relu"),
+        ({"kind": "nonnegative", "hidden": (), "n_templates": 16, "activation": "tanh"}, "'tanh'; .* need relu"),
+        ({"kind": "nonnegative", "hidden": ()}, "n_templates is 256; expected 16"),
+        ({"kind": "linear", "hidden": ()}, "n_templates is 256; expected 0"),
+        ({"kind": "linear"}, "linear networks are shallow"),
+        ({"kind": "recurrent", "hidden": ()}, "expected one or more"),
+        ({"kind": "recurrent", "cell": "elman"}, "cell is 'elman'; expected one of gru, lstm"),
+        ({"prior_weight": -1.0}, "prior_weight is -1.0"),
+        ({"critic": (0,)}, "0"),
         ({"code_size": 0}, "0"),
         ({"code_size": -1}, "-1"),
         ({"code_size": MAX_WIDTH + 1}, str(MAX_WIDTH + 1)),
