@@ -42,7 +42,7 @@ def info(
 
 def _n_weights(dictionary: "Dictionary") -> int:
     """Count the numbers that were learned."""
-    return sum(weight.numel() for weight in dictionary.network.state_dict().values())
+    return sum(weight.numel() for weight in dictionary.network.parameters())
 
 
 def _facts(dictionary: "Dictionary") -> dict[str, str]:
@@ -53,17 +53,30 @@ def _facts(dictionary: "Dictionary") -> dict[str, str]:
     templates = (network.n_templates,) if network.n_templates else ()
     sizes = " - ".join(map(str, (network.code_size, *network.hidden, *templates, stft.n_bins)))
     context = f"sees {network.kernel_size} frames, " if network.kernel_size > 1 else ""
-    settings = ", ".join(f"{name} {value}" for name, value in card.training.items())
+    extras = [network.cell] if network.kind == "recurrent" else []
+    extras += [f"variational with prior {network.prior_weight:g}"] if network.prior_weight else []
+    extras += [f"critic {' - '.join(map(str, network.critic))}"] if network.critic else []
     return {
         "source": card.source,
         "rate": f"{card.sample_rate} Hz",
         "STFT": f"{stft.window} window of {window}, hop of {hop}",
-        "network": f"{network.kind}, {context}{network.activation}, decoder {sizes}",
+        "network": ", ".join([f"{network.kind}, {context}{network.activation}, decoder {sizes}", *extras]),
         "weights": f"{_n_weights(dictionary)}",
         "memory": f"{dictionary.memory.shape[1] * stft.hop_length / card.sample_rate:.1f} s, for composing",
-        "trained": settings or "not at all",
+        "trained": ", ".join(_settings(card.training)) or "not at all",
         "divergence": _divergence(card),
     }
+
+
+def _settings(training: Mapping[str, Any]) -> list[str]:
+    """Name the settings of a training; of those that stand together only what is in use."""
+    settings = list[str]()
+    for name, value in training.items():
+        if isinstance(value, Mapping):
+            settings += [f"{inner} {amount}" for inner, amount in value.items() if amount and "target" not in inner]
+        elif value is not None:
+            settings.append(f"{name} {value}")
+    return settings
 
 
 def _divergence(card: "Card") -> str:

@@ -208,7 +208,7 @@ def test_info_shows_the_card(file: Path) -> None:
         "rate": "8000 Hz",
         "STFT": "hann window of 512 samples (64.0 ms), hop of 128 samples (16.0 ms)",
         "network": "dense, relu, decoder 2 - 8 - 256 - 257",
-        "weights": str(sum(tensor.numel() for tensor in trained("hiss").network.state_dict().values())),
+        "weights": str(sum(weight.numel() for weight in trained("hiss").network.parameters())),
         "memory": "0.0 s, for composing",
         "trained": "",
         "divergence": "",
