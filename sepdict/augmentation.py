@@ -123,7 +123,7 @@ def shift_pitch(recording: Audio, percent: float) -> Audio:
     >>> shift_pitch(Audio(torch.randn(8000), 8000), 25).duration_s
     0.8
     """
-    slower = max(1, round(recording.sample_rate / (1 + percent / 100)))
+    slower = round(recording.sample_rate / (1 + percent / 100))
     return replace(resample(recording, slower), sample_rate=recording.sample_rate)
 
 
@@ -131,7 +131,7 @@ def stretch(recording: Audio, percent: float) -> Audio:
     """Make a recording longer by a percentage (negative ones shorten it) at the same pitch.
 
     Done by Signalsmith Stretch [1]_, a phase vocoder that keeps neighbouring bins in step. Plain ones do not: they
-    lose several decibels, now more, now less. Channels stay in step two by two, which is as many as it takes.
+    lose several decibels, now more, now less. Channels stay in step, too.
 
     References
     ----------
@@ -147,14 +147,11 @@ def stretch(recording: Audio, percent: float) -> Audio:
         return recording
     from python_stretch.Signalsmith import Stretch  # here: it is compiled, and its binary may not load everywhere
 
-    stretched = []
-    for samples in recording.samples.split(2):
-        vocoder = Stretch(seed=0)  # of the phases that it makes up where a sound becomes more than twice as long
-        vocoder.preset(len(samples), recording.sample_rate)
-        vocoder.timeFactor = recording.n_samples / n_samples  # in single precision: over hours, a sample more or less
-        made = torch.from_numpy(vocoder.process(samples.contiguous().numpy()))  # it takes no heed of strides
-        stretched.append(torch.nn.functional.pad(made, (0, n_samples - made.shape[1])))  # negative: cut off
-    return replace(recording, samples=torch.cat(stretched))
+    vocoder = Stretch(seed=0)  # of the phases that it makes up where a sound becomes more than twice as long
+    vocoder.preset(recording.n_channels, recording.sample_rate)
+    vocoder.timeFactor = recording.n_samples / n_samples  # in single precision: over hours, a sample more or less
+    made = torch.from_numpy(vocoder.process(recording.samples.contiguous().numpy()))  # it takes no heed of strides
+    return replace(recording, samples=torch.nn.functional.pad(made, (0, n_samples - made.shape[1])))  # negative: cut
 
 
 def add_background(recording: Audio, background: Audio, snr_db: float, generator: torch.Generator) -> Audio:
