@@ -135,7 +135,7 @@ def stretch(recording: Audio, percent: float) -> Audio:
 
     References
     ----------
-    .. [1] Luff, "The Design of Signalsmith Stretch", https://signalsmith-audio.co.uk/writing/2023/stretch-design, 2023.
+    .. [1] Luff, "The Design of Signalsmith Stretch", 2023.
 
     Examples
     --------
