@@ -9,6 +9,7 @@ import typer
 from .console import one_line_errors
 from .evaluate import evaluate
 from .info import info
+from .inspect import inspect
 from .options import Verbose
 from .separate import separate
 from .synthesize import synthesize
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "info": info,
     "synthesize": synthesize,
+    "inspect": inspect,
 }
 
 app = typer.Typer(

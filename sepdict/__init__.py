@@ -16,10 +16,14 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        excitations     the heart: what makes the dictionaries sum to the mixture
     5  training        solo recordings in, a dictionary out
        unknown         a dictionary of what no dictionary knows
+       inspection      what a dictionary has learned, measured
     6  separation      a mixture in, stems out
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
+       learning        how much sound is enough
     7  batch           many mixtures in one go
+       plots           pictures of what a dictionary has learned
+    8  portrait        pictures and sounds of a dictionary, in a folder
 
 Examples
 --------
@@ -47,6 +51,7 @@ from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
 from sepdict.excitations import FitConfig
 from sepdict.networks import NetworkConfig
+from sepdict.portrait import inspect_dictionary
 from sepdict.recordings import read_audio, write_audio
 from sepdict.regularisers import Regularisation
 from sepdict.separation import Separation, separate
@@ -69,6 +74,7 @@ __all__ = [
     "TrainingConfig",
     "compose",
     "evaluate",
+    "inspect_dictionary",
     "read_audio",
     "regularised",
     "separate",

@@ -31,7 +31,7 @@ from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
 from sepdict.recordings import read_audio, write_audio
 
-COMMANDS = ["train-dictionary", "separate", "evaluate", "info"]
+COMMANDS = ["train-dictionary", "separate", "evaluate", "info", "synthesize", "inspect"]
 ESCAPE = "\x1b"
 
 

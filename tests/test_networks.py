@@ -9,7 +9,7 @@ from torch import Tensor
 from sepdict.bands import band_sums
 from sepdict.devices import seeded_generator
 from sepdict.errors import ConfigError
-from sepdict.layers import ACTIVATIONS, initialise
+from sepdict.layers import ACTIVATIONS, Stack, initialise
 from sepdict.networks import (
     FAINTEST_PARTIAL,
     MAX_LAYERS,
@@ -303,3 +303,14 @@ def test_a_network_without_templates_begins_from_nothing(generator: torch.Genera
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     begin_from(network, shapes(generator).T, torch.ones(N_FRAMES), generator)
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
+
+
+def test_a_stacks_activities_are_what_its_last_layer_is_given_before_the_activation(generator: torch.Generator) -> None:
+    stack = Stack((6, 5, 4, 3), (1, 1, 3), "tanh")
+    initialise(stack, generator)
+    features = torch.randn(2, 6, 9, generator=generator)
+    first, last = stack.activities(features)
+    assert (first.shape, last.shape) == ((2, 5, 9), (2, 4, 9))
+    assert torch.equal(first, stack.layers[0](features))
+    assert torch.equal(stack.layers[2](torch.tanh(last)), stack(features))
+    assert Stack((6, 3), (1,), "relu").activities(features) == []

@@ -1,0 +1,75 @@
+"""`sepdict inspect`: pictures and sounds of what dictionaries have learned."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import ProgressReport, find_audio, report_failures, say
+from .options import Device, Overwrite, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from sepdict.dictionary import Dictionary
+
+
+def inspect(
+    files: Annotated[list[Path], typer.Argument(metavar="DICT...", help="Dictionaries.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets a folder for each source.")
+    ] = Path("inspected"),
+    picture_format: Annotated[str, typer.Option("--format", metavar="png|svg", help="Of the pictures.")] = "png",
+    solos: Annotated[
+        str | None,
+        typer.Option(
+            "--learning-curve",
+            metavar="SOLOS",
+            help="Train on an eighth to all of these recordings, too, and draw how much that helps.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw and sound what dictionaries have learned.
+
+    Pictures of spectra that the decoder draws, of what excites the encoder's units, of codes and of the training.
+    """
+    from sepdict.devices import AUTO
+    from sepdict.dictionary import Dictionary
+    from sepdict.portrait import inspect_dictionary
+    from sepdict.recordings import read_audio
+
+    dictionaries = [Dictionary.load(file) for file in files]
+    _refuse_together(dictionaries, solos)
+    paths, n_failed = find_audio([solos] if solos is not None else [])
+    report_failures(n_failed, n_failed)
+    recordings = [read_audio(path) for path in paths]
+    with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
+        for dictionary in dictionaries:
+            report.begin(f"inspecting {dictionary.source}")
+            written = inspect_dictionary(
+                dictionary,
+                output,
+                picture_format=picture_format,
+                solos=recordings,
+                device=AUTO if device is None else device,
+                overwrite=overwrite,
+                on_progress=report.step,
+            )
+            for path in written:
+                say(str(path))
+
+
+def _refuse_together(dictionaries: Sequence["Dictionary"], solos: str | None) -> None:
+    """Refuse dictionaries that would write to the same folder, and one source's solos for several."""
+    from sepdict.errors import ConfigError
+
+    (source, n_times), *others = Counter(dictionary.source for dictionary in dictionaries).most_common()
+    if n_times > 1:
+        raise ConfigError(f"{n_times} dictionaries are of source {source!r}; inspect them into a folder each (-o)")
+    if solos is not None and others:
+        raise ConfigError(f"--learning-curve has one source's solos, but there are {len(dictionaries)} dictionaries")
