@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .compare import compare
 from .console import one_line_errors
 from .evaluate import evaluate
 from .info import info
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "separate": separate,
     "evaluate": evaluate,
     "info": info,
+    "compare": compare,
     "synthesize": synthesize,
     "inspect": inspect,
 }

@@ -17,6 +17,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     5  training        solo recordings in, a dictionary out
        unknown         a dictionary of what no dictionary knows
        inspection      what a dictionary has learned, measured
+       comparison      dictionaries in, whether their sources can be told apart out
     6  separation      a mixture in, stems out
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
@@ -44,6 +45,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from sepdict.audio import Audio
 from sepdict.augmentation import AugmentationConfig
 from sepdict.batch import separate_folder
+from sepdict.comparison import Comparison, compare
 from sepdict.composition import Composition, CompositionConfig, compose
 from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Dictionary
@@ -63,6 +65,7 @@ __all__ = [
     "REGULARISERS",
     "Audio",
     "AugmentationConfig",
+    "Comparison",
     "Composition",
     "CompositionConfig",
     "Dictionary",
@@ -72,6 +75,7 @@ __all__ = [
     "Separation",
     "SepdictError",
     "TrainingConfig",
+    "compare",
     "compose",
     "evaluate",
     "inspect_dictionary",

@@ -115,22 +115,3 @@ def beta_divergence(observed: Tensor, model: Tensor, *, beta: float) -> Tensor:
     else:
         terms = torch.expm1(beta * x) - beta * torch.expm1(x)
     return (model**beta * terms).sum(dim=-2) / (beta * (beta - 1))
-
-
-def optimal_gain(observed: Tensor, shape: Tensor, *, beta: float) -> Tensor:
-    """Find the gain per frame that brings ``gain * shape`` nearest to what was observed.
-
-    Setting the derivative of :func:`beta_divergence` by the gain to zero gives, with sums over bins,
-    ``gain = sum(v * b^(beta - 1)) / sum(b^beta)``; for Kullback-Leibler and shapes that sum to one
-    this is simply the frame's sum.
-
-    Parameters
-    ----------
-    observed, shape : Tensor, shape (..., n_bins, n_frames), >= 0
-
-    Returns
-    -------
-    Tensor, shape (..., n_frames), >= 0
-    """
-    shape = shape + FLOOR
-    return (observed * shape ** (beta - 1)).sum(dim=-2) / shape.pow(beta).sum(dim=-2)

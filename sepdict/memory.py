@@ -10,6 +10,7 @@ from torch import Tensor
 from sepdict.bands import to_bands
 
 PASSAGE_FRAMES = 64  # frames that stay together where not all are kept: several notes or syllables
+HELD_OUT_FRAMES = "held_out_frames"  # in a card's training: so many at the end of the memory were not learned from
 STEPS_PER_DB = 2  # half a decibel a step, so that a byte spans 127 dB
 
 

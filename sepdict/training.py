@@ -21,6 +21,7 @@ from sepdict.dictionary import Card, Dictionary
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError
 from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
+from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.networks import NetworkConfig, spectral_shape
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.spectrogram import StftConfig
@@ -166,7 +167,7 @@ def train_dictionary(
     settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
     memory, n_held_out = memory_of(sounds, hearing, config.memory_s)
     heard = tuple(facts(recording, sound, hearing) for recording, sound in zip(recordings, sounds, strict=True))
-    settings |= {"stopped": stopped, "held_out_frames": n_held_out}
+    settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out}
     return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), memory)
 
 

@@ -31,7 +31,7 @@ from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
 from sepdict.recordings import read_audio, write_audio
 
-COMMANDS = ["train-dictionary", "separate", "evaluate", "info", "synthesize", "inspect"]
+COMMANDS = ["train-dictionary", "separate", "evaluate", "info", "synthesize", "inspect", "compare"]
 ESCAPE = "\x1b"
 
 
@@ -329,3 +329,35 @@ def test_a_dictionary_is_heard_from_the_command_line(tmp_path: Path, monkeypatch
     assert read_audio("hiss.wav").duration_s == 0.25
     assert "duration is 0.0 s" in fail("synthesize", dictionary, "--seconds", "0", "-o", "other.wav")
     assert {path.name for path in tmp_path.iterdir()} == {"hiss.safetensors", "hiss.wav"}
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two dictionaries that remember, quickly compared."""
+    monkeypatch.setattr("sepdict.comparison.N_STEPS", 5)
+    monkeypatch.setattr("sepdict.comparison.N_PIECES", 4)
+    return [Path(__file__).parents[1] / "data" / f"{name}.safetensors" for name in ("violin", "piano")]
+
+
+def test_compare_prints_who_explains_whom_and_what_to_expect(demo: list[Path]) -> None:
+    title, columns, violin, piano, about, sentence = succeed("compare", *demo)
+    assert title == "explained of each source, in %, by each dictionary alone"
+    assert columns.split() == ["dictionary", "violin", "piano"]
+    (own, other), (its_other, its_own) = [list(map(int, row.split()[1:])) for row in (violin, piano)]
+    assert min(own, its_own) > max(other, its_other)
+    assert about.endswith("learned from the same sound: violin, piano")
+    assert re.fullmatch(r"violin and piano: .*told apart.*; expect about -?\d+ dB", sentence)
+
+
+def test_compare_prints_the_same_as_strict_json(demo: list[Path]) -> None:
+    facts = read_json(succeed_json("compare", *demo, "--quiet"))
+    assert (facts["sources"], facts["held_out"]) == (["violin", "piano"], [False, False])
+    assert f"{100 * facts['explained'][0][1]:.0f}" == succeed("compare", *demo)[2].split()[2]
+    assert facts["forecasts"][0]["sentence"] == succeed("compare", *demo)[-1]
+
+
+def test_what_cannot_be_compared_is_one_line(file: Path, demo: list[Path]) -> None:
+    assert "there is only a dictionary of 'violin'" in fail("compare", demo[0], "--quiet")
+    assert "'violin' has sample_rate" in fail("compare", demo[0], file, "--quiet")
+    bare = trained("hum").save(file.with_name("hum.safetensors"))
+    assert "dictionary 'hiss' remembers nothing" in fail("compare", file, bare, "--quiet")

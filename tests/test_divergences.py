@@ -16,7 +16,6 @@ from sepdict.divergences import (
     euclidean,
     itakura_saito,
     kullback_leibler,
-    optimal_gain,
 )
 from sepdict.errors import ConfigError
 
@@ -121,42 +120,9 @@ def test_value_and_gradient_are_finite_at_silence(beta: float, observed: float, 
 def test_arguments_are_not_modified(generator: torch.Generator, beta: float) -> None:
     observed, model = magnitudes(generator, 33, 20), magnitudes(generator, 33, 20)
     copies = observed.clone(), model.clone()
-    beta_divergence(observed, model, beta=beta), optimal_gain(observed, model, beta=beta)
+    beta_divergence(observed, model, beta=beta)
     assert torch.equal(observed, copies[0])
     assert torch.equal(model, copies[1])
-
-
-# --- the best gain
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_the_optimal_gain_beats_every_gain_of_a_scan(generator: torch.Generator, beta: float) -> None:
-    observed, shape = 3 * magnitudes(generator, 33, 20), magnitudes(generator, 33, 20)
-    best = beta_divergence(observed, optimal_gain(observed, shape, beta=beta) * shape, beta=beta)
-    for gain in torch.logspace(-2, 2, 801, dtype=torch.float64):
-        # the floor moves the minimum by parts in a million, its depth by the square of that
-        assert (best <= beta_divergence(observed, gain * shape, beta=beta) * (1 + 1e-9) + 1e-9).all()
-
-
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("level", [1e-4, 0.5, 2.0, 1e4])
-def test_the_optimal_gain_grows_with_what_is_observed(generator: torch.Generator, beta: float, level: float) -> None:
-    observed, shape = magnitudes(generator, 33, 20), magnitudes(generator, 33, 20)
-    gain = optimal_gain(observed, shape, beta=beta)
-    torch.testing.assert_close(optimal_gain(level * observed, shape, beta=beta), level * gain)
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_the_optimal_gain_finds_the_gain_that_was_put_in(generator: torch.Generator, beta: float) -> None:
-    shape, gain = magnitudes(generator, 2, 33, 20), 5 * magnitudes(generator, 2, 20)
-    found = optimal_gain(gain[:, None] * shape, shape, beta=beta)
-    torch.testing.assert_close(found, gain, rtol=1e-4, atol=0)  # the floor is 1e-5 of the smallest bin
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_a_silent_frame_has_gain_zero_and_a_silent_shape_a_finite_one(beta: float) -> None:
-    assert not optimal_gain(torch.zeros(5, 2), torch.ones(5, 2), beta=beta).any()
-    assert optimal_gain(torch.ones(5, 2), torch.zeros(5, 2), beta=beta).isfinite().all()
 
 
 # --- known values

@@ -1,0 +1,49 @@
+"""`sepdict compare`: whether sources can be told apart."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import ProgressReport, print_table, say
+from .options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from sepdict.comparison import Comparison
+
+
+def compare(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Dictionaries, two at least.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other sums to try on.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say whether sources can be told apart, from their dictionaries alone: some five seconds for each pair."""
+    from sepdict.comparison import compare
+    from sepdict.dictionary import Dictionary
+    from sepdict.files import to_json
+
+    dictionaries = [Dictionary.load(file) for file in files]
+    with ProgressReport(quiet=quiet) as report:
+        report.begin(f"comparing {len(files)} dictionaries")
+        comparison = compare(dictionaries, seed=seed, on_progress=report.step)
+    if as_json:
+        say(to_json(comparison.as_dict()))
+        return
+    rows = [
+        [source, *(f"{100 * share:.0f}" for share in shares)]
+        for source, shares in zip(comparison.sources, comparison.explained, strict=True)
+    ]
+    print_table("explained of each source, in %, by each dictionary alone", ["dictionary", *comparison.sources], rows)
+    say(_about(comparison))
+    for forecast in comparison.forecasts:
+        say(forecast.sentence)
+
+
+def _about(comparison: "Comparison") -> str:
+    """Say what the table was measured on."""
+    known = [source for source, is_new in zip(comparison.sources, comparison.held_out, strict=True) if not is_new]
+    if not known:
+        return "100: all of it, 0: no more than a flat spectrum; of sound that no dictionary learned from"
+    return f"100: all of it, 0: no more than a flat spectrum; learned from the same sound: {', '.join(known)}"
