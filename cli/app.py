@@ -8,9 +8,11 @@ import typer
 
 from .compare import compare
 from .console import one_line_errors
+from .env import env
 from .evaluate import evaluate
 from .info import info
 from .inspect import inspect
+from .list import list_dictionaries
 from .options import Verbose
 from .separate import separate
 from .synthesize import synthesize
@@ -24,7 +26,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "synthesize": synthesize,
     "inspect": inspect,
+    "list": list_dictionaries,
+    "env": env,
 }
+WITHOUT_ARGUMENTS = ("list", "env")
 
 app = typer.Typer(
     name="sepdict",
@@ -35,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich would double the time to it
 )
 for name, function in COMMANDS.items():
-    app.command(name, no_args_is_help=True)(one_line_errors(function))
+    app.command(name, no_args_is_help=name not in WITHOUT_ARGUMENTS)(one_line_errors(function))
 
 
 def print_version(wanted: bool) -> None:

@@ -21,10 +21,10 @@ def compare(
 ) -> None:
     """Say whether sources can be told apart, from their dictionaries alone: some five seconds for each pair."""
     from sepdict.comparison import compare
-    from sepdict.dictionary import Dictionary
     from sepdict.files import to_json
+    from sepdict.library import load_dictionary
 
-    dictionaries = [Dictionary.load(file) for file in files]
+    dictionaries = [load_dictionary(file) for file in files]
     with ProgressReport(quiet=quiet) as report:
         report.begin(f"comparing {len(files)} dictionaries")
         comparison = compare(dictionaries, seed=seed, on_progress=report.step)

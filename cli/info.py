@@ -23,7 +23,9 @@ def info(
     """Show a dictionary's card: whose sound it is, how it was made and what it heard."""
     from sepdict.dictionary import Dictionary
     from sepdict.files import to_json
+    from sepdict.library import find_dictionary
 
+    file = find_dictionary(file)
     dictionary = Dictionary.load(file)
     card = dictionary.card
     if as_json:

@@ -39,11 +39,11 @@ def inspect(
     Pictures of spectra that the decoder draws, of what excites the encoder's units, of codes and of the training.
     """
     from sepdict.devices import AUTO
-    from sepdict.dictionary import Dictionary
+    from sepdict.library import load_dictionary
     from sepdict.portrait import inspect_dictionary
     from sepdict.recordings import read_audio
 
-    dictionaries = [Dictionary.load(file) for file in files]
+    dictionaries = [load_dictionary(file) for file in files]
     _refuse_together(dictionaries, solos)
     paths, n_failed = find_audio([solos] if solos is not None else [])
     report_failures(n_failed, n_failed)

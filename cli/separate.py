@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
 Dictionaries = Annotated[
-    list[Path], typer.Option("--dictionary", "-d", metavar="FILE", help="A dictionary; give one for each source.")
+    list[Path],
+    typer.Option(
+        "--dictionary",
+        "-d",
+        metavar="FILE|NAME",
+        help="A dictionary, or the name of an installed one; give one for each source.",
+    ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")]
 Residual = Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")]
@@ -75,9 +81,11 @@ def separate(
     from sepdict.devices import AUTO
     from sepdict.dictionary import Dictionary
     from sepdict.excitations import FitConfig
+    from sepdict.library import find_dictionary
     from sepdict.segments import SEGMENT_S
 
-    loaded = [Dictionary.load(path) for path in dictionaries]
+    files = [find_dictionary(name) for name in dictionaries]
+    loaded = [Dictionary.load(path) for path in files]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as report:
@@ -93,7 +101,7 @@ def separate(
             n_jobs=jobs,
             overwrite=overwrite,
             references=references,
-            dictionary_files={d.source: path for d, path in zip(loaded, dictionaries, strict=True)},
+            dictionary_files={d.source: path for d, path in zip(loaded, files, strict=True)},
             device=AUTO if device is None else device,
             on_progress=listener.on_progress,
             on_track=listener.on_track,

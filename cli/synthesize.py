@@ -22,12 +22,12 @@ def synthesize(
     verbose: Verbose = False,
 ) -> None:
     """Let a dictionary sound by itself, to hear what it has learned."""
-    from sepdict.dictionary import Dictionary
     from sepdict.errors import ConfigError
+    from sepdict.library import load_dictionary
     from sepdict.recordings import write_audio
     from sepdict.synthesis import synthesize
 
-    dictionary = Dictionary.load(file)
+    dictionary = load_dictionary(file)
     path = Path(f"{dictionary.source}.wav") if output is None else output
     if path.exists() and not overwrite:
         raise ConfigError(f"{path}: exists already; overwrite it, or choose another name (--overwrite, -o)")

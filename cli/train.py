@@ -1,6 +1,8 @@
 """`sepdict train-dictionary`: from solo recordings to a dictionary file."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,9 +27,9 @@ from .training_options import (
 
 if TYPE_CHECKING:
     from sepdict.audio import Audio
+    from sepdict.descent import TrainingConfig
     from sepdict.dictionary import Card
 
-EXTENSION = ".safetensors"
 ENDINGS = {
     "finished": "all steps done",
     "early": "stopped early, for the validation divergence no longer fell",
@@ -35,15 +37,37 @@ ENDINGS = {
 }
 
 
+@dataclass(frozen=True)
+class _Order:
+    """One dictionary to be made."""
+
+    source: str
+    solos: Sequence[str]
+    output: Path
+
+
 def train_dictionary(
     solos: Annotated[
         list[str],
         typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="NAME.safetensors", help="The file to write.")],
-    name: Annotated[
-        str | None, typer.Option(help="The source's name; by default the output file's.", show_default=False)
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="NAME.safetensors",
+            help="The file to write, with --each the folder; by default the library gets it, see sepdict list.",
+            show_default=False,
+        ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")
+    ] = False,
     network: Network = None,
     code_size: CodeSize = None,
     hidden: Hidden = None,
@@ -71,44 +95,82 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one gives up.
     """
-    from sepdict import training
-    from sepdict.devices import AUTO
-    from sepdict.files import writable_folder
-
-    output = output.absolute()
-    _refuse_output(output, overwrite)
+    orders = _orders(solos, output, name, each=each)
+    for order in orders:
+        _refuse_output(order.output, overwrite)
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
     settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
     config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
-    with writable_folder(output.parent), ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
-        recordings, n_failed = _read_all(solos)
-        backgrounds, n_failed_backgrounds = _read_all(background) if background else ([], 0)
-        n_failed += n_failed_backgrounds
-        if recordings:
-            if not quiet:
-                note(f"heard {_heard(recordings)}")
-            report.begin("training")
-            start = time.perf_counter()
-            dictionary = training.train_dictionary(
-                recordings,
-                config,
-                source=output.stem if name is None else name,
-                backgrounds=backgrounds,
-                device=AUTO if device is None else device,
-                on_progress=report.step,
-            )
-            seconds = time.perf_counter() - start
-            path = dictionary.save(output)
-    if recordings:
-        say(str(path))
-        if not quiet:
+    backgrounds, n_failed = _read_all(background) if background else ([], 0)
+    n_files = n_failed + len(backgrounds)
+    with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
+        for order in orders:
+            n_read, n_not_read = _carry_out(order, config, backgrounds, device, report)
+            n_files, n_failed = n_files + n_read + n_not_read, n_failed + n_not_read
+    report_failures(n_failed, n_files)
+
+
+def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each: bool) -> list[_Order]:
+    """Say which dictionaries are to be made, and where they go."""
+    from sepdict.errors import ConfigError
+    from sepdict.library import EXTENSION, library_folder
+
+    if not each:
+        folder_or_file = Path(solos[0]).absolute() if output is None else output
+        source = folder_or_file.stem if name is None else name
+        file = library_folder() / f"{source}{EXTENSION}" if output is None else output
+        return [_Order(source, solos, file.absolute())]
+    if name is not None:
+        raise ConfigError(f"--name is {name!r}; with --each every folder names its source: leave one of them out")
+    folder = library_folder() if output is None else output.absolute()
+    sources = [Path(solo).absolute().name for solo in solos]
+    for solo, source in zip(solos, sources, strict=True):
+        if not Path(solo).is_dir():
+            raise ConfigError(f"{solo}: is not a folder; with --each every source has one")
+        if sources.count(source) > 1:
+            raise ConfigError(f"{solo}: another folder is named {source!r}, too; rename one")
+    return [
+        _Order(source, [solo], folder / f"{source}{EXTENSION}") for solo, source in zip(solos, sources, strict=True)
+    ]
+
+
+def _carry_out(
+    order: _Order, config: "TrainingConfig", backgrounds: Sequence["Audio"], device: str | None, report: ProgressReport
+) -> tuple[int, int]:
+    """Make one dictionary; return how many of its recordings could be read, and how many not."""
+    from sepdict import training
+    from sepdict.devices import AUTO
+    from sepdict.files import writable_folder
+    from sepdict.survey import survey
+
+    with writable_folder(order.output.parent):
+        recordings, n_failed = _read_all(order.solos)
+        if not recordings:
+            return 0, n_failed
+        if not report.quiet:
+            found = survey(recordings)
+            note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
+        report.begin(f"training {order.source}")
+        start = time.perf_counter()
+        dictionary = training.train_dictionary(
+            recordings,
+            config,
+            source=order.source,
+            backgrounds=backgrounds,
+            device=AUTO if device is None else device,
+            on_progress=report.step,
+        )
+        seconds = time.perf_counter() - start
+        say(str(dictionary.save(order.output)))
+        if not report.quiet:
             say(_outcome(dictionary.card, seconds))
-    report_failures(n_failed, n_failed + len(recordings) + len(backgrounds))
+    return len(recordings), n_failed
 
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
     """Find out before the training, not after it, that the file cannot be written."""
     from sepdict.errors import ConfigError
+    from sepdict.library import EXTENSION
 
     if output.suffix != EXTENSION:
         raise ConfigError(f"{output}: a dictionary's name ends in {EXTENSION}; add that")
@@ -118,7 +180,7 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
 
 
-def _read_all(solos: list[str]) -> tuple[list["Audio"], int]:
+def _read_all(solos: Sequence[str]) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
     from sepdict.errors import AudioError, AudioFileError
     from sepdict.recordings import read_audio

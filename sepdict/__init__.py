@@ -10,7 +10,9 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        lessons         recordings in, frames to learn from out
        regularisers    what keeps a network from merely copying
        pretraining     beginning with one layer at a time
-    4  descent         to the weights of a network
+    4  library         dictionaries by name
+       survey          what there is to learn from
+       descent         to the weights of a network
        composition     dictionaries in, a network that tells them apart out
        synthesis       what a dictionary sounds like by itself
        excitations     the heart: what makes the dictionaries sum to the mixture

@@ -19,9 +19,10 @@ settings.load_profile("sepdict")
 
 @pytest.fixture(scope="session", autouse=True)
 def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep compositions apart from the user's own, and for all tests of a run."""
+    """Keep compositions and installed dictionaries apart from the user's own, and for all tests of a run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPDICT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SEPDICT_LIBRARY", str(tmp_path_factory.mktemp("library")))
         yield
 
 

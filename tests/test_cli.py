@@ -97,7 +97,7 @@ def test_verbose_shows_where_an_error_came_from_wherever_it_stands(arguments: li
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Traceback")
-    assert result.stderr.splitlines()[-1].startswith("sepdict: no: cannot be read")
+    assert result.stderr.splitlines()[-1].startswith("sepdict: no: no such file, and no dictionary of that name")
 
 
 def test_an_unexpected_error_says_so_in_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

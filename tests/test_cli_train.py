@@ -49,7 +49,11 @@ def test_solos_become_a_dictionary_file(solos: Path, output: Path) -> None:
     assert outcome.startswith("trained in ")
     assert outcome.endswith("; all steps done")
     assert error_lines(result) == []
-    assert result.stderr.splitlines()[:2] == ["heard 2 recordings, 0.0 minutes", "training"]
+    assert result.stderr.splitlines()[:3] == [
+        "heard 2 recordings, 0.0 minutes",
+        "note: 2 s of sound is little; two or three minutes are better, see --augment",
+        "training violin",
+    ]
     card = Dictionary.load(output).card
     assert card.source == "violin"  # the file's name, for none was given
     assert [recording["name"] for recording in card.heard] == ["0.wav", "1.wav"]
@@ -157,7 +161,7 @@ def test_a_setting_that_cannot_work_leaves_nothing(solos: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["solo.wav"], ["-o", "v.safetensors"], ["solo.wav", "-o", "v.safetensors", "--preset", "loud"],
+    [["-o", "v.safetensors"], ["solo.wav", "-o", "v.safetensors", "--preset", "loud"],
      ["solo.wav", "-o", "v.safetensors", "--seed", "one"], ["solo.wav", "-o", "v.safetensors", "--loud"]],
 )  # fmt: skip
 def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:

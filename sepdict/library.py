@@ -1,0 +1,63 @@
+"""Row 4: the user's own library of dictionaries, in which they are found by name.
+
+The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default ``~/.local/share/sepdict``.
+"""
+
+import os
+from pathlib import Path
+
+from sepdict.dictionary import Dictionary
+from sepdict.errors import DictionaryFileError
+
+EXTENSION = ".safetensors"
+
+
+def library_folder() -> Path:
+    """Say where installed dictionaries are kept; the folder need not be there yet."""
+    named = os.environ.get("SEPDICT_LIBRARY")
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return Path(named).absolute() if named else home / "sepdict"
+
+
+def installed() -> dict[str, Path]:
+    """Find the dictionary files in the library, by name; whether they can be read shows when they are loaded.
+
+    Examples
+    --------
+    >>> sorted(installed()) == [path.stem for path in installed().values()]
+    True
+    """
+    return {path.stem: path for path in sorted(library_folder().glob(f"[!.]*{EXTENSION}")) if path.is_file()}
+
+
+def find_dictionary(name: str | Path) -> Path:
+    """Say which file is meant by a path, or by the name of an installed dictionary.
+
+    A file of that name wins over an installed dictionary.
+
+    Raises
+    ------
+    DictionaryFileError
+        If there is neither.
+    """
+    path = Path(name)
+    if path.exists() or path.suffix or len(path.parts) != 1:
+        return path
+    found = installed()
+    if path.name not in found:
+        names = ", ".join(found) or "none"
+        raise DictionaryFileError(
+            f"{name}: no such file, and no dictionary of that name in {library_folder()}; installed are: {names}"
+        )
+    return found[path.name]
+
+
+def load_dictionary(name: str | Path) -> Dictionary:
+    """Load a dictionary by its file's path or by its name in the library.
+
+    Raises
+    ------
+    DictionaryFileError
+        If there is none, or as `Dictionary.load` does.
+    """
+    return Dictionary.load(find_dictionary(name))

@@ -1,0 +1,135 @@
+"""Row 4: a look at solo recordings before anything is trained on them: how much sound there is, and what is wrong."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sepdict.audio import Audio
+from sepdict.errors import AudioError
+from sepdict.lessons import Hearing, hear
+from sepdict.spectrogram import StftConfig
+
+ENOUGH_S = 120.0  # of sound; with half of it violin and voice gained half a dB less, with a quarter 1.6 dB
+LITTLE_S = 30.0
+MOST_SILENCE = 0.5  # of a recording
+CLIPPED_RUN = 3  # samples in a row at the very peak: what is merely loud touches it once
+FAINTEST_DB = -60.0  # below the loudest of the mean spectrum there is no band
+NARROW = 0.75  # of what the rate could hold
+SAME = 0.995  # correlation of two recordings' levels over time from which they are taken for the same
+ENVELOPE_FRAMES = 400  # of every recording, stretched to so many
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is to learn from.
+
+    Attributes
+    ----------
+    n_recordings : int
+    duration_s : float
+        Of all of them together.
+    sound_s : float
+        Of that, what is not silence.
+    clipped : tuple of str
+        Names of recordings that were cut off at their peaks.
+    bandwidth_hz : float
+        The highest frequency at which there is sound, by the mean spectrum down to 60 dB below its peak.
+    sample_rate : int
+        The lowest of the recordings', in Hz, which the dictionary will have.
+    twins : tuple of pairs of str
+        Names of recordings that sound the same: what is held out must not be what was learned.
+    """
+
+    n_recordings: int
+    duration_s: float
+    sound_s: float
+    clipped: tuple[str, ...]
+    bandwidth_hz: float
+    sample_rate: int
+    twins: tuple[tuple[str, str], ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to think of before training, one sentence each; none when all is well."""
+        remarks = []
+        if self.sound_s < LITTLE_S:
+            remarks.append(f"{self.sound_s:.0f} s of sound is little; two or three minutes are better, see --augment")
+        elif self.sound_s < ENOUGH_S:
+            remarks.append(f"{self.sound_s:.0f} s of sound will do; two or three minutes are better")
+        if self.sound_s < (1 - MOST_SILENCE) * self.duration_s:
+            remarks.append(f"{100 * (1 - self.sound_s / self.duration_s):.0f} % is silence, and is not learned")
+        if self.clipped:
+            remarks.append(f"clipped, so that distortion is learned, too: {', '.join(self.clipped)}")
+        if self.bandwidth_hz < NARROW * self.sample_rate / 2:
+            remarks.append(
+                f"there is no sound above {self.bandwidth_hz:.0f} Hz, though {self.sample_rate} Hz could hold "
+                f"{self.sample_rate // 2}: what a mixture has there will be given to others"
+            )
+        remarks += [f"{one} and {other} sound the same; leave one of them out" for one, other in self.twins]
+        return tuple(remarks)
+
+
+def survey(recordings: Sequence[Audio]) -> Survey:
+    """Look at recordings of one source before training on them.
+
+    Raises
+    ------
+    AudioError
+        If there are none.
+
+    Examples
+    --------
+    >>> noise = Audio(torch.randn(1, 80000) / 10, 8000, "noise.wav")
+    >>> survey([noise]).remarks
+    ('10 s of sound is little; two or three minutes are better, see --augment',)
+    """
+    if not recordings:
+        raise AudioError("there are no recordings to look at; expected one at least")
+    sample_rate = min(recording.sample_rate for recording in recordings)
+    hearing = Hearing(sample_rate, StftConfig.for_sample_rate(sample_rate), silence_db=-60.0, n_gap_frames=0)
+    sound_s, spectrum, envelopes = 0.0, torch.zeros(hearing.stft.n_bins), list[Tensor]()
+    for recording in recordings:
+        sound = hear(recording, hearing)
+        sound_s += float(sound.sounding.float().mean()) * recording.duration_s
+        spectrum += sound.magnitude.square().sum(dim=1)
+        envelopes.append(_envelope(sound.magnitude.mean(dim=0)))
+    heard = (spectrum >= spectrum.max() * 10 ** (FAINTEST_DB / 10)).nonzero()
+    return Survey(
+        n_recordings=len(recordings),
+        duration_s=sum(recording.duration_s for recording in recordings),
+        sound_s=sound_s,
+        clipped=tuple(recording.name for recording in recordings if _is_clipped(recording.samples)),
+        bandwidth_hz=float(heard.max()) * sample_rate / hearing.stft.n_fft,
+        sample_rate=sample_rate,
+        twins=_twins(recordings, envelopes),
+    )
+
+
+def _envelope(level: Tensor) -> Tensor:
+    """Stretch a level over time, (n_frames,), to a length that all share, of mean zero and norm one."""
+    level = torch.nn.functional.interpolate(level[None, None], size=ENVELOPE_FRAMES, mode="linear")[0, 0]
+    centred: Tensor = level - level.mean()
+    scaled: Tensor = centred / torch.linalg.vector_norm(centred).clamp(min=1e-12)
+    return scaled
+
+
+def _is_clipped(samples: Tensor) -> bool:
+    """Tell whether samples (n_channels, n_samples) stay at their peak, several in a row and again and again."""
+    peaks = samples.abs() >= samples.abs().max() * (1 - 1e-4)
+    if not samples.any() or samples.shape[1] < CLIPPED_RUN:
+        return False
+    runs = peaks.unfold(1, CLIPPED_RUN, 1).all(dim=2)
+    return int(runs.sum()) >= CLIPPED_RUN
+
+
+def _twins(recordings: Sequence[Audio], envelopes: Sequence[Tensor]) -> tuple[tuple[str, str], ...]:
+    """Pair recordings of one length whose levels rise and fall alike."""
+    pairs = itertools.combinations(zip(recordings, envelopes, strict=True), 2)
+    return tuple(
+        (one.name, other.name)
+        for (one, its), (other, others) in pairs
+        if abs(one.duration_s - other.duration_s) < 0.01 * one.duration_s and float(its @ others) > SAME
+    )

@@ -1,0 +1,106 @@
+"""`sepdict list`, `env`, and dictionaries that are installed and found by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+from front_end import TINY, fail, mixture, run, sound, succeed, trained, tree
+
+from sepdict.dictionary import Dictionary
+from sepdict.recordings import write_audio
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path / "library"))
+    monkeypatch.setattr("sepdict.training.PRESETS", {"default": TINY})
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def solos(tmp_path: Path) -> list[Path]:
+    """Folders of two sources."""
+    folders = [tmp_path / "solos" / "violin", tmp_path / "solos" / "piano"]
+    for seed, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        write_audio(folder / "take.wav", sound(n_samples=16000, seed=seed))
+    return folders
+
+
+def test_without_an_output_the_library_gets_the_dictionary(solos: list[Path], library: Path) -> None:
+    path, _ = succeed("train-dictionary", solos[0])
+    assert path == str(library / "violin.safetensors")
+    assert Dictionary.load(path).source == "violin"
+    assert "exists already" in fail("train-dictionary", solos[0])
+
+
+def test_the_name_given_is_the_name_installed(solos: list[Path], library: Path) -> None:
+    succeed("train-dictionary", solos[0], "--name", "fiddle")
+    assert [path.name for path in library.iterdir()] == ["fiddle.safetensors"]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_each_folder_becomes_a_dictionary_named_after_it(
+    solos: list[Path], library: Path, tmp_path: Path, given: bool
+) -> None:
+    folder = tmp_path / "dictionaries" if given else library
+    lines = succeed("train-dictionary", *solos, "--each", "-q", *(["-o", folder] if given else []))
+    assert lines == [str(folder / "violin.safetensors"), str(folder / "piano.safetensors")]
+    assert [Dictionary.load(line).source for line in lines] == ["violin", "piano"]
+
+
+def test_each_is_refused_before_the_first_training_where_it_cannot_be(solos: list[Path], tmp_path: Path) -> None:
+    before = tree(tmp_path)
+    assert "is not a folder" in fail("train-dictionary", *solos, solos[0] / "take.wav", "--each")
+    assert "another folder is named 'violin'" in fail("train-dictionary", *solos, solos[0], "--each")
+    assert "--name is 'x'" in fail("train-dictionary", *solos, "--each", "--name", "x")
+    assert tree(tmp_path) == before
+    succeed("train-dictionary", solos[1])
+    assert "piano.safetensors: exists already" in fail("train-dictionary", *solos, "--each")
+
+
+def test_the_list_shows_what_is_installed(library: Path) -> None:
+    assert succeed("list") == [f"{library}: no dictionaries yet; sepdict train-dictionary without -o puts them there"]
+    library.mkdir()
+    trained("hiss").save(library / "hiss.safetensors")
+    title, _, row = succeed("list")
+    assert title == str(library)
+    assert row.split() == ["hiss", "8000", "512", "0.0", "dense"]
+    shown = json.loads("\n".join(succeed("list", "--json")))
+    assert shown["folder"] == str(library)
+    assert list(shown["dictionaries"]) == ["hiss"]
+
+
+def test_a_damaged_dictionary_in_the_library_is_named_and_the_others_are_shown(library: Path) -> None:
+    library.mkdir()
+    trained("hiss").save(library / "hiss.safetensors")
+    (library / "broken.safetensors").write_bytes(b"broken")
+    result = run("list")
+    assert result.exit_code == 1
+    assert "hiss" in result.stdout
+    assert "broken.safetensors" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_installed_dictionaries_separate_by_name(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    library.mkdir()
+    for source in ("hiss", "hum"):
+        trained(source).save(library / f"{source}.safetensors")
+    path = write_audio(tmp_path / "mix.wav", mixture(n_samples=8000))
+    succeed("separate", path, "-d", "hiss", "-d", "hum", "-o", tmp_path / "out", "--no-compose")
+    manifest = json.loads((tmp_path / "out" / "mix" / "manifest.json").read_text())
+    assert [entry["file"] for entry in manifest["dictionaries"]] == [
+        str(library / "hiss.safetensors"),
+        str(library / "hum.safetensors"),
+    ]
+    assert "installed are: hiss, hum" in fail("separate", path, "-d", "viola")
+
+
+def test_env_says_what_a_bug_report_needs(library: Path) -> None:
+    facts = dict(line.split(":", 1) for line in succeed("env"))
+    assert {"platform", "Python", "sepdict", "torch", "device", "library", "cache"} <= set(facts)
+    assert facts["library"].strip() == str(library)
+    assert json.loads("\n".join(succeed("env", "--json")))["sepdict"] == facts["sepdict"].strip()

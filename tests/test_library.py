@@ -1,0 +1,82 @@
+"""The user's library: dictionaries found by name, and files before them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sepdict.dictionary import Card, Dictionary
+from sepdict.errors import DictionaryFileError
+from sepdict.layers import initialise
+from sepdict.library import find_dictionary, installed, library_folder, load_dictionary
+from sepdict.networks import Autoencoder, NetworkConfig
+from sepdict.spectrogram import StftConfig
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty library, and a working folder beside it."""
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path / "library"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "library"
+
+
+def dictionary_of(source: str) -> Dictionary:
+    card = Card(source, 8000, StftConfig(n_fft=64, hop_length=16), NetworkConfig(code_size=2, hidden=()))
+    network = Autoencoder(card.network, card.stft.n_bins)
+    initialise(network, torch.Generator().manual_seed(0))
+    return Dictionary(card, network)
+
+
+def save(source: str, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return dictionary_of(source).save(path)
+
+
+def test_a_library_that_is_not_there_yet_is_empty(library: Path) -> None:
+    assert installed() == {}
+    assert not library.exists()
+
+
+def test_installed_dictionaries_are_found_by_name(library: Path) -> None:
+    path = save("violin", library / "violin.safetensors")
+    save("piano", library / "grand.safetensors")
+    (library / "notes.txt").touch()
+    (library / ".hidden.safetensors").touch()
+    assert list(installed()) == ["grand", "violin"]
+    assert find_dictionary("violin") == path
+    assert load_dictionary("grand").source == "piano"
+
+
+def test_a_file_wins_over_an_installed_dictionary_of_its_name(library: Path) -> None:
+    save("installed", library / "violin.safetensors")
+    save("here", Path("violin"))
+    assert load_dictionary("violin").source == "here"
+
+
+@pytest.mark.parametrize("name", ["violin.safetensors", "./sub/violin", "/violin"])
+def test_what_looks_like_a_path_is_never_looked_up(library: Path, name: str) -> None:
+    save("violin", library / "violin.safetensors")
+    assert find_dictionary(name) == Path(name)
+    with pytest.raises(DictionaryFileError, match="cannot be read"):
+        load_dictionary(name)
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known(library: Path) -> None:
+    with pytest.raises(DictionaryFileError, match=r"viola: no such file.*installed are: none"):
+        find_dictionary("viola")
+    save("violin", library / "violin.safetensors")
+    with pytest.raises(DictionaryFileError, match=r"viola: no such file.*installed are: violin"):
+        find_dictionary("viola")
+
+
+def test_without_the_variable_the_library_is_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SEPDICT_LIBRARY", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert library_folder() == tmp_path / "sepdict"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert library_folder() == tmp_path / ".local" / "share" / "sepdict"
