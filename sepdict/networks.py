@@ -179,8 +179,9 @@ class Autoencoder(nn.Module):
     def draw(self, code: Tensor) -> Tensor:
         """Draw as `decode` does; but what a linear network draws is neither positive nor of mean one yet."""
         if self.decoder_bias is not None:
-            weight = cast(Layer, cast(Stack, self.encoder).layers[0]).weight.squeeze(2)  # (code_size, n_bins)
-            return weight.T @ self._unscaled(code) + self.decoder_bias
+            weight = cast(Layer, cast(Stack, self.encoder).layers[0]).weight.squeeze(2)
+            means = weight[: self.config.code_size]  # (code_size, n_bins); below them a variational one's variances
+            return means.T @ self._unscaled(code) + self.decoder_bias
         return self.mix(self._shares(code))
 
     def mix(self, shares: Tensor) -> Tensor:
