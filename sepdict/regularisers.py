@@ -132,7 +132,7 @@ def prior_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def sparsity(code: Tensor) -> Tensor:
     """Mean over the code units of ``|z| / rms(z)``, for each frame."""
-    root_mean_square = _over_frames(code.square()).sqrt().clamp(min=SMALLEST_SPREAD)
+    root_mean_square = _over_frames(code.square()).clamp(min=SMALLEST_SPREAD**2).sqrt()
     return (code.abs() / root_mean_square).mean(dim=-2)
 
 
@@ -146,9 +146,10 @@ def activity_divergence(code: Tensor, target: float) -> Tensor:
 def contraction(network: Autoencoder, features: Tensor, generator: torch.Generator) -> Tensor:
     """Squared Frobenius norm of the Jacobian of the standardised code by the encoder's features, for each frame.
 
-    Where frames are encoded one by one and the code has at most ``EXACT_CODE_SIZE`` numbers it is exact, one pass back
-    for each. Otherwise it is Hutchinson's estimate [1]_, ``|v^T J|^2`` for one vector ``v`` of random signs, whose
-    mean is the norm.
+    What a code is standardised by, its deviation over the frames, is a constant in the Jacobian; a code that does not
+    vary, as over a single frame, counts nothing. Where frames are encoded one by one and the code has at most
+    ``EXACT_CODE_SIZE`` numbers the norm is exact, one pass back for each. Otherwise it is Hutchinson's estimate [1]_,
+    ``|v^T J|^2`` for one vector ``v`` of random signs, whose mean is the norm.
 
     References
     ----------
@@ -156,17 +157,15 @@ def contraction(network: Autoencoder, features: Tensor, generator: torch.Generat
     """
     features = features.detach().requires_grad_()
     code = network.encoder(features)[..., : network.config.code_size, :]
-    mean = _over_frames(code)
-    code = code / _over_frames((code - mean).square()).sqrt().clamp(min=SMALLEST_SPREAD)
-    code_size, exact = (
-        code.shape[-2],
-        network.config.code_size <= EXACT_CODE_SIZE and not network.config.sees_neighbours,
-    )
-    if exact:
-        probes = list(torch.eye(code_size).to(code)[..., None].expand(-1, -1, code.shape[-1]))
+    variance = _over_frames((code - _over_frames(code)).square())  # (code_size, 1)
+    scale = torch.where(variance > SMALLEST_SPREAD**2, variance, torch.inf).rsqrt()
+    if network.config.code_size <= EXACT_CODE_SIZE and not network.config.sees_neighbours:
+        probes = list(torch.eye(network.config.code_size).to(code)[..., None])
     else:
         probes = [_uniform(code.shape, generator).to(code).sub(0.5).sign()]
-    gradients = [torch.autograd.grad(code, features, probe.expand_as(code), create_graph=True)[0] for probe in probes]
+    gradients = [
+        torch.autograd.grad(code, features, (scale * probe).expand_as(code), create_graph=True)[0] for probe in probes
+    ]
     return torch.stack([gradient.square().sum(dim=-2) for gradient in gradients]).sum(dim=0)
 
 
