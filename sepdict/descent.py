@@ -126,6 +126,10 @@ class TrainingConfig:
         refuse_what_cannot_be_pretrained(self.pretraining, self.network)
         if self.regularisation.adversarial and not self.network.critic:
             raise ConfigError(f"adversarial is {self.regularisation.adversarial}; expected a network with a critic")
+        for name in ("sparse", "activity", "contractive"):
+            alone = self.batch_frames == 1 and not self.network.sees_neighbours
+            if alone and getattr(self.regularisation, name):
+                raise ConfigError(f"batch_frames is 1; {name} compares frames: expected more, or 0 for all of them")
 
 
 class Descent:
