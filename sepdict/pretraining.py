@@ -23,6 +23,8 @@ from sepdict.optimizers import Adam
 
 WAYS = ("none", "autoencoders", "boltzmann")
 RATE = 1e-3  # Adam's, constant
+STANDARD_FRAMES = 256  # that Boltzmann machines' mean and deviation are known from: to a tenth of the deviation
+SMALLEST_DEVIATION = 1e-3  # of the mean: the deviation of a sound that does not change
 FAINTEST_ROOT = 0.1  # of the mean: below it roots are not turned into logarithms but along the tangent
 
 Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -178,8 +180,7 @@ def pretrain_by_boltzmann_machines(
         Updates of each machine.
     """
     encoder, decoder = _stacks(network)
-    roots = network.features(next(frames)[0])
-    mean, deviation = roots.mean(dim=1, keepdim=True), roots.std(dim=1).mean()
+    mean, deviation = _standard(network, frames)
     inner = list(zip(_layers(encoder), _layers(decoder)[::-1], strict=True))
     for depth, (inwards, outwards) in enumerate(inner):
         last = depth == len(inner) - 1
@@ -195,6 +196,15 @@ def pretrain_by_boltzmann_machines(
         else:
             _set(inwards, machine.weight, machine.hidden_bias)
             _set(outwards, machine.weight.T, machine.visible_bias)
+
+
+def _standard(network: Autoencoder, frames: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean (n_bins, 1) and deviation, one for all, of what the encoder sees of ``STANDARD_FRAMES`` frames or more."""
+    seen = [network.features(next(frames)[0])]
+    while sum(features.shape[1] for features in seen) < STANDARD_FRAMES:
+        seen.append(network.features(next(frames)[0]))
+    roots = torch.cat(seen, dim=1)
+    return roots.mean(dim=1, keepdim=True), roots.std(dim=1).mean().clamp(min=SMALLEST_DEVIATION)
 
 
 def _unroll_first(machine: BoltzmannMachine, inwards: Layer, outwards: Layer, mean: Tensor, deviation: Tensor) -> None:
