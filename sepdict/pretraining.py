@@ -213,7 +213,8 @@ def _unroll_first(machine: BoltzmannMachine, inwards: Layer, outwards: Layer, me
     _set(inwards, weight, machine.hidden_bias - weight @ mean)
     root = mean.clamp(min=FAINTEST_ROOT)
     slope = 2 * deviation / root
-    _set(outwards, slope * machine.weight.T, 2 * root.log() + slope * machine.visible_bias)
+    at_mean = 2 * root.log() + 2 * (mean - root) / root
+    _set(outwards, slope * machine.weight.T, at_mean + slope * machine.visible_bias)
 
 
 def _set(layer: Layer, weight: Tensor, bias: Tensor) -> None:
