@@ -288,15 +288,17 @@ def _card_from(fields: Mapping[str, Any]) -> Card:
         network=NetworkConfig(
             **WITHOUT_TEMPLATES | {name: _tupled(value) for name, value in fields["network"].items()}
         ),
-        training=dict(fields["training"]),
+        training={name: _tupled(value) for name, value in fields["training"].items()},
         heard=heard,
         curves={name: tuple(map(float, curve)) for name, curve in fields["curves"].items()},
     )
 
 
 def _tupled(value: Any) -> Any:
-    """Turn a list, which JSON has, into a tuple, which a configuration has."""
-    return tuple(value) if isinstance(value, list) else value
+    """Turn lists, which JSON has, into tuples, which configurations have."""
+    if isinstance(value, dict):
+        return {name: _tupled(inner) for name, inner in value.items()}
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
