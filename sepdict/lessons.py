@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sepdict.audio import Audio, resample
 from sepdict.errors import AudioError
-from sepdict.memory import remember
+from sepdict.memory import remember, remembered_frames
 from sepdict.networks import spectral_shape
 from sepdict.spectrogram import StftConfig, magnitude, stft
 
@@ -164,9 +164,11 @@ def memory_of(sounds: Sequence[Sound], hearing: Hearing, memory_s: float) -> tup
         chosen = [(sound.sounding & (sound.held_out == held_out)).flatten() for sound in sounds]
         return torch.cat([sound.magnitude[:, frames] for sound, frames in zip(sounds, chosen, strict=True)], dim=1)
 
-    parts = [heard(False), heard(True)]
-    memory = remember(torch.cat(parts, dim=1), n_most_frames=int(memory_s / hearing.frame_s))
-    return memory, memory.shape[1] * parts[1].shape[1] // sum(part.shape[1] for part in parts)
+    learned, held_out = heard(False), heard(True)
+    n_most_frames, n_frames = int(memory_s / hearing.frame_s), learned.shape[1] + held_out.shape[1]
+    memory = remember(torch.cat([learned, held_out], dim=1), n_most_frames=n_most_frames)
+    remembered = remembered_frames(n_frames, n_most_frames=n_most_frames)
+    return memory, int((remembered >= learned.shape[1]).sum())
 
 
 def facts(recording: Audio, sound: Sound, hearing: Hearing) -> dict[str, Any]:

@@ -32,12 +32,18 @@ def remember(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
     >>> remember(torch.rand(513, 1000), n_most_frames=640).shape
     torch.Size([194, 640])
     """
-    passages = magnitude.split(PASSAGE_FRAMES, dim=1)
-    n_kept = min(len(passages), n_most_frames // PASSAGE_FRAMES)
-    kept = [passages[index * len(passages) // n_kept] for index in range(n_kept)]
-    bands = to_bands(torch.cat([magnitude[:, :0], *kept], dim=1))
+    frames = remembered_frames(magnitude.shape[1], n_most_frames=n_most_frames)
+    bands = to_bands(magnitude[:, frames.to(magnitude.device)])
     below_db = -20 * torch.log10(bands / bands.amax().clamp(min=1e-30)) if bands.numel() else bands
     return (STEPS_PER_DB * below_db).round().clamp(max=255).to(torch.uint8)  # infinite where silent: 255
+
+
+def remembered_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
+    """Number those of so many frames that `remember` keeps."""
+    passages = torch.arange(n_frames).split(PASSAGE_FRAMES)
+    n_kept = min(len(passages), n_most_frames // PASSAGE_FRAMES)
+    kept = [passages[index * len(passages) // n_kept] for index in range(n_kept)]
+    return torch.cat([torch.arange(0), *kept])
 
 
 def recall(memory: Tensor) -> Tensor:
