@@ -121,7 +121,7 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
     recordings.append(Audio(torch.zeros(1, RATE), RATE))
     sounds = held_out(*recordings, share=0.1)
     whole = [bool(sound.held_out.all()) for sound in sounds]
-    assert sum(whole) == 1
+    assert sum(whole[:-1]) == 1
     kept = beginnings(recordings, sounds, HEARING)
     expected = [recording for recording, held in zip(recordings[:-1], whole[:-1], strict=True) if not held]
     assert len(kept) == len(expected) == 7
