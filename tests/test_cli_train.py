@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,13 @@ import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
 
 from sepdict.audio import Audio
+from sepdict.augmentation import AugmentationConfig
 from sepdict.descent import Descent
-from sepdict.dictionary import Dictionary
+from sepdict.dictionary import Card, Dictionary
 from sepdict.errors import SepdictError
+from sepdict.networks import NetworkConfig
 from sepdict.recordings import write_audio
+from sepdict.training import PRESETS, REGULARISERS, regularised
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +174,183 @@ def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
     assert result.stdout == ""
     assert "Error" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# The family
+
+
+NETWORKS = {  # so tiny that all of them are trained in a moment
+    "default": TINY.network,
+    "dense": TINY.network,
+    "convolutional": NetworkConfig("convolutional", 2, (8,), kernel_size=3, n_templates=0),
+    "recurrent": NetworkConfig("recurrent", 2, (8,), n_templates=8),
+    "nonnegative": NetworkConfig("nonnegative", 4, (), "softplus", n_templates=4),
+    "linear": NetworkConfig("linear", 2, (), n_templates=0),
+    "lecture": NetworkConfig(code_size=2, hidden=(8, 8, 8, 8), n_templates=0),
+}
+
+
+@pytest.fixture
+def family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All names of networks, each as a tiny one."""
+    presets = {name: replace(TINY, network=network, n_steps=4) for name, network in NETWORKS.items()}
+    monkeypatch.setattr("sepdict.training.PRESETS", presets)
+
+
+def learnt(solos: Path, output: Path, *options: str) -> Card:
+    """Train with some options, and read what the card says."""
+    succeed("train-dictionary", solos, "-o", output, *options)
+    return Dictionary.load(output).card
+
+
+def test_there_is_a_tiny_network_of_every_name() -> None:
+    assert set(NETWORKS) == set(PRESETS)
+    assert {name: network.kind for name, network in NETWORKS.items()} == {
+        name: preset.network.kind for name, preset in PRESETS.items()
+    }
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_can_be_had_by_name(solos: Path, output: Path, network: str) -> None:
+    assert learnt(solos, output, "--network", network).network == NETWORKS[network]
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--code-size", "5"], {"code_size": 5}),
+        (["--hidden", "6,7"], {"hidden": (6, 7)}),
+        (["--hidden", "9"], {"hidden": (9,)}),
+        (["--hidden", ""], {"hidden": ()}),
+        (["--activation", "tanh"], {"activation": "tanh"}),
+        (["--templates", "0"], {"n_templates": 0}),
+        (["--network", "nonnegative", "--code-size", "6"], {"code_size": 6, "n_templates": 6}),
+        (["--network", "recurrent", "--hidden", "4,5"], {"kind": "recurrent", "hidden": (4, 5)}),
+        (["-r", "variational=0.5"], {"prior_weight": 0.5}),
+    ],
+    ids=str,
+)
+def test_the_shape_of_the_network_can_be_chosen(
+    solos: Path, output: Path, options: list[str], expected: dict[str, Any]
+) -> None:
+    network = learnt(solos, output, *options).network
+    assert {name: getattr(network, name) for name in expected} == expected
+    before = NETWORKS[network.kind]
+    changed = {name for name in vars(before) if getattr(network, name) != getattr(before, name)}
+    assert changed <= expected.keys()
+
+
+@pytest.mark.usefixtures("family")
+def test_regularisers_compose_each_with_its_amount_or_its_own(solos: Path, output: Path) -> None:
+    options = ["-r", "dropout=0.3", "--regularise", "sparse", "-r", "l2=0.01", "-r", "adversarial", "-r", "masking=0.1"]
+    card = learnt(solos, output, *options)
+    amounts = {name: amount for name, amount in card.training["regularisation"].items() if amount}
+    named = {"sparse": REGULARISERS["sparse"], "adversarial": REGULARISERS["adversarial"]}
+    assert amounts == {"dropout": 0.3, "masking": 0.1, "target_activity": 0.1} | named
+    assert card.training["weight_decay"] == 0.01
+    assert card.network.critic
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize("name", sorted({*REGULARISERS} - {"others"}))
+def test_every_regulariser_can_be_had_by_name(solos: Path, output: Path, name: str) -> None:
+    expected = regularised(replace(TINY, network=NETWORKS["default"]), {name: REGULARISERS[name]})
+    card = learnt(solos, output, "-r", name)
+    assert card.network == expected.network
+    assert card.training["weight_decay"] == expected.weight_decay
+    assert card.training["regularisation"] == vars(expected.regularisation)
+
+
+@pytest.mark.usefixtures("family")
+def test_the_other_settings_of_the_training_reach_the_card(solos: Path, output: Path) -> None:
+    card = learnt(solos, output, "--steps", "3", "--batch-frames", "0", "--pretrain", "autoencoders", "--augment")
+    settings = {name: card.training[name] for name in ("n_steps", "batch_frames", "pretraining")}
+    assert settings == {"n_steps": 3, "batch_frames": 0, "pretraining": "autoencoders"}
+    assert card.training["augmentation"] == vars(AugmentationConfig())
+    options = ["--activation", "sigmoid", "--templates", "0", "--pretrain", "boltzmann", "--overwrite"]
+    card = learnt(solos, output, *options)
+    assert (card.training["pretraining"], card.training["augmentation"]) == ("boltzmann", None)
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize("options", [["-r", "others"], ["--augment"]])
+def test_backgrounds_are_heard_and_not_learnt(solos: Path, tmp_path: Path, options: list[str]) -> None:
+    for name in ("rain", "wind"):
+        (tmp_path / name).mkdir()
+        write_audio(tmp_path / name / "0.wav", sound("hum" if name == "rain" else "hiss", n_samples=8000, seed=7))
+    files = [tmp_path / name / "v.safetensors" for name in ("rain", "wind")]
+    cards = [learnt(solos, file, *options, "--background", str(file.parent / "*.wav")) for file in files]
+    assert [[heard["name"] for heard in card.heard] for card in cards] == [["0.wav", "1.wav"]] * 2
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+@pytest.mark.usefixtures("family")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--code-size", "0"], "0"),
+        (["--hidden", "8,0"], "widths are (2, 8, 0); expected 1 to"),
+        (["--activation", "gelu"], "activation is 'gelu'; expected one of relu, tanh, softplus, sigmoid"),
+        (["--templates", "-1"], "n_templates is -1"),
+        (["--network", "linear", "--hidden", "8"], "hidden is (8,); linear networks are shallow: expected ()"),
+        (["--network", "nonnegative", "--templates", "3"], "n_templates is 3; expected 4 of this nonnegative network"),
+        (["--network", "recurrent", "--hidden", ""], "hidden is (); a recurrent network remembers in hidden layers"),
+        (["-r", "dropout=1"], "dropout is 1.0; expected 0 to 0.95"),
+        (["-r", "noise=-1"], "noise is -1.0; expected 0 to"),
+        (["-r", "sparse=nan"], "sparse is nan; expected 0 to"),
+        (["-r", "l2=2"], "weight_decay is 2.0; expected 0 to 1"),
+        (["-r", "variational=inf"], "prior_weight is inf; expected 0 to"),
+        (["-r", "sparse", "--batch-frames", "1"], "batch_frames is 1; sparse compares frames"),
+        (["-r", "others"], "there are no backgrounds to be heard beside the source; expected one that is not silent"),
+        (["--pretrain", "some"], "pretraining is 'some'; expected one of none, autoencoders, boltzmann"),
+        (["--pretrain", "boltzmann"], "cannot be pretrained by boltzmann machines; expected dense, sigmoid, 0"),
+        (["--network", "linear", "--pretrain", "autoencoders"], "a linear network cannot be pretrained"),
+        (["--steps", "0"], "n_steps is 0; expected 1"),
+        (["--batch-frames", "-1"], "batch_frames is -1; expected 0"),
+    ],
+    ids=str,
+)
+def test_an_option_that_cannot_work_is_one_line_and_leaves_nothing(
+    solos: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    before = tree(tmp_path)
+    assert said in fail("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors", *options)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--network", "loud"], "'loud' is none; expected one of default, "),
+        (["--hidden", "8,x"], "'8,x' is none; expected numbers as in 256,256"),
+        (["-r", "silence"], "'silence' is none; expected one of l2, dropout"),
+        (["-r", "=0.5"], "'' is none; expected one of l2, dropout"),
+        (["-r", "noise=loud"], "'noise=loud': expected a number behind ="),
+        (["-r", "noise="], "'noise=': expected a number behind ="),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_not_understood_says_what_would_be(
+    solos: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    before = tree(tmp_path)
+    result = run("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in re.sub(r"[\s│]+", " ", result.stderr)
+    assert "Traceback" not in result.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.usefixtures("family")
+def test_a_bad_background_is_reported_and_the_rest_is_heard(solos: Path, output: Path, tmp_path: Path) -> None:
+    background = write_audio(tmp_path / "rain.wav", sound("hum", n_samples=8000))
+    options = ["-r", "others", "--background", background, "--background", tmp_path / "none.wav"]
+    result = run("train-dictionary", solos, "-o", output, *options)
+    assert result.exit_code == 1
+    assert error_lines(result)[-1] == "sepdict: 1 of 4 files failed"
+    assert Dictionary.load(output).card.training["regularisation"]["others"] == REGULARISERS["others"]
 
 
 SILENT = {
