@@ -72,7 +72,9 @@ class RecurrentStack(nn.Module):
     def __init__(self, widths: Sequence[int], cell: str) -> None:
         super().__init__()
         *inner, last = itertools.pairwise(widths)
-        self.cells = nn.ModuleList(CELLS[cell](n_in, n_out, batch_first=True) for n_in, n_out in inner)
+        with torch.device("meta"):  # where torch does not draw weights from the caller's random numbers
+            cells = nn.ModuleList(CELLS[cell](n_in, n_out, batch_first=True) for n_in, n_out in inner)
+        self.cells = cells.to_empty(device=torch.get_default_device())
         self.last = Layer(*last, 1)
         self.dropout = nn.Dropout(0.0)
 

@@ -80,3 +80,13 @@ def test_what_a_recurrent_stack_heard_once_dies_away(cell: str) -> None:
     features[:, 0] = 10
     said = stack(features).detach().abs().amax(dim=0)
     assert float(said[-1]) < 1e-3 * float(said.max())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_making_a_recurrent_stack_draws_no_random_number(cell: str) -> None:
+    before = torch.get_rng_state()
+    stack = RecurrentStack((5, 6, 3), cell)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {weight.device.type for weight in stack.parameters()} == {"cpu"}
+    with torch.device("meta"):
+        assert all(weight.is_meta for weight in RecurrentStack((5, 6, 3), cell).parameters())
