@@ -87,7 +87,7 @@ def test_each_member_trains_saves_loads_and_separates(member: str, tmp_path: Pat
     dictionary = train(MEMBERS[member])
     assert torch.equal(torch.get_rng_state(), before)
     curve = dictionary.card.curves["validation"]
-    assert min(curve[1:]) < curve[0]
+    assert min(curve) < untaught(MEMBERS[member])
     loaded = Dictionary.load(dictionary.save(tmp_path / "speech.safetensors"))
     assert loaded.card == dictionary.card
     assert loaded.sha256 == dictionary.sha256
@@ -103,6 +103,12 @@ def test_each_member_trains_saves_loads_and_separates(member: str, tmp_path: Pat
     assert float(missed.abs().max()) < 10 ** (-110 / 20) * float(mixture.samples.abs().max())
 
 
+def untaught(config: TrainingConfig) -> float:
+    """The validation divergence of the network that training begins with."""
+    plain = replace(config, learning_rate=0, n_steps=1, n_checks=1, pretraining="none", augmentation=None)
+    return train(plain).card.curves["validation"][0]
+
+
 def mixed(share: float) -> Audio:
     speech, other = solo("speech", 6.0, 2.0), solo("piano", 6.0, 2.0)
     return replace(speech, samples=share * speech.samples + (1 - share) * other.samples)
@@ -110,7 +116,7 @@ def mixed(share: float) -> Audio:
 
 @pytest.mark.parametrize("member", ["all regularisers", "recurrent, all regularisers", "augmented", "stochastic"])
 def test_each_member_is_the_same_for_the_same_seed(member: str) -> None:
-    one, same, other = (train(replace(MEMBERS[member], seed=seed)) for seed in (3, 3, 4))
+    one, same, other = (train(replace(MEMBERS[member], n_steps=9, seed=seed)) for seed in (3, 3, 4))
     assert one.sha256 == same.sha256 != other.sha256
 
 
