@@ -101,6 +101,8 @@ def train_dictionary(
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
     settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
     config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
+    if background and not (config.augmentation or config.regularisation.others):
+        raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
     backgrounds, n_failed = _read_all(background) if background else ([], 0)
     n_files = n_failed + len(backgrounds)
     with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:

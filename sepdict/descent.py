@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sepdict.augmentation import AugmentationConfig
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import ConfigError
 from sepdict.layers import initialise
 from sepdict.lessons import Lesson, batches, patches
-from sepdict.networks import Autoencoder, NetworkConfig, begin_from, standardise_codes
+from sepdict.networks import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardise_codes
 from sepdict.optimizers import Adam
 from sepdict.pretraining import (
     pretrain_by_autoencoders,
@@ -126,6 +126,10 @@ class TrainingConfig:
         refuse_what_cannot_be_pretrained(self.pretraining, self.network)
         if self.regularisation.adversarial and not self.network.critic:
             raise ConfigError(f"adversarial is {self.regularisation.adversarial}; expected a network with a critic")
+        if self.regularisation.dropout and self.network.kind in SHALLOW:
+            raise ConfigError(
+                f"dropout is {self.regularisation.dropout}; a {self.network.kind} network has no hidden units"
+            )
         for name in ("sparse", "activity", "contractive"):
             alone = self.batch_frames == 1 and not self.network.sees_neighbours
             if alone and getattr(self.regularisation, name):
@@ -143,9 +147,9 @@ class Descent:
         self.network = Autoencoder(config.network, n_bins).to(lesson.shapes.device)
         initialise(self.network, generator)
         begin_from(self.network, lesson.shapes, lesson.training_weights, generator)
-        for module in self.network.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = config.regularisation.dropout
+        for half in (self.network.encoder, self.network.decoder):
+            if half is not None:
+                half.dropout.p = config.regularisation.dropout
         self.critic = Critic(self.network) if config.regularisation.adversarial else None
 
     def run(

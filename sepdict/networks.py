@@ -25,6 +25,7 @@ TEMPLATE_SCALE = 16.0  # nepers per unit of a template's parameters, which so mo
 FAINTEST_PARTIAL = 0.01  # of a frame's mean (-40 dB): what templates begin with where a frame has less
 FAINTEST_AMOUNT = 1e-6  # of a template: some of each is always there, so that amounts can be divided by their sum
 BEND = 0.02  # of a frame's mean: below it what a linear network draws is bent to stay positive
+FAINTEST_REAL = 1e-9  # of a frame's mean: what a critic hears where there is nothing, for the root's slope is finite
 CONTEXT_FRAMES = (5, 3)  # frames that a mask network's residual layers see: seven together, 160 ms at 16 kHz
 FAINTEST_BAND = 1e-3  # of a frame's mean: 60 dB below it a mask network hears silence
 
@@ -198,7 +199,7 @@ class Autoencoder(nn.Module):
     def criticise(self, shape: Tensor) -> Tensor:
         """How real the critic takes spectral shapes for: log odds (..., n_frames)."""
         assert self.critic is not None
-        odds: Tensor = self.critic(shape.sqrt())
+        odds: Tensor = self.critic(shape.clamp(min=FAINTEST_REAL).sqrt())
         return odds.squeeze(-2)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Row 3: what keeps a network from merely copying what it hears; all of it composes.
 
-Penalties are in the unit of the training divergence, per bin. Those on the code are freed of its scale (a code of half
-the size and a decoder of twice the weights would draw the same), as codes are standardised after training.
+Penalties are in the unit of the training divergence, per bin. Sparsity and contraction are freed of the code's scale (a
+code of half the size and a decoder of twice the weights would draw the same), as codes are standardised after training.
 """
 
 from dataclasses import dataclass, fields

@@ -326,6 +326,7 @@ def test_an_option_that_cannot_work_is_one_line_and_leaves_nothing(
         (["--network", "loud"], "'loud' is none; expected one of default, "),
         (["--hidden", "8,x"], "'8,x' is none; expected numbers as in 256,256"),
         (["-r", "silence"], "'silence' is none; expected one of l2, dropout"),
+        (["--background", "rain.wav"], "nothing uses it; give --augment, or -r others"),
         (["-r", "=0.5"], "'' is none; expected one of l2, dropout"),
         (["-r", "noise=loud"], "'noise=loud': expected a number behind ="),
         (["-r", "noise="], "'noise=': expected a number behind ="),

@@ -390,3 +390,9 @@ def test_others_cannot_be_heard_where_there_are_none() -> None:
     for backgrounds in ([], [Audio(torch.zeros(1, RATE), RATE)]):
         with pytest.raises(ConfigError, match="there are no backgrounds to be heard beside the source"):
             train_dictionary(solo("speech"), config, source="speech", device="cpu", backgrounds=backgrounds)
+
+
+@pytest.mark.parametrize("kind", ["linear", "nonnegative"])
+def test_dropout_is_refused_where_there_are_no_hidden_units(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"dropout is 0.2; a {kind} network has no hidden units"):
+        regularised(PRESETS[kind], {"dropout": 0.2})

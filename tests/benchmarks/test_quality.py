@@ -1,6 +1,6 @@
 """Whether sepdict separates real recordings better than NMF that learned from the same solos.
 
-    SEPDICT_AUDIO=FOLDER uv run pytest -m benchmark
+    SEPDICT_AUDIO=FOLDER uv run pytest -m benchmark -n 0
 
 FOLDER holds solo recordings and `make_scenes.py`, which mixes the scenes from them. This is a check on four scenes with
 one seed; `scenes.py` makes the whole table.
