@@ -1,0 +1,477 @@
+/**
+ * A player for sounds that belong together: a mixture, its stems and what is left, on one clock.
+ *
+ * An ES module without dependencies, which may as well stand inside a page, as <script type="module">.
+ *
+ * @example
+ * const player = createPlayer(document.querySelector("#player"), {
+ *   duration: 11.6,
+ *   tracks: [
+ *     { name: "duet", role: "mixture", url: "duet.flac", spectrogram: "duet.png" },
+ *     { name: "violin", role: "stem", url: "violin.flac", spectrogram: "violin.png", mask: "violin-mask.png" },
+ *   ],
+ * });
+ *
+ * @typedef {object} Track
+ * @property {string} name
+ * @property {"mixture"|"stem"|"residual"} role
+ * @property {string} url of a sound that the browser can decode; data: URLs are read without any request
+ * @property {string} [spectrogram] URL of a picture that spans the whole duration from its left to its right edge
+ * @property {string} [mask] the same of the mask, and
+ * @property {string} [excitation] of the excitations: where any track has one, the user can choose what is shown
+ */
+
+const VIEWS = { spectrogram: "Spectrogram", mask: "Mask", excitation: "Excitation" };
+const ROLES = { mixture: "mixture", stem: "stem", residual: "what is left" };
+const N_HUES = 6; // of stems, in player.css
+const START_DELAY_S = 0.03; // so far ahead sources are scheduled, that all of them start at once
+const FADE_S = 0.015; // of solo, mute and volume, that nothing clicks
+const STEP_S = 1; // of an arrow key, and with Shift
+const LONG_STEP_S = 10;
+const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
+const TICK_WIDTH_PX = 72; // at least, or labels would touch
+const PLAY_SHAPE = "M7 4.5v15l12.5-7.5z";
+const PAUSE_SHAPE = "M6.5 5h4v14h-4zM13.5 5h4v14h-4z";
+const CONTROLS = "button, input, select, textarea, a, summary, [contenteditable]"; // have keys of their own
+
+let latest = null; // the player that keys pressed anywhere on the page are meant for
+let nPlayers = 0;
+
+/**
+ * Build a player inside an element.
+ *
+ * Stems sound from the start and the mixture is mute, for the stems already add up to it; what is soloed sounds alone,
+ * also where it is mute. Sounds are loaded when they are first to be played. The element gets the attribute
+ * `data-state` (idle, loading, playing, paused or error), and an event `position`, `detail: {time, duration,
+ * playing}`, whenever time moves.
+ *
+ * @param {HTMLElement} element emptied first
+ * @param {object} options
+ * @param {Track[]} options.tracks
+ * @param {number} options.duration in seconds
+ * @param {number} [options.sampleRate] to decode to, in Hz: the sounds' own takes the least memory
+ * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
+ *   solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
+ *   setVolume: (index: number, volume: number) => void, show: (view: string) => void, destroy: () => void,
+ *   readonly time: number, readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
+ */
+export function createPlayer(element, { tracks, duration, sampleRate }) {
+  const hasStems = tracks.some((track) => track.role !== "mixture");
+  let hue = 0;
+  const channels = tracks.map((track) => ({
+    track,
+    hue: track.role === "stem" ? (hue++ % N_HUES) + 1 : 0,
+    soloed: false,
+    muted: hasStems && track.role === "mixture",
+    volume: 1,
+  }));
+  const sound = new Sound(channels, sampleRate);
+  const listening = new AbortController(); // ends all listeners outside the element
+  let position = 0; // seconds, where it stands while it is not playing
+  let dragged = null; // seconds, where the user is dragging it
+  let loading = null;
+
+  const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
+  const view = buildView(element, channels, duration, { toggle, seek, drag, solo, mute, setVolume, show });
+  const resized = new ResizeObserver(() => view.drawTicks());
+  resized.observe(view.ruler);
+  element.addEventListener("pointerdown", () => (latest = element));
+  element.addEventListener("focusin", () => (latest = element));
+  document.addEventListener("keydown", onKey, { signal: listening.signal });
+  latest ??= element;
+  setState("idle");
+  refresh();
+  show(Object.keys(VIEWS)[0]);
+
+  function setState(state, message = "") {
+    element.dataset.state = state;
+    view.setState(state, message);
+    draw();
+  }
+
+  function draw() {
+    view.setTime(time());
+    const detail = { time: time(), duration, playing: sound.playing };
+    element.dispatchEvent(new CustomEvent("position", { detail, bubbles: true }));
+  }
+
+  function refresh() {
+    const anySolo = channels.some((channel) => channel.soloed);
+    for (const channel of channels) {
+      channel.audible = anySolo ? channel.soloed : !channel.muted;
+      channel.level = channel.audible ? channel.volume ** 2 : 0; // loudness is nearer to the square than to the sum
+    }
+    sound.setLevels();
+    view.setChannels();
+  }
+
+  async function play() {
+    if (sound.playing || loading) return loading;
+    setState("loading");
+    loading = sound.load();
+    try {
+      await loading;
+    } catch (error) {
+      setState("error", error.message);
+      return;
+    } finally {
+      loading = null;
+    }
+    if (listening.signal.aborted || element.dataset.state !== "loading") return; // thought better of it meanwhile
+    if (position >= duration) position = 0;
+    sound.start(position);
+    setState("playing");
+    requestAnimationFrame(tick);
+  }
+
+  function pause() {
+    if (sound.playing) position = Math.min(duration, sound.time);
+    sound.stop();
+    setState("paused");
+  }
+
+  function toggle() {
+    if (sound.playing || loading) pause();
+    else play();
+  }
+
+  function seek(seconds) {
+    position = Math.min(duration, Math.max(0, seconds));
+    dragged = null;
+    if (sound.playing) sound.start(position);
+    draw();
+  }
+
+  function drag(seconds) {
+    dragged = seconds;
+    draw();
+  }
+
+  function tick() {
+    if (!sound.playing) return;
+    if (sound.time >= duration) {
+      pause();
+      return;
+    }
+    draw();
+    requestAnimationFrame(tick);
+  }
+
+  function solo(index, on) {
+    channels[index].soloed = on;
+    refresh();
+  }
+
+  function mute(index, on) {
+    channels[index].muted = on;
+    refresh();
+  }
+
+  function setVolume(index, volume) {
+    channels[index].volume = Math.min(1, Math.max(0, volume));
+    refresh();
+  }
+
+  function show(name) {
+    view.show(name);
+  }
+
+  function onKey(event) {
+    const inside = element.contains(event.target);
+    const elsewhere = latest === element && !event.target.closest?.(CONTROLS);
+    if (!(inside || elsewhere) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const onControl = event.target.matches?.("button, input, summary, a"); // which have Space and arrows of their own
+    const step = event.shiftKey ? LONG_STEP_S : STEP_S;
+    const seekable = !onControl || event.target.matches("button");
+    if (event.key === " " && !onControl) toggle();
+    else if (event.key === "ArrowLeft" && seekable) seek(time() - step);
+    else if (event.key === "ArrowRight" && seekable) seek(time() + step);
+    else if (event.key === "Home" && inside && seekable) seek(0);
+    else if (event.key === "End" && inside && seekable) seek(duration);
+    else if (/^[1-9]$/.test(event.key) && channels[event.key - 1])
+      solo(event.key - 1, !channels[event.key - 1].soloed);
+    else return;
+    event.preventDefault();
+  }
+
+  function destroy() {
+    listening.abort();
+    resized.disconnect();
+    sound.close();
+    if (latest === element) latest = null;
+    element.replaceChildren();
+    delete element.dataset.state;
+  }
+
+  return {
+    play,
+    pause,
+    toggle,
+    seek,
+    solo,
+    mute,
+    setVolume,
+    show,
+    destroy,
+    duration,
+    get time() {
+      return time();
+    },
+    get playing() {
+      return sound.playing;
+    },
+    get audible() {
+      return channels.map((channel) => channel.audible);
+    },
+  };
+}
+
+/** All tracks decoded, on the clock of one audio context. */
+class Sound {
+  constructor(channels, sampleRate) {
+    this.channels = channels;
+    this.sampleRate = sampleRate;
+    this.context = null; // made when first needed: browsers want a user's gesture before it
+    this.playing = false;
+    this.startedAt = 0; // on the context's clock, when time was zero
+  }
+
+  get time() {
+    const latency = this.context.outputLatency || 0; // what is computed now is heard so much later
+    return this.context.currentTime - latency - this.startedAt;
+  }
+
+  async load() {
+    this.context ??= openContext(this.sampleRate);
+    await this.context.resume();
+    await Promise.all(
+      this.channels.map(async (channel) => {
+        channel.buffer ??= await decoded(this.context, channel.track);
+        if (channel.gain) return;
+        channel.gain = this.context.createGain();
+        channel.gain.connect(this.context.destination);
+      }),
+    );
+  }
+
+  start(offset) {
+    this.stop();
+    this.setLevels(0);
+    const when = this.context.currentTime + START_DELAY_S;
+    for (const channel of this.channels) {
+      if (offset >= channel.buffer.duration) continue;
+      channel.source = this.context.createBufferSource();
+      channel.source.buffer = channel.buffer;
+      channel.source.connect(channel.gain);
+      channel.source.start(when, offset);
+    }
+    this.startedAt = when - offset;
+    this.playing = true;
+  }
+
+  stop() {
+    for (const channel of this.channels) {
+      channel.source?.stop();
+      channel.source?.disconnect();
+      channel.source = null;
+    }
+    this.playing = false;
+  }
+
+  setLevels(fade = FADE_S) {
+    for (const { gain, level } of this.channels) {
+      if (!gain) continue;
+      if (fade > 0) gain.gain.setTargetAtTime(level, this.context.currentTime, fade);
+      else gain.gain.setValueAtTime(level, this.context.currentTime);
+    }
+  }
+
+  close() {
+    this.stop();
+    this.context?.close();
+  }
+}
+
+function openContext(sampleRate) {
+  try {
+    return new AudioContext(sampleRate ? { sampleRate } : {});
+  } catch {
+    return new AudioContext(); // not every browser takes every rate
+  }
+}
+
+async function decoded(context, track) {
+  try {
+    return await context.decodeAudioData(await bytesOf(track.url));
+  } catch (error) {
+    throw new Error(`${track.name} cannot be loaded (${error.message || error.name})`, { cause: error });
+  }
+}
+
+/** Fetch a sound; data: URLs are taken apart here, for not every page may fetch them. */
+async function bytesOf(url) {
+  if (url.startsWith("data:")) {
+    const text = atob(url.slice(url.indexOf(",") + 1));
+    return Uint8Array.from(text, (character) => character.charCodeAt(0)).buffer;
+  }
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  return answer.arrayBuffer();
+}
+
+/** Make the elements, and say how they show what changes. */
+function buildView(element, channels, duration, act) {
+  const number = ++nPlayers;
+  element.classList.add("player");
+  element.setAttribute("role", "group");
+  element.setAttribute("aria-label", "Player");
+  const shape = make("path", { d: PLAY_SHAPE }, [], "http://www.w3.org/2000/svg");
+  const icon = make("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, [shape], "http://www.w3.org/2000/svg");
+  const button = make("button", { type: "button", class: "player-play", "aria-label": "Play" }, [icon]);
+  const now = make("span", { class: "player-now" });
+  const clock = make("div", { class: "player-clock" }, [now, ` / ${asClock(duration)}`]);
+  const message = make("p", { class: "player-message", role: "status" });
+  const available = Object.keys(VIEWS).filter((name) => channels.some(({ track }) => track[name]));
+  const choices = available.map((name) => {
+    const input = make("input", { type: "radio", name: `player-${number}-view`, value: name });
+    input.addEventListener("change", () => act.show(name));
+    return make("label", {}, [input, make("span", {}, [VIEWS[name]])]);
+  });
+  const views = make("div", { class: "player-views", role: "radiogroup", "aria-label": "Pictures" }, choices);
+  views.hidden = available.length < 2;
+  const ticks = make("div", { class: "player-ticks", "aria-hidden": "true" });
+  const ruler = make(
+    "div",
+    {
+      ...{ class: "player-ruler", role: "slider", tabindex: "0", "aria-label": "Position" },
+      ...{ "aria-valuemin": "0", "aria-valuemax": duration.toFixed(1) },
+    },
+    [ticks, make("i", { class: "player-cursor" })],
+  );
+  const rows = channels.map((channel, index) => buildTrack(channel, index, act));
+  const list = make(
+    "ol",
+    { class: "player-tracks" },
+    rows.map((row) => row.item),
+  );
+  const transport = make("div", { class: "player-transport" }, [button, clock, views]);
+  const bar = make("div", { class: "player-bar" }, [transport, make("div", { class: "player-scale" }, [ruler])]);
+  element.replaceChildren(bar, message, list);
+  button.addEventListener("click", act.toggle);
+  for (const surface of [ruler, ...rows.map((row) => row.lane)]) makeSeekable(surface, duration, act);
+
+  return {
+    ruler,
+    setState(state, text) {
+      const active = state === "playing" || state === "loading";
+      shape.setAttribute("d", active ? PAUSE_SHAPE : PLAY_SHAPE);
+      button.setAttribute("aria-label", active ? "Pause" : "Play");
+      element.setAttribute("aria-busy", String(state === "loading"));
+      message.textContent = state === "loading" ? "Loading …" : text;
+    },
+    setTime(seconds) {
+      element.style.setProperty("--player-position", duration > 0 ? seconds / duration : 0);
+      now.textContent = asClock(seconds);
+      ruler.setAttribute("aria-valuenow", seconds.toFixed(1));
+      ruler.setAttribute("aria-valuetext", `${asClock(seconds)} of ${asClock(duration)}`);
+    },
+    setChannels() {
+      for (const row of rows) row.update();
+    },
+    show(name) {
+      for (const choice of choices) choice.firstChild.checked = choice.firstChild.value === name;
+      for (const row of rows) row.show(name);
+    },
+    drawTicks() {
+      const most = Math.max(1, ruler.clientWidth / TICK_WIDTH_PX);
+      const step = TICK_STEPS_S.find((seconds) => duration / seconds <= most) ?? TICK_STEPS_S.at(-1);
+      const count = Math.floor(duration / step + 1e-9) + 1;
+      ticks.replaceChildren(
+        ...Array.from({ length: count }, (_, index) => {
+          const label = make("span", {}, [asClock(index * step, step < 1 ? 1 : 0)]);
+          label.style.left = `${(100 * index * step) / (duration || 1)}%`;
+          return label;
+        }),
+      );
+    },
+  };
+}
+
+/** Make the row of one track: its name and controls, and its picture with the cursor. */
+function buildTrack(channel, index, act) {
+  const { name, role } = channel.track;
+  const key = index < 9 ? ` (key ${index + 1})` : "";
+  const solo = make("button", { type: "button", class: "player-solo", title: `Hear only what is soloed${key}` }, ["Solo"]);
+  const mute = make("button", { type: "button", class: "player-mute", title: "Leave this out" }, ["Mute"]);
+  const volume = make("input", { type: "range", min: "0", max: "1", step: "0.01", value: "1", title: "Volume" });
+  solo.setAttribute("aria-label", `Solo ${name}`);
+  mute.setAttribute("aria-label", `Mute ${name}`);
+  volume.setAttribute("aria-label", `Volume of ${name}`);
+  const picture = make("img", { alt: "", draggable: "false", decoding: "async" });
+  const lane = make("div", { class: "player-lane" }, [picture, make("i", { class: "player-cursor" })]);
+  const title = make("div", { class: "player-title" }, [
+    make("span", { class: "player-name", title: name }, [name]),
+    make("span", { class: "player-role" }, name === role ? [] : [ROLES[role] ?? role]),
+  ]);
+  const controls = make("div", { class: "player-controls" }, [solo, mute, volume]);
+  const head = make("div", { class: "player-head" }, [title, controls]);
+  const item = make("li", { class: "player-track", "data-role": role, "data-hue": String(channel.hue) }, [head, lane]);
+  item.setAttribute("aria-label", name);
+  solo.addEventListener("click", () => act.solo(index, !channel.soloed));
+  mute.addEventListener("click", () => act.mute(index, !channel.muted));
+  volume.addEventListener("input", () => act.setVolume(index, Number(volume.value)));
+  return {
+    item,
+    lane,
+    update() {
+      solo.setAttribute("aria-pressed", String(channel.soloed));
+      mute.setAttribute("aria-pressed", String(channel.muted));
+      volume.value = String(channel.volume);
+      item.dataset.audible = String(channel.audible);
+    },
+    show(view) {
+      const shown = channel.track[view] ? view : "spectrogram";
+      const url = channel.track[shown];
+      item.dataset.view = shown;
+      picture.hidden = !url;
+      if (url) picture.src = url;
+      picture.alt = url ? `${VIEWS[shown]} of ${name}` : "";
+    },
+  };
+}
+
+/** Let a surface that spans the whole duration be clicked and dragged. */
+function makeSeekable(surface, duration, act) {
+  const timeAt = (event) => {
+    const { left, width } = surface.getBoundingClientRect();
+    return duration * Math.min(1, Math.max(0, (event.clientX - left) / width));
+  };
+  surface.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    surface.setPointerCapture(event.pointerId);
+    act.drag(timeAt(event));
+  });
+  surface.addEventListener("pointermove", (event) => {
+    if (surface.hasPointerCapture(event.pointerId)) act.drag(timeAt(event));
+  });
+  surface.addEventListener("pointerup", (event) => {
+    if (surface.hasPointerCapture(event.pointerId)) act.seek(timeAt(event));
+  });
+  surface.addEventListener("pointercancel", () => act.drag(null)); // the page is being scrolled
+}
+
+/** Make an element; text goes in as text, never as markup. */
+function make(tag, attributes = {}, children = [], namespace = "http://www.w3.org/1999/xhtml") {
+  const made = document.createElementNS(namespace, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** Write seconds as 1:02.5, and from an hour on as 1:00:02.5. */
+function asClock(seconds, decimals = 1) {
+  const rounded = Number(seconds.toFixed(decimals));
+  const [hours, minutes] = [Math.floor(rounded / 3600), Math.floor(rounded / 60) % 60];
+  const rest = (rounded % 60).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
