@@ -26,6 +26,7 @@ from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.segments import SEGMENT_S, Mixture, fade, refuse_short, spans_of
 from sepdict.spectrogram import istft, magnitude, stft
+from sepdict.timeline import Frames, Timeline, TimelineRecorder
 from sepdict.unknown import fit_with_unknown
 
 log = logging.getLogger(__name__)
@@ -75,12 +76,15 @@ class Outcome:
         Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
     n_segments : int
         In how many the mixture was taken apart.
+    timeline : Timeline
+        How it went over time, coarsely.
     """
 
     fit: FitSummary
     explained_energy: float
     null_test_db: float
     n_segments: int
+    timeline: Timeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +186,7 @@ def separate(
     names = stem_names(dictionaries, residual=residual or unknown)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
-    return Separation(outcome.fit, outcome.explained_energy, outcome.null_test_db, outcome.n_segments, stems)
+    return Separation(**vars(outcome), stems=stems)
 
 
 def stem_names(dictionaries: Sequence[Dictionary], *, residual: bool) -> list[str]:
@@ -224,11 +228,13 @@ def separate_in_blocks(
         composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
     has_residual = RESIDUAL in stem_names(dictionaries, residual=residual or unknown)
     config = effective(config, composed=composition is not None, has_residual=has_residual)
-    pieces, misses = list[_Piece](), list[tuple[float, float]]()
+    fits, misses = list[FitSummary](), list[tuple[float, float]]()
+    card = dictionaries[0].card
+    recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, card.stft.hop_length / card.sample_rate)
     unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
     for index, part in enumerate(mixture.blocks(spans)):
         report = _of_part(on_progress, index, len(spans))
-        stems, piece = _separate_segment(
+        stems, fit, frames = _separate_segment(
             part,
             dictionaries,
             config,
@@ -245,8 +251,9 @@ def separate_in_blocks(
         write(finished)
         mixed = part.samples[:, :n_finished]
         misses.append((float((mixed - finished.sum(dim=0)).abs().max()), float(mixed.abs().max())))
-        pieces.append(piece)
-    return _outcome(pieces, misses)
+        fits.append(fit)
+        recorder.add(spans[index].start / mixture.sample_rate, frames)
+    return _outcome(fits, misses, recorder.timeline())
 
 
 def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitConfig:
@@ -254,24 +261,15 @@ def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitCo
     return config if composed and not has_residual else replace(config, composition_weight=0.0, n_tuning_steps=0)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """How the separation of a segment went: the fit, and the energy that there was and that it missed."""
-
-    fit: FitSummary
-    energy: float
-    error: float
-
-
-def _outcome(pieces: Sequence[_Piece], misses: Sequence[tuple[float, float]]) -> Outcome:
+def _outcome(fits: Sequence[FitSummary], misses: Sequence[tuple[float, float]], timeline: Timeline) -> Outcome:
     """Sum up how all segments went, and how far the blocks of stems were from the mixture, at its peak."""
-    energy, error = sum(piece.energy for piece in pieces), sum(piece.error for piece in pieces)
     miss, peak = map(max, zip(*misses, strict=True))
     return Outcome(
-        fit=FitSummary.of([piece.fit for piece in pieces]),
-        explained_energy=max(0.0, 1 - error / energy) if energy > 0 else 1.0,
+        fit=FitSummary.of(fits),
+        explained_energy=timeline.explained_energy,
         null_test_db=max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB,
-        n_segments=len(pieces),
+        n_segments=len(fits),
+        timeline=timeline,
     )
 
 
@@ -285,7 +283,7 @@ def _separate_segment(
     unknown: bool,
     device: torch.device,
     on_progress: OnProgress,
-) -> tuple[Tensor, _Piece]:
+) -> tuple[Tensor, FitSummary, Frames]:
     """Separate at once, into (n_stems, n_channels, n_samples), with dictionaries that lie on the device."""
     card = dictionaries[0].card
     names = [dictionary.source for dictionary in dictionaries]
@@ -315,8 +313,8 @@ def _separate_segment(
     samples = samples + _shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
         mixture.samples - samples.sum(dim=0)
     )
-    energy, error = observed.double().square().sum(), (observed - explained).double().square().sum()
-    return samples, _Piece(FitSummary(fit.converged, fit.message, fit.loss_curve), float(energy), float(error))
+    frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries))
+    return samples, FitSummary(fit.converged, fit.message, fit.loss_curve), frames
 
 
 def _of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:
