@@ -3,7 +3,7 @@
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
     0  errors, progress, files, ffmpeg
-    1  devices, jobs, audio, spectrogram, bands, divergences, layers
+    1  devices, jobs, audio, spectrogram, bands, columns, divergences, layers
     2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
        augmentation    what recordings are varied by
@@ -20,6 +20,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        unknown         a dictionary of what no dictionary knows
        inspection      what a dictionary has learned, measured
        comparison      dictionaries in, whether their sources can be told apart out
+       timeline        how a fit went over time
     6  separation      a mixture in, stems out
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
