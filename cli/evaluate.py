@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import print_table, say
-from .options import Json, Verbose
+from .options import Json, Overwrite, Verbose
 from .scores import SCORE_COLUMNS, bss_eval, score_cells, standard
 
 
@@ -18,13 +18,26 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="What was separated; by default the references' sum.", show_default=False),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the scores as a page, FILE.html.", show_default=False),
+    ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Score stems against the true sources: SI-SDR, its improvement over the mixture, SDR, SIR and SAR."""
+    from sepdict.errors import ConfigError
     from sepdict.evaluation import evaluate_folders
+    from sepdict.files import write_atomically
+    from sepdict.report import evaluation_page
 
+    if report is not None and report.exists() and not overwrite:
+        raise ConfigError(f"{report}: exists already; overwrite it, or choose another name (--overwrite, --report)")
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
+    if report is not None:
+        page = evaluation_page(evaluation, title=f"{estimates} against {references}")
+        write_atomically(report.absolute(), page.encode(errors="surrogateescape"))
     if as_json:
         metrics = {"si_sdr_db": "SI-SDR, dB", "sdr_db, sir_db, sar_db": f"{bss_eval()}, dB"}
         say(json.dumps(evaluation.as_dict() | {"metrics": metrics}, indent=1, allow_nan=False))

@@ -1,6 +1,7 @@
 """`sepdict separate`: from mixtures to stems."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +38,12 @@ References = Annotated[
         show_default=False,
     ),
 ]
+Report = Annotated[
+    bool,
+    typer.Option(
+        "--report", help="Also write DIR/{track}/report.html: a page with a player and pictures of how it went."
+    ),
+]
 Compose = Annotated[
     bool,
     typer.Option(
@@ -64,6 +71,7 @@ def separate(
     residual: Residual = False,
     unknown: Unknown = False,
     references: References = None,
+    report: Report = False,
     compose: Compose = True,
     segment_s: Segment = None,
     jobs: Jobs = 1,
@@ -88,8 +96,8 @@ def separate(
     loaded = [Dictionary.load(path) for path in files]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
-    with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as report:
-        listener = _Listener(report, paths, sorted(dictionary.source for dictionary in loaded), results)
+    with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as progress:
+        listener = _Listener(progress, paths, sorted(dictionary.source for dictionary in loaded), results)
         separate_files(
             paths,
             loaded,
@@ -101,6 +109,8 @@ def separate(
             n_jobs=jobs,
             overwrite=overwrite,
             references=references,
+            report=report,
+            command=["sepdict", *sys.argv[1:]],
             dictionary_files={d.source: path for d, path in zip(loaded, files, strict=True)},
             device=AUTO if device is None else device,
             on_progress=listener.on_progress,
@@ -155,17 +165,18 @@ def _printed_afterwards(results: Sequence["TrackResult"], paths: Sequence[Path],
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
     """Print where the stems are; unless quiet, with how each track went and how good they are."""
     for result in results:
+        pages = [] if result.report is None else [[str(result.report)]]
         if quiet:
-            say("\n".join(map(str, result.stems.values())))
+            say("\n".join([*map(str, result.stems.values()), *(page for (page,) in pages)]))
             continue
         if result.evaluation is None:
-            print_table(_title(result), ["stem"], [[str(path)] for path in result.stems.values()])
+            print_table(_title(result), ["stem"], [*([str(path)] for path in result.stems.values()), *pages])
             continue
         scores = {score.source: score_cells(score) for score in result.evaluation.scores}
         no_score = [""] * len(SCORE_COLUMNS)
         rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
         mean = ["mean", *score_cells(result.evaluation.mean)]
-        print_table(_title(result), ["stem", *SCORE_COLUMNS], [*rows, mean])
+        print_table(_title(result), ["stem", *SCORE_COLUMNS], [*rows, mean, *([*page, *no_score] for page in pages)])
     if any(result.evaluation for result in results) and not quiet:
         say(standard())
 

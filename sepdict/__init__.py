@@ -2,7 +2,7 @@
 
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
-    0  errors, progress, files, ffmpeg
+    0  errors, progress, files, ffmpeg, charts, pages
     1  devices, jobs, audio, spectrogram, bands, columns, divergences, layers
     2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
@@ -10,6 +10,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        lessons         recordings in, frames to learn from out
        regularisers    what keeps a network from merely copying
        pretraining     beginning with one layer at a time
+       previews        what a page shows of sound files
     4  library         dictionaries by name
        survey          what there is to learn from
        descent         to the weights of a network
@@ -25,9 +26,10 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
        learning        how much sound is enough
-    7  batch           many mixtures in one go
+    7  report          how a separation went, as a page
        plots           pictures of what a dictionary has learned
-    8  portrait        pictures and sounds of a dictionary, in a folder
+    8  batch           many mixtures in one go
+       portrait        pictures and sounds of a dictionary, in a folder
 
 Examples
 --------

@@ -1,7 +1,8 @@
-"""Row 7: many mixtures in one go: per track a folder of stems and a manifest, whole or not at all.
+"""Row 8: many mixtures in one go: per track a folder of stems and a manifest, whole or not at all.
 
     out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
+    out/{track}/report.html         the same to look at and listen to, where it is asked for
 
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
@@ -30,6 +31,7 @@ from sepdict.files import Snapshot, sha256_of, to_json, writable_folder, write_a
 from sepdict.jobs import in_processes
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
+from sepdict.report import EXPLAINED_STEP_S, separation_page
 from sepdict.segments import SEGMENT_S, refuse_short
 from sepdict.separation import Outcome, composed_as_configured, effective, separate_in_blocks, stem_names
 from sepdict.tracks import (
@@ -57,8 +59,8 @@ class TrackResult:
         the attributes below have their defaults.
     stems : mapping of source name to Path
         Absolute.
-    manifest : Path or None
-        Absolute.
+    manifest, report : Path or None
+        Absolute; a report only where one was asked for.
     duration_s, seconds : float
         How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
     explained_energy : float
@@ -76,6 +78,7 @@ class TrackResult:
     error: str | None = None
     stems: Mapping[str, Path] = field(default_factory=dict)
     manifest: Path | None = None
+    report: Path | None = None
     duration_s: float = math.nan
     seconds: float = math.nan
     explained_energy: float = math.nan
@@ -106,6 +109,7 @@ def separate_folder(
     n_jobs: int = 1,
     overwrite: bool = False,
     references: str | Path | None = None,
+    report: bool = False,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
     on_track: OnTrack = lambda _: None,
@@ -136,6 +140,7 @@ def separate_folder(
         n_jobs=n_jobs,
         overwrite=overwrite,
         references=references,
+        report=report,
         device=device,
         on_progress=on_progress,
         on_track=on_track,
@@ -154,7 +159,9 @@ def separate_files(
     n_jobs: int = 1,
     overwrite: bool = False,
     references: str | Path | None = None,
+    report: bool = False,
     dictionary_files: Mapping[str, Path] = NO_FILES,
+    command: Sequence[str] = (),
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
     on_track: OnTrack = lambda _: None,
@@ -180,8 +187,12 @@ def separate_files(
     references : path of a folder, optional
         The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
         mixture ``references/{source}.wav`` will do. The stems are scored against them.
+    report : bool
+        Write ``out/{track}/report.html`` as well: a page to look at and listen to, which needs nothing but itself.
     dictionary_files : mapping of source name to Path, optional
         Where dictionaries were loaded from, for the manifest.
+    command : sequence of str
+        How this was asked for on a command line, for the manifest.
     on_track : callable
         Called after every track with its `TrackResult`.
 
@@ -206,11 +217,12 @@ def separate_files(
     if not isinstance(n_jobs, int) or n_jobs < 1:
         raise ConfigError(f"n_jobs is {n_jobs}; expected a whole number, 1 or more")
     names = stem_names(dictionaries, residual=residual or unknown)
-    tracks = [Track.of(Path(mixture), out, names) for mixture in mixtures]
+    tracks = [Track.of(Path(mixture), out, names, report=report) for mixture in mixtures]
     refuse_same_folder(tracks)
     truths = [find_references(track, references, alone=len(tracks) == 1) for track in tracks]
     refuse_existing(tracks, truths, overwrite)
-    manifest = {"dictionaries": [_describe(dictionary, dictionary_files) for dictionary in dictionaries]}
+    described = [_describe(dictionary, dictionary_files) for dictionary in dictionaries]
+    manifest = {"command": list(command), "dictionaries": described}
     with writable_folder(out):
         composition = None
         if any(_is_readable(track.mixture) for track in tracks):
@@ -278,6 +290,9 @@ def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackR
             if heard.has_changed():
                 raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
             facts = _manifest(track, mixture, heard.sha256, work, outcome, scores)
+            if track.report:
+                page = separation_page(facts, folder, work.dictionaries, outcome.timeline)
+                write_atomically(folder / track.report.name, page.encode(errors="surrogateescape"))
             write_atomically(folder / MANIFEST, to_json(facts).encode())
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
         return TrackResult(track.mixture, _explain(track.mixture, error))
@@ -285,6 +300,7 @@ def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackR
         track.mixture,
         stems=track.stems,
         manifest=track.folder / MANIFEST,
+        report=track.report,
         duration_s=mixture.n_samples / mixture.sample_rate,
         seconds=seconds,
         explained_energy=outcome.explained_energy,
@@ -366,6 +382,7 @@ def _manifest(
     settings |= {"composed": work.composition is not None, "n_segments": outcome.n_segments}
     settings |= {"device": str(choose_device(work.device)), "fit": asdict(work.config)}
     fit = outcome.fit
+    step_s, explained = outcome.timeline.explained(EXPLAINED_STEP_S)
     return {
         "sepdict": version("sepdict"),
         "mixture": {"file": track.mixture.absolute(), "sha256": sha256, **facts},
@@ -375,8 +392,10 @@ def _manifest(
         "message": fit.message,
         "loss": {"first": fit.loss_curve[0], "last": fit.loss_curve[-1], "curve": fit.loss_curve},
         "explained_energy": outcome.explained_energy,
+        "explained_over_time": {"step_s": step_s, "shares": [round(share, 4) for share in explained.tolist()]},
         "null_test_db": outcome.null_test_db,
         "stems": track.stems,
+        "report": track.report,
         "scores": None if scores is None else scores.as_dict(),
     }
 

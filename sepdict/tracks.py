@@ -2,6 +2,7 @@
 
     out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
+    out/{track}/report.html         the same to look at and listen to, where it is asked for
 
 A track's files appear together, when all of them are whole.
 """
@@ -22,6 +23,7 @@ from sepdict.errors import AudioFileError, ConfigError
 from sepdict.recordings import find_audio_files
 
 MANIFEST = "manifest.json"
+REPORT = "report.html"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -32,26 +34,30 @@ class Track:
     mixture: Path
     folder: Path
     stems: Mapping[str, Path]
+    report: Path | None = None
 
     @classmethod
-    def of(cls, mixture: Path, out: Path, names: Sequence[str]) -> "Track":
+    def of(cls, mixture: Path, out: Path, names: Sequence[str], *, report: bool = False) -> "Track":
         """Name the folder after the mixture, and its files after the stems."""
         if mixture.stem in ("", ".", ".."):
             raise ConfigError(f"{mixture}: no folder can be named after it; rename the file")
         folder = out / mixture.stem
-        return cls(mixture, folder, {name: folder / f"{name}.wav" for name in names})
+        stems = {name: folder / f"{name}.wav" for name in names}
+        return cls(mixture, folder, stems, folder / REPORT if report else None)
 
     @property
     def outputs(self) -> list[Path]:
         """All files, the manifest last: it is there only when the others are."""
-        return [*self.stems.values(), self.folder / MANIFEST]
+        report = [] if self.report is None else [self.report]
+        return [*self.stems.values(), *report, self.folder / MANIFEST]
 
     @property
-    def earlier_stems(self) -> list[Path]:
+    def earlier_files(self) -> list[Path]:
         """What an earlier run with other dictionaries left, by its manifest; it goes when these are written."""
         try:
-            names = json.loads((self.folder / MANIFEST).read_bytes())["stems"]
-            return [self.folder / f"{Path(name).name}.wav" for name in names if name not in self.stems]
+            manifest = json.loads((self.folder / MANIFEST).read_bytes())
+            stems = [self.folder / f"{Path(name).name}.wav" for name in manifest["stems"] if name not in self.stems]
+            return [*stems, self.folder / REPORT] if manifest.get("report") and not self.report else stems
         except (OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
             return []
 
@@ -76,7 +82,7 @@ def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]
     for track in tracks:
         if track.folder.exists() and not track.folder.is_dir():
             raise ConfigError(f"{track.folder}: is a file; expected a folder or nothing there")
-        existing += [path for path in (*track.outputs, *track.earlier_stems) if path.exists()]
+        existing += [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
     for path in existing:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
@@ -149,7 +155,7 @@ def _move_into_place(track: Track, folder: Path) -> None:
         folder.rename(track.folder)
         return
     # It holds earlier files, or others'. Without a manifest it is known not to be whole.
-    for path in filter(Path.exists, track.earlier_stems):
+    for path in filter(Path.exists, track.earlier_files):
         path.unlink()
     (track.folder / MANIFEST).unlink(missing_ok=True)
     for path in track.outputs:

@@ -1,0 +1,218 @@
+"""Row 7: what a mixture was taken apart into and how that went, or how good it is, as a page to see and hear."""
+
+import math
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from torch import Tensor
+
+from sepdict import charts
+from sepdict.dictionary import RESIDUAL, Dictionary
+from sepdict.evaluation import RATIOS, Evaluation
+from sepdict.files import to_json
+from sepdict.pages import fill_page
+from sepdict.previews import Look, embedded_rate, is_lossless, look_at, picture_url, sound_url
+from sepdict.recordings import open_audio
+from sepdict.timeline import Timeline
+
+FAINTEST_DB = -80.0  # below the mixture's peak: black in spectrograms and masks
+FAINTEST_GAIN_DB = -60.0  # below the loudest source's: where levels end and excitations fade to black
+WIDEST_CODE = 3.0  # standard deviations
+POOREST = 0.8  # explained energy below this is marked
+EXPLAINED_STEP_S = 1.0
+N_STEPS = 240  # of explained energy in a page, at most
+N_LEVELS = 400  # points of a curve of levels
+N_POOREST = 3  # moments to jump to
+SOFTEST = 1e-3  # of the loudest step's energy: softer ones are no such moment
+CLIPPED = 0.99  # peaks of what is embedded
+SCORES = {  # of a score: how its column is headed, and what it means
+    "si_sdr_db": ("SI-SDR", "scale-invariant signal to distortion: the figure to quote"),
+    "si_sdr_improvement_db": ("gain", "how much better that is than for the mixture"),
+    "sdr_db": ("SDR", "signal to distortion"),
+    "sir_db": ("SIR", "signal to interference"),
+    "sar_db": ("SAR", "signal to artifacts"),
+}
+
+
+def separation_page(
+    manifest: Mapping[str, Any], folder: Path, dictionaries: Sequence[Dictionary], timeline: Timeline
+) -> str:
+    """Write the page of one separated mixture.
+
+    Parameters
+    ----------
+    manifest : mapping
+        What ``manifest.json`` holds.
+    folder : path of a folder
+        Where the manifest's stems lie, whatever folder it says: they may be on their way.
+    dictionaries : sequence of Dictionary
+        Those of the manifest.
+    timeline : Timeline
+
+    Returns
+    -------
+    str
+        HTML. Of long mixtures it holds the sound and the pictures of the first minutes (`sepdict.previews.SHOWN_S`).
+
+    Raises
+    ------
+    AudioFileError
+        If the mixture or a stem cannot be read.
+    """
+    mixture = Path(manifest["mixture"]["file"])
+    stems = {name: folder / Path(path).name for name, path in manifest["stems"].items()}
+    looks = {name: look_at(path) for name, path in {"": mixture, **stems}.items()}  # no stem has an empty name
+    sound = _sound_facts(mixture, looks)
+    tracks = _tracks(mixture, stems, looks, timeline, [d.source for d in dictionaries], sound)
+    duration_s = manifest["mixture"]["duration_s"]
+    files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
+    step_s, explained = timeline.explained(max(EXPLAINED_STEP_S, duration_s / N_STEPS))
+    return fill_page(
+        "separation.html",
+        script="report.js",
+        data={"tracks": tracks, "duration": sound["shown_s"], "total": duration_s, "sampleRate": sound["rate"]},
+        title=mixture.name,
+        manifest=manifest,
+        manifest_text=to_json(manifest),
+        sound=sound,
+        cards=[(dictionary.card, files.get(dictionary.source)) for dictionary in dictionaries],
+        explained=_explained(explained.tolist()),
+        poorest=_poorest(explained, step_s, timeline),
+        levels=_levels(timeline, [d.source for d in dictionaries]),
+        loss=_loss(manifest["loss"]["curve"]),
+        scores=None if manifest["scores"] is None else _scores(manifest["scores"]),
+        command=shlex.join(manifest["command"]) if manifest["command"] else None,
+        versions=_versions(),
+        poorest_share=POOREST,
+    )
+
+
+def evaluation_page(evaluation: Evaluation, *, title: str) -> str:
+    """Write the page of an evaluation, as HTML.
+
+    Examples
+    --------
+    >>> from sepdict.evaluation import SourceScore
+    >>> page = evaluation_page(Evaluation((SourceScore("<flute>", 1.5, 2, 3, 4, 5, silent=False),)), title="trio")
+    >>> "&lt;flute&gt;" in page, "<flute>" in page
+    (True, False)
+    """
+    return fill_page("evaluation.html", title=title, scores=_scores(evaluation.as_dict()))
+
+
+def _sound_facts(mixture: Path, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """Say what of the sounds is embedded, and how."""
+    with open_audio(mixture) as reader:
+        lossless, rate = is_lossless(len(looks), reader), embedded_rate(reader.sample_rate)
+    peak = max(look.peak for look in looks.values())
+    gain = min(1.0, CLIPPED / peak) if peak > 0 else 1.0
+    facts = {"shown_s": looks[""].shown_s, "rate": rate, "lossless": lossless, "gain": gain}
+    return facts | {"softer_db": -20 * math.log10(gain)}
+
+
+def _tracks(
+    mixture: Path,
+    stems: Mapping[str, Path],
+    looks: Mapping[str, Look],
+    timeline: Timeline,
+    sources: Sequence[str],
+    sound: Mapping[str, Any],
+) -> list[dict[str, str]]:
+    """Make what the player plays and shows: the mixture, then the stems."""
+    peak = float(looks[""].energy.max()) or 1.0
+    masks = _masks({name: looks[name].energy for name in stems}, looks[""].energy)
+    excitations = _excitations(timeline, sources, looks[""].shown_s)
+    tracks = []
+    for name, path in {"": mixture, **stems}.items():
+        levels_db = 10 * torch.log10(looks[name].energy / peak)
+        track = {
+            "name": name or mixture.name,
+            "role": "residual" if name == RESIDUAL else "stem" if name else "mixture",
+            "url": sound_url(path, gain=sound["gain"], lossless=sound["lossless"]),
+            "spectrogram": picture_url(levels_db, "magma", lowest=FAINTEST_DB, highest=0),
+        }
+        if name in masks:
+            track["mask"] = picture_url(masks[name], "gray", lowest=0, highest=1)
+        if name in excitations:
+            track["excitation"] = picture_url(excitations[name], "berlin", lowest=-WIDEST_CODE, highest=WIDEST_CODE)
+        tracks.append(track)
+    return tracks
+
+
+def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
+    """Work out from the stems' energies who was given how much of what, nan where the mixture is silent."""
+    total = sum(energy.sqrt() for energy in energies.values())
+    audible = mixture > mixture.max() * 10 ** (FAINTEST_DB / 10)
+    return {name: torch.where(audible, energy.sqrt() / total, torch.nan) for name, energy in energies.items()}
+
+
+def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> dict[str, Tensor]:
+    """Give the excitations of what is shown, fading to zero where their source is soft, for there they mean little."""
+    n_shown = max(1, round(shown_s / timeline.step_s))
+    loudness = 1 - _gains_db(timeline) / FAINTEST_GAIN_DB  # 1 at the loudest, 0 where silent
+    pairs = zip(sources, timeline.excitations, loudness, strict=True)
+    return {source: (code * fade.clamp(0, 1))[:, :n_shown] for source, code, fade in pairs}
+
+
+def _gains_db(timeline: Timeline) -> Tensor:
+    """Express all sources' gains in dB relative to the largest, of shape (n_sources, n_columns), in bounds."""
+    loudest = float(timeline.gains.max()) or 1.0
+    return 20 * torch.log10((timeline.gains / loudest).clamp(min=10 ** (FAINTEST_GAIN_DB / 20)))
+
+
+def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str]]:
+    """Draw each source's level over time."""
+    n_joined = max(1, timeline.gains.shape[1] // N_LEVELS)
+    gains_db = torch.nn.functional.avg_pool1d(_gains_db(timeline), n_joined, ceil_mode=True)
+    outlines = [charts.line(row, FAINTEST_GAIN_DB, 0) for row in gains_db.tolist()]
+    return list(zip(sources, outlines, strict=True))
+
+
+def _explained(shares: Sequence[float]) -> dict[str, str]:
+    """Draw how much is explained over time: bars, those that are poor apart."""
+    poor = [share if share < POOREST else math.nan for share in shares]
+    good = [math.nan if share < POOREST else share for share in shares]
+    return {"poor": charts.bars(poor, 0, 1), "good": charts.bars(good, 0, 1)}
+
+
+def _poorest(explained: Tensor, step_s: float, timeline: Timeline) -> list[tuple[float, float]]:
+    """Find the moments of which least is explained, when, in seconds, and how much; soft ones aside."""
+    n_joined = round(step_s / timeline.step_s)
+    energy = torch.stack([part.sum() for part in timeline.energy.split(n_joined)])
+    heard = torch.where(energy > SOFTEST * energy.max(), explained, torch.nan)
+    order = [index for index in heard.argsort().tolist() if not heard[index].isnan()]
+    return sorted((index * step_s, float(heard[index])) for index in order[:N_POOREST])
+
+
+def _loss(curve: Sequence[float]) -> dict[str, Any]:
+    """Draw the cost per iteration, in logarithms where there are any."""
+    lowest, highest = min(curve), max(curve)
+    if lowest > 0:
+        outline = charts.line([math.log(cost) for cost in curve], math.log(lowest), math.log(highest))
+    else:
+        outline = charts.line(curve, lowest, highest)
+    return {"outline": outline, "n_iterations": len(curve) - 1, "lowest": lowest, "highest": highest}
+
+
+def _scores(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay out the scores, as `Evaluation.as_dict` gives them, and how long the bar of each should be."""
+    scores = [*evaluation["sources"], evaluation["mean"]]
+    ratios = [math.nan if score[name] is None else float(score[name]) for score in scores for name in RATIOS]
+    longest = max([1.0, *(abs(ratio) for ratio in ratios if math.isfinite(ratio))])
+    cells = iter((ratio, min(1.0, abs(ratio) / longest) if math.isfinite(ratio) else 0.0) for ratio in ratios)
+    rows = [(score["source"], [next(cells) for _ in RATIOS]) for score in scores]
+    standard = f"SDR, SIR and SAR are those of BSS Eval v3, mir_eval {version('mir_eval')}"
+    return {"columns": [SCORES[name] for name in RATIOS], "rows": rows, "standard": standard}
+
+
+def _versions() -> dict[str, str]:
+    """Name what computed and what read the files."""
+    names = ("sepdict", "torch", "numpy", "soundfile")
+    versions = {name: version(name) for name in names}
+    return {"Python": platform.python_version(), **versions, "libsndfile": soundfile.__libsndfile_version__}

@@ -1,0 +1,18 @@
+/** What the report does: it stands behind player.js, in one module with it. */
+
+const data = JSON.parse(document.querySelector("#data").textContent);
+const player = createPlayer(document.querySelector("#player"), data);
+
+// Charts span the whole track, of which the player may only have the beginning.
+document.addEventListener("position", ({ detail }) => {
+  document.documentElement.style.setProperty("--report-position", data.total > 0 ? detail.time / data.total : 0);
+});
+
+for (const button of document.querySelectorAll("[data-seek]"))
+  button.addEventListener("click", () => player.seek(Number(button.dataset.seek)));
+
+for (const chart of document.querySelectorAll(".chart-time"))
+  chart.addEventListener("click", (event) => {
+    const { left, width } = chart.getBoundingClientRect();
+    player.seek((data.total * (event.clientX - left)) / width);
+  });
