@@ -8,6 +8,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -111,7 +112,7 @@ def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
     audio = resample(audio, embedded_rate(audio.sample_rate))
     samples = audio.samples if audio.n_channels <= 2 else audio.samples.mean(dim=0, keepdim=True)
     samples = (gain * samples).clamp(-1, 1)  # resampling may exceed the peak
-    form = {"samplerate": audio.sample_rate, "channels": len(samples)}
+    form: dict[str, Any] = {"samplerate": audio.sample_rate, "channels": len(samples)}
     if lossless:
         form |= {"format": "FLAC", "subtype": "PCM_16"}
     else:
@@ -149,7 +150,8 @@ def _data_url(kind: str, content: bytes) -> str:
 
 def _n_shown(reader: AudioReader) -> int:
     """How many samples of a file are shown."""
-    return min(reader.n_samples, round(SHOWN_S * reader.sample_rate))
+    n_shown: int = min(reader.n_samples, round(SHOWN_S * reader.sample_rate))
+    return n_shown
 
 
 def _stft_config(sample_rate: int) -> StftConfig:

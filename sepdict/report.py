@@ -21,11 +21,13 @@ from sepdict.previews import Look, embedded_rate, is_lossless, look_at, picture_
 from sepdict.recordings import open_audio
 from sepdict.timeline import Timeline
 
-FAINTEST_DB = -80.0  # below the mixture's peak: black in spectrograms and masks
+FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
+LOUDEST = 0.999  # of all points of a spectrogram are softer than white
 FAINTEST_GAIN_DB = -60.0  # below the loudest source's: where levels end and excitations fade to black
-WIDEST_CODE = 3.0  # standard deviations
+WIDEST_CODE = 2.5  # standard deviations
 POOREST = 0.8  # explained energy below this is marked
-EXPLAINED_STEP_S = 1.0
+EXPLAINED_STEP_S = 1.0  # in manifests
+SHORTEST_STEP_S = 0.25  # in a page
 N_STEPS = 240  # of explained energy in a page, at most
 N_LEVELS = 400  # points of a curve of levels
 N_POOREST = 3  # moments to jump to
@@ -72,7 +74,7 @@ def separation_page(
     tracks = _tracks(mixture, stems, looks, timeline, [d.source for d in dictionaries], sound)
     duration_s = manifest["mixture"]["duration_s"]
     files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
-    step_s, explained = timeline.explained(max(EXPLAINED_STEP_S, duration_s / N_STEPS))
+    step_s, explained = timeline.explained(max(SHORTEST_STEP_S, duration_s / N_STEPS))
     return fill_page(
         "separation.html",
         script="report.js",
@@ -125,12 +127,12 @@ def _tracks(
     sound: Mapping[str, Any],
 ) -> list[dict[str, str]]:
     """Make what the player plays and shows: the mixture, then the stems."""
-    peak = float(looks[""].energy.max()) or 1.0
+    loudest = _loudest(looks[""].energy)
     masks = _masks({name: looks[name].energy for name in stems}, looks[""].energy)
     excitations = _excitations(timeline, sources, looks[""].shown_s)
     tracks = []
     for name, path in {"": mixture, **stems}.items():
-        levels_db = 10 * torch.log10(looks[name].energy / peak)
+        levels_db = 10 * torch.log10(looks[name].energy / loudest)
         track = {
             "name": name or mixture.name,
             "role": "residual" if name == RESIDUAL else "stem" if name else "mixture",
@@ -145,19 +147,29 @@ def _tracks(
     return tracks
 
 
+def _loudest(energy: Tensor) -> float:
+    """Find the energy that hardly any point of a spectrogram exceeds; 1 in silence."""
+    return float(energy.flatten().quantile(LOUDEST)) or float(energy.max()) or 1.0
+
+
 def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
     """Work out from the stems' energies who was given how much of what, nan where the mixture is silent."""
     total = sum(energy.sqrt() for energy in energies.values())
-    audible = mixture > mixture.max() * 10 ** (FAINTEST_DB / 10)
+    audible = mixture > _loudest(mixture) * 10 ** (FAINTEST_DB / 10)
     return {name: torch.where(audible, energy.sqrt() / total, torch.nan) for name, energy in energies.items()}
 
 
 def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> dict[str, Tensor]:
-    """Give the excitations of what is shown, fading to zero where their source is soft, for there they mean little."""
+    """Give the excitations of what is shown, standardised, fading to zero where their source is soft."""
     n_shown = max(1, round(shown_s / timeline.step_s))
-    loudness = 1 - _gains_db(timeline) / FAINTEST_GAIN_DB  # 1 at the loudest, 0 where silent
-    pairs = zip(sources, timeline.excitations, loudness, strict=True)
-    return {source: (code * fade.clamp(0, 1))[:, :n_shown] for source, code, fade in pairs}
+    loudness = 1 - _gains_db(timeline) / FAINTEST_GAIN_DB  # (n_sources, n_columns), 1 at the loudest, 0 where silent
+    pictures = {}
+    for source, codes, weights in zip(sources, timeline.excitations, loudness, strict=True):
+        total = weights.sum().clamp(min=1e-9)
+        centred = codes - (weights * codes).sum(dim=1, keepdim=True) / total
+        deviations = ((weights * centred.square()).sum(dim=1, keepdim=True) / total).sqrt()
+        pictures[source] = (weights * centred / deviations.clamp(min=1e-9))[:, :n_shown]
+    return pictures
 
 
 def _gains_db(timeline: Timeline) -> Tensor:
