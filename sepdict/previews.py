@@ -133,7 +133,7 @@ def picture_url(values: Tensor, colours: str, *, lowest: float, highest: float) 
     from matplotlib import colormaps
     from PIL import Image  # matplotlib's own writer takes three times the room
 
-    palette = colormaps[colours](np.arange(N_COLOURS), bytes=True)[:, :3]
+    palette = colormaps[colours](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
     shares = ((values - lowest) / (highest - lowest)).clamp(0, 1).flipud()
     indices = torch.where(shares.isnan(), N_COLOURS, (shares * (N_COLOURS - 1)).round()).to(torch.uint8)
     picture = Image.fromarray(indices.numpy(), mode="P")
