@@ -217,7 +217,7 @@ def _scores(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     scores = [*evaluation["sources"], evaluation["mean"]]
     ratios = [math.nan if score[name] is None else float(score[name]) for score in scores for name in RATIOS]
     longest = max([1.0, *(abs(ratio) for ratio in ratios if math.isfinite(ratio))])
-    cells = iter((ratio, min(1.0, abs(ratio) / longest) if math.isfinite(ratio) else 0.0) for ratio in ratios)
+    cells = iter((ratio, 0.0 if math.isnan(ratio) else min(1.0, abs(ratio) / longest)) for ratio in ratios)
     rows = [(score["source"], [next(cells) for _ in RATIOS]) for score in scores]
     standard = f"SDR, SIR and SAR are those of BSS Eval v3, mir_eval {version('mir_eval')}"
     return {"columns": [SCORES[name] for name in RATIOS], "rows": rows, "standard": standard}

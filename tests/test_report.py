@@ -1,0 +1,343 @@
+"""The page of a separation: needs nothing but itself, believes no name, and holds what it says."""
+
+import base64
+import hashlib
+import html.parser
+import io
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from front_end import SAMPLE_RATE, fail, mixture, read_json, sound, succeed, trained, write_mixtures, write_references
+from PIL import Image
+
+import sepdict.report
+from sepdict import charts, previews
+from sepdict.audio import Audio
+from sepdict.batch import TrackResult, separate_files
+from sepdict.dictionary import Dictionary
+from sepdict.errors import ConfigError
+from sepdict.excitations import FitConfig
+from sepdict.recordings import read_audio, write_audio
+
+UNCOMPOSED = FitConfig(composition_weight=0, n_iterations=3)
+WICKED = '<script>alert(1)<b title="x">&amp; \'ü“{{ 7 * 7 }}'
+NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
+
+
+@dataclass
+class Page(html.parser.HTMLParser):
+    """What is in a page."""
+
+    tags: list[str] = field(default_factory=list)
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.scripts += [""] if tag == "script" else []
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    @classmethod
+    def of(cls, text: str) -> "Page":
+        page = cls()
+        page.feed(text)
+        page.close()
+        return page
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.scripts[0])
+
+
+def report(
+    folder: Path,
+    mixed: Audio,
+    *,
+    name: str = "song",
+    dictionaries: list[Dictionary] | None = None,
+    **options: Any,
+) -> tuple[TrackResult, Page]:
+    """Separate a mixture with a report."""
+    folder.mkdir(exist_ok=True)
+    path = write_audio(folder / f"{name}.wav", mixed)
+    sources = [trained("hiss"), trained("hum")] if dictionaries is None else dictionaries
+    (result,) = separate_files([path], sources, folder / "out", config=UNCOMPOSED, report=True, **options)
+    assert result.error is None, result.error
+    assert result.report is not None
+    return result, Page.of(result.report.read_text("utf-8"))
+
+
+def heard(url: str) -> tuple[np.ndarray, int]:
+    """Decode an embedded sound, (n_samples, n_channels)."""
+    return soundfile.read(io.BytesIO(base64.b64decode(url.partition(",")[2])), always_2d=True)
+
+
+def seen(url: str) -> np.ndarray:
+    """Decode an embedded picture, (n_rows, n_columns, 3), the lowest row at the bottom."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+
+def test_a_report_asks_nobody_for_anything(tmp_path: Path) -> None:
+    result, page = report(tmp_path, mixture())
+    assert result.report is not None
+    links = [value for name, value in page.attributes if name in ("src", "href", "action", "poster", "srcset")]
+    assert all(value.startswith(("data:", "#")) for value in links)
+    assert set(re.findall(r"https?://[^\s\"'`)<]+", result.report.read_text("utf-8"))) <= NAMESPACES
+    assert not re.search(r"@import|url\((?!data:)", result.report.read_text("utf-8"))
+    policy = next(value for name, value in page.attributes if "default-src" in value)
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+
+
+def test_the_policy_allows_the_pages_own_script_and_no_other(tmp_path: Path) -> None:
+    _, page = report(tmp_path, mixture())
+    digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
+    assert next(value for _, value in page.attributes if "default-src" in value).endswith(
+        f"script-src 'sha256-{digest}'"
+    )
+    assert "</" not in page.scripts[0] + page.scripts[1]
+
+
+def test_names_are_shown_as_they_are_and_never_believed(tmp_path: Path) -> None:
+    wicked = Dictionary(replace(trained("hum").card, source=WICKED), trained("hum").network)
+    _, plain = report(tmp_path / "plain", mixture())
+    result, page = report(
+        tmp_path,
+        mixture(),
+        name=WICKED,
+        dictionaries=[trained("hiss"), wicked],
+        dictionary_files={WICKED: write_audio(tmp_path / f"{WICKED}.flac", sound())},
+        command=["sepdict", "separate", WICKED],
+    )
+    assert page.tags.count("script") == plain.tags.count("script") == 2
+    assert set(page.tags) == {*plain.tags, "code", "pre"}
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert page.text.count(WICKED) >= 4  # heading, legend, table, manifest
+    assert [track["name"] for track in page.data["tracks"]] == [f"{WICKED}.wav", "hiss", WICKED]
+    assert "49" not in re.findall(r"ü“(.{0,9})", page.text)
+    assert set(result.stems) == {"hiss", WICKED}
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+def test_the_sounds_embedded_are_those_of_the_files(tmp_path: Path, n_channels: int) -> None:
+    result, page = report(tmp_path, mixture(n_channels=n_channels), residual=True)
+    paths = [result.mixture, *result.stems.values()]
+    assert [track["role"] for track in page.data["tracks"]] == ["mixture", "stem", "stem", "residual"]
+    for track, path in zip(page.data["tracks"], paths, strict=True):
+        samples, sample_rate = heard(track["url"])
+        expected = read_audio(path).samples
+        expected = expected if n_channels <= 2 else expected.mean(dim=0, keepdim=True)
+        assert sample_rate == SAMPLE_RATE == page.data["sampleRate"]
+        np.testing.assert_allclose(samples.T, expected.numpy(), atol=2**-15)
+
+
+def test_the_stems_embedded_add_up_to_the_mixture_also_where_they_had_to_be_softer(tmp_path: Path) -> None:
+    loud = mixture(n_channels=2)
+    _, page = report(tmp_path, replace(loud, samples=2 * loud.samples / loud.samples.abs().max()))
+    mixed, *stems = (heard(track["url"])[0] for track in page.data["tracks"])
+    np.testing.assert_allclose(sum(stems), mixed, atol=3 * 2**-15)
+    assert 0.5 < np.abs(mixed).max() <= 1
+    assert "above full scale" in page.text
+
+
+def test_masks_share_out_what_is_audible(tmp_path: Path) -> None:
+    quiet_end = mixture(n_samples=16000)
+    quiet_end.samples[:, 8000:] = 0
+    _, page = report(tmp_path, quiet_end, residual=True)
+    masks = [seen(track["mask"])[..., 0] / 255 for track in page.data["tracks"] if "mask" in track]
+    assert len(masks) == 3
+    half = masks[0].shape[1] // 2
+    np.testing.assert_allclose(sum(masks)[:, : half - 2], 1, atol=0.02)
+    assert not sum(masks)[:, half + 4 :].any()
+
+
+def test_pictures_of_all_tracks_are_of_one_size_and_show_when_there_is_sound(tmp_path: Path) -> None:
+    late = mixture(n_samples=16000)
+    late.samples[:, :8000] = 0
+    _, page = report(tmp_path, late)
+    pictures = [seen(track["spectrogram"]) for track in page.data["tracks"]]
+    assert {picture.shape for picture in pictures} == {(previews.N_ROWS, 125, 3)}
+    for picture in pictures:
+        assert picture[:, :56].max() < 10  # windows of the separation reach back from the middle
+        assert picture[:, 66:].max() > 100
+
+
+def test_a_low_source_is_drawn_low(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "hum.wav", sound("hum"))
+    low = previews.look_at(path).energy.mean(dim=1)
+    assert low.shape == (previews.N_ROWS,)
+    assert low[: previews.N_ROWS // 2].sum() > 10 * low[-previews.N_ROWS // 8 :].sum()
+
+
+def test_a_file_read_in_blocks_looks_as_it_does_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_audio(tmp_path / "song.wav", mixture(n_samples=30001, n_channels=2))
+    whole = previews.look_at(path)
+    monkeypatch.setattr(previews, "BLOCK_FRAMES", 7)
+    blocks = previews.look_at(path)
+    torch.testing.assert_close(blocks.energy, whole.energy, rtol=1e-5, atol=1e-9)
+    assert blocks.peak == whole.peak
+
+
+def test_excitations_are_drawn_for_each_dictionary_and_not_for_the_rest(tmp_path: Path) -> None:
+    _, page = report(tmp_path, mixture(), unknown=True)
+    drawn = {track["name"]: seen(track["excitation"]).shape for track in page.data["tracks"] if "excitation" in track}
+    assert list(drawn) == ["hiss", "hum"]
+    assert {shape[0] for shape in drawn.values()} == {2}  # dimensions of the code
+
+
+def test_of_a_long_track_the_page_holds_the_beginning_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "SHOWN_S", 0.5)
+    _, page = report(tmp_path, mixture(n_samples=16000))
+    assert (page.data["duration"], page.data["total"]) == (0.5, 2.0)
+    assert all(len(heard(track["url"])[0]) == 4000 for track in page.data["tracks"])
+    assert "This page has the first 0:00" in page.text
+
+
+def test_large_sounds_are_compressed_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "LOSSLESS_BYTES", 1000)
+    result, page = report(tmp_path, mixture(n_samples=16000))
+    assert all(track["url"].startswith("data:audio/mpeg;base64,") for track in page.data["tracks"])
+    assert "compressed copies (MP3)" in page.text
+    samples, sample_rate = heard(page.data["tracks"][0]["url"])
+    assert sample_rate == SAMPLE_RATE
+    assert (
+        np.corrcoef(samples[:16000, 0], read_audio(result.mixture).samples[0])[0, 1] > 0.7
+    )  # noise, which MP3 simplifies
+
+
+def test_a_page_is_no_larger_than_its_sounds_and_pictures_need(tmp_path: Path) -> None:
+    result, page = report(tmp_path, mixture(n_samples=16000, n_channels=2))
+    assert result.report is not None
+    embedded = sum(len(value) for track in page.data["tracks"] for value in track.values())
+    assert result.report.stat().st_size < embedded + 80_000
+    assert embedded < 4 / 3 * 3 * (16000 * 2 * 2 + 60_000)  # 16 bits, and pictures
+
+
+def test_silence_has_a_report(tmp_path: Path) -> None:
+    _, page = report(tmp_path, Audio(torch.zeros(1, 8000), SAMPLE_RATE))
+    assert "The mixture is silent" in page.text
+    assert "nan" not in page.scripts[0].lower()
+    assert not any(name == "d" and "nan" in value for name, value in page.attributes)
+
+
+def test_one_dictionary_leaves_a_residual_to_hear(tmp_path: Path) -> None:
+    _, page = report(tmp_path, mixture(), dictionaries=[trained("hum")])
+    assert [track["role"] for track in page.data["tracks"]] == ["mixture", "stem", "residual"]
+
+
+def test_a_report_tells_scores_versions_and_the_command(tmp_path: Path) -> None:
+    references = write_references(tmp_path / "references")
+    result, page = report(tmp_path, mixture(), references=references, command=["sepdict", "separate", "a b"])
+    assert result.evaluation is not None
+    assert f"{result.evaluation.mean.si_sdr_db:.2f}" in page.text
+    assert "sepdict separate 'a b'" in page.text
+    assert f"torch {torch.__version__.partition('+')[0]}" in page.text
+    assert read_json(result.manifest)["command"] == ["sepdict", "separate", "a b"]
+
+
+def test_the_manifest_tells_what_is_explained_when(tmp_path: Path) -> None:
+    late = mixture(n_samples=32000)
+    late.samples[:, :16000] = 0
+    result, _ = report(tmp_path, late)
+    over_time = read_json(result.manifest)["explained_over_time"]
+    assert over_time["step_s"] == pytest.approx(1, abs=0.05)
+    assert over_time["shares"][0] is None
+    assert 0 <= over_time["shares"][-1] <= 1
+    assert read_json(result.manifest)["report"] == str(result.report)
+
+
+def test_a_report_that_is_not_asked_for_again_goes_with_what_it_was_of(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture())
+    sources = [trained("hiss"), trained("hum")]
+    again = {"config": UNCOMPOSED, "overwrite": True}
+    (later,) = separate_files([result.mixture], sources, tmp_path / "out", **again)
+    assert later.report is None
+    assert {path.name for path in (tmp_path / "out/song").iterdir()} == {"hiss.wav", "hum.wav", "manifest.json"}
+
+
+def test_a_report_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "out/song").mkdir(parents=True)
+    (tmp_path / "out/song/report.html").write_text("mine")
+    with pytest.raises(ConfigError, match=r"report\.html: exists already"):
+        report(tmp_path, mixture())
+    assert (tmp_path / "out/song/report.html").read_text() == "mine"
+
+
+def test_several_processes_write_a_report_each(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "mixtures", "one", "two")
+    sources = [trained("hiss"), trained("hum")]
+    results = separate_files(paths, sources, tmp_path / "out", config=UNCOMPOSED, report=True, n_jobs=2)
+    for result, name in zip(results, ["one", "two"], strict=True):
+        assert result.report == tmp_path / "out" / name / "report.html"
+        assert f"<h1>{name}.wav</h1>" in result.report.read_text()
+
+
+def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sepdict.batch.separation_page", full)
+    (path,) = write_mixtures(tmp_path / "mixtures", "song")
+    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", config=UNCOMPOSED, report=True)
+    assert result.error is not None
+    assert "No space left" in result.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_outlines_stay_in_their_box() -> None:
+    outline = charts.bars([-1.0, 0.3, 2.0], 0, 1) + charts.line([-1.0, 0.3, 2.0], 0, 1)
+    points = [float(number) for number in re.findall(r"V([\d.]+)|,([\d.]+)", outline) for number in number if number]
+    assert (min(points), max(points)) == (0, 100)
+
+
+def test_the_command_says_where_the_report_is(tmp_path: Path) -> None:
+    (path,) = write_mixtures(tmp_path / "mixtures", "song")
+    file = trained("hiss").save(tmp_path / "hiss.safetensors")
+    lines = succeed("separate", path, "-d", file, "-o", tmp_path / "out", "--report", "--quiet")
+    assert lines[-1] == str(tmp_path / "out/song/report.html")
+    table = succeed("separate", path, "-d", file, "-o", tmp_path / "out", "--report", "--overwrite")
+    assert table[-1] == str(tmp_path / "out/song/report.html")
+
+
+def test_evaluate_writes_its_scores_as_a_page(tmp_path: Path) -> None:
+    references = write_references(tmp_path / "references")
+    arguments = ["evaluate", references, references, "--report", tmp_path / "scores.html"]
+    printed = "\n".join(succeed(*arguments))
+    page = Page.of((tmp_path / "scores.html").read_text("utf-8"))
+    assert "script" not in page.tags
+    assert any(value.endswith("script-src 'none'") for _, value in page.attributes)
+    assert "hiss" in printed
+    assert all(word in page.text for word in ("hiss", "hum", "mean", "SI-SDR", "inf"))
+    before = (tmp_path / "scores.html").read_bytes()
+    assert "exists already" in fail(*arguments)
+    assert (tmp_path / "scores.html").read_bytes() == before
+    succeed(*arguments, "--overwrite")
+
+
+def test_bars_of_scores_are_as_long_as_they_say() -> None:
+    from sepdict.evaluation import Evaluation, SourceScore
+
+    worse = SourceScore("worse", -5.0, -5.0, 2.5, float("inf"), 10.0, silent=False)
+    silent = SourceScore("silent", *[float("nan")] * 5, silent=True)
+    text = sepdict.report.evaluation_page(Evaluation((worse, silent)), title="x")
+    assert text.count("bar negative") == 4  # SI-SDR and gain, of the source and of the mean
+    assert [float(share) for share in re.findall(r'="--share: ([\d.]+)', text)[:5]] == [0.5, 0.5, 0.25, 1, 1]
+    assert text.count("\N{EN DASH}") == 5
