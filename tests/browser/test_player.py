@@ -1,0 +1,230 @@
+"""The player and the report in a real Chromium, clicked, pressed and dragged, as wide as a phone and as a laptop."""
+
+import base64
+import io
+import shutil
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from front_end import mixture, trained
+
+from sepdict.batch import separate_files
+from sepdict.excitations import FitConfig
+from sepdict.recordings import write_audio
+
+pytestmark = pytest.mark.browser
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+DURATION_S = 6.0
+SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
+    installed = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    with api.sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"there is no Chromium: {error.message.splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
+    sources = [trained("hiss"), trained("hum")]
+    config = FitConfig(composition_weight=0, n_iterations=3)
+    (result,) = separate_files([path], sources, folder / "out", config=config, residual=True, report=True)
+    assert result.report is not None
+    return result.report
+
+
+@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
+    """The report, opened; it must ask for nothing and complain of nothing."""
+    size, scheme = request.param
+    opened = browser.new_page(viewport=SIZES[size], color_scheme=scheme)
+    asked, complaints = [], []
+    opened.on("request", lambda asking: asked.append(asking.url))
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(report.as_uri())
+    yield opened
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert complaints == []
+    opened.close()
+
+
+def time_s(page: Any) -> float:
+    """Where the player stands."""
+    return float(page.get_by_role("slider", name="Position").get_attribute("aria-valuenow"))
+
+
+def state(page: Any) -> str:
+    return str(page.locator("#player").get_attribute("data-state"))
+
+
+def play(page: Any) -> None:
+    page.get_by_role("button", name="Play").click()
+    page.locator("#player[data-state=playing]").wait_for()
+
+
+def audible(page: Any) -> list[str]:
+    """The names of the tracks that can be heard."""
+    heard = page.locator(".player-track[data-audible=true]")
+    return [str(name) for name in heard.evaluate_all("tracks => tracks.map((track) => track.ariaLabel)")]
+
+
+def pressed(page: Any, name: str) -> bool:
+    return bool(page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed") == "true")
+
+
+def test_the_clock_runs_while_it_plays_and_stands_while_it_does_not(page: Any) -> None:
+    assert (state(page), time_s(page)) == ("idle", 0)
+    play(page)
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Pause").click()
+    reached = time_s(page)
+    assert 0.7 < reached < 4
+    page.wait_for_timeout(300)
+    assert (state(page), time_s(page)) == ("paused", reached)
+
+
+def test_it_stops_at_the_end_and_begins_again(page: Any) -> None:
+    page.get_by_role("slider", name="Position").press("End")
+    page.keyboard.press("ArrowLeft")
+    play(page)
+    page.locator("#player[data-state=paused]").wait_for(timeout=10_000)
+    assert time_s(page) == DURATION_S
+    play(page)
+    assert time_s(page) < 2
+
+
+def test_solo_and_mute_say_and_do_what_they_are(page: Any) -> None:
+    assert audible(page) == ["hiss", "hum", "residual"]  # which are the mixture
+    page.get_by_role("button", name="Mute hum").click()
+    assert (audible(page), pressed(page, "Mute hum")) == (["hiss", "residual"], True)
+    page.get_by_role("button", name="Solo hum").click()
+    assert (audible(page), pressed(page, "Solo hum")) == (["hum"], True)
+    page.get_by_role("button", name="Solo song.wav").click()
+    assert audible(page) == ["song.wav", "hum"]
+    page.get_by_role("button", name="Solo song.wav").click()
+    page.get_by_role("button", name="Solo hum").click()
+    page.get_by_role("button", name="Mute hum").click()
+    assert (audible(page), pressed(page, "Solo hum")) == (["hiss", "hum", "residual"], False)
+
+
+def test_keys_play_move_and_solo(page: Any) -> None:
+    page.keyboard.press("Space")
+    page.locator("#player[data-state=playing]").wait_for()
+    page.keyboard.press("Space")
+    assert state(page) == "paused"
+    ruler = page.get_by_role("slider", name="Position")
+    ruler.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert time_s(page) == 2
+    page.keyboard.press("ArrowLeft")
+    assert time_s(page) == 1
+    page.keyboard.press("Shift+ArrowRight")
+    assert time_s(page) == DURATION_S
+    page.keyboard.press("2")
+    assert audible(page) == ["hiss"]
+    page.keyboard.press("2")
+    assert audible(page) == ["hiss", "hum", "residual"]
+
+
+def test_keys_of_a_control_stay_its_own(page: Any) -> None:
+    volume = page.get_by_role("slider", name="Volume of hum")
+    volume.press("ArrowLeft")
+    assert (time_s(page), float(volume.input_value())) == (0, 0.99)
+    page.get_by_role("button", name="Solo hum").press("Space")
+    assert (state(page), audible(page)) == ("idle", ["hum"])
+
+
+def test_pictures_can_be_clicked_and_dragged_along(page: Any) -> None:
+    lane = page.locator(".player-lane").nth(1)
+    lane.scroll_into_view_if_needed()
+    box = lane.bounding_box()
+
+    def at(share: float) -> tuple[float, float]:
+        return box["x"] + share * box["width"], box["y"] + 20
+
+    page.mouse.click(*at(0.5))
+    assert time_s(page) == pytest.approx(DURATION_S / 2, abs=0.1)
+    page.mouse.move(*at(0.5))
+    page.mouse.down()
+    page.mouse.move(*at(0.25))
+    page.mouse.move(*at(0.75))
+    assert time_s(page) == pytest.approx(0.75 * DURATION_S, abs=0.1)
+    page.mouse.up()
+    cursor = lane.locator(".player-cursor").bounding_box()
+    assert cursor["x"] + cursor["width"] / 2 == pytest.approx(at(0.75)[0], abs=2)
+
+
+def test_every_view_shows_its_pictures(page: Any) -> None:
+    sources = set()
+    for view in ("Mask", "Excitation", "Spectrogram"):
+        page.get_by_text(view, exact=True).click()
+        assert page.get_by_role("radio", name=view).is_checked()
+        picture = page.locator(".player-track", has_text="hum").get_by_role("img")
+        assert picture.get_attribute("alt") == f"{view} of hum"
+        sources.add(picture.get_attribute("src"))
+    assert len(sources) == 3
+
+
+def test_moments_can_be_jumped_to(page: Any) -> None:
+    moment = page.locator("button[data-seek]").last
+    moment.click()
+    assert time_s(page) == pytest.approx(float(moment.get_attribute("data-seek")), abs=0.1)
+
+
+def test_nothing_sticks_out_and_what_is_pressed_is_large_enough_for_a_finger(page: Any) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for button in page.get_by_role("button").all():
+        assert button.bounding_box()["height"] >= 24
+
+
+def test_what_cannot_be_loaded_is_said(browser: Any) -> None:
+    page = browser.new_page()
+    script = (resources.files("sepdict") / "web/static/player.js").read_text("utf-8")
+    tracks = [{"name": "<i>hum", "role": "stem", "url": "data:audio/flac;base64,AAAA"}]
+    start = f"createPlayer(document.body, {{ duration: 1, tracks: {tracks} }});"
+    page.set_content(f'<!doctype html><body></body><script type="module">{script}\n{start}</script>')
+    page.get_by_role("button", name="Play").click()
+    page.locator("[data-state=error]").wait_for()
+    assert page.get_by_role("status").inner_text().startswith("<i>hum cannot be loaded (")
+    page.close()
+
+
+MEASURE = """async ([urls, rate]) => {
+  const [one, other] = await Promise.all(urls.map(async (url) => {
+    const bytes = Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (character) => character.charCodeAt(0));
+    const sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.buffer);
+    return Array.from(sound.getChannelData(0));
+  }));
+  return [one, other];
+}"""
+
+
+def test_compressed_copies_begin_where_the_files_do(browser: Any, tmp_path: Path) -> None:
+    from sepdict.previews import sound_url
+
+    path = write_audio(tmp_path / "song.wav", mixture(n_samples=24000))
+    page = browser.new_page()
+    urls = [sound_url(path, gain=1, lossless=lossless) for lossless in (True, False)]
+    whole, compressed = (torch.tensor(samples) for samples in page.evaluate(MEASURE, [urls, 8000]))
+    page.close()
+    content = base64.b64decode(urls[0].partition(",")[2])
+    assert len(whole) == soundfile.info(io.BytesIO(content)).frames == len(compressed)
+    lags = torch.nn.functional.conv1d(compressed[None, None], whole[None, None, 2000:-2000])[0, 0]
+    assert int(lags.argmax()) == 2000
