@@ -97,6 +97,8 @@ def test_the_clock_runs_while_it_plays_and_stands_while_it_does_not(page: Any) -
     assert 0.7 < reached < 4
     page.wait_for_timeout(300)
     assert (state(page), time_s(page)) == ("paused", reached)
+    play(page)
+    assert reached <= time_s(page) < reached + 3
 
 
 def test_it_stops_at_the_end_and_begins_again(page: Any) -> None:
