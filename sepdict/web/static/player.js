@@ -234,11 +234,12 @@ class Sound {
     this.context = null; // made when first needed: browsers want a user's gesture before it
     this.playing = false;
     this.startedAt = 0; // on the context's clock, when time was zero
+    this.offset = 0; // where it was started: until that is heard, time stands
   }
 
   get time() {
     const latency = this.context.outputLatency || 0; // what is computed now is heard so much later
-    return this.context.currentTime - latency - this.startedAt;
+    return Math.max(this.offset, this.context.currentTime - latency - this.startedAt);
   }
 
   async load() {
@@ -266,6 +267,7 @@ class Sound {
       channel.source.start(when, offset);
     }
     this.startedAt = when - offset;
+    this.offset = offset;
     this.playing = true;
   }
 
