@@ -26,7 +26,8 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        evaluation      stems against the true sources
        tracks          what a mixture becomes on disk
        learning        how much sound is enough
-    7  report          how a separation went, as a page
+    7  manifest        how a separation went, as facts
+       report          and as a page
        plots           pictures of what a dictionary has learned
     8  batch           many mixtures in one go
        portrait        pictures and sounds of a dictionary, in a folder

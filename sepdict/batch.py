@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,12 @@ from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
-from sepdict.files import Snapshot, sha256_of, to_json, writable_folder, write_atomically
+from sepdict.files import Snapshot, to_json, writable_folder, write_atomically
 from sepdict.jobs import in_processes
+from sepdict.manifest import describe, manifest_of
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
-from sepdict.report import EXPLAINED_STEP_S, separation_page
+from sepdict.report import separation_page
 from sepdict.segments import SEGMENT_S, refuse_short
 from sepdict.separation import Outcome, composed_as_configured, effective, separate_in_blocks, stem_names
 from sepdict.tracks import (
@@ -221,7 +221,7 @@ def separate_files(
     refuse_same_folder(tracks)
     truths = [find_references(track, references, alone=len(tracks) == 1) for track in tracks]
     refuse_existing(tracks, truths, overwrite)
-    described = [_describe(dictionary, dictionary_files) for dictionary in dictionaries]
+    described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
     manifest = {"command": list(command), "dictionaries": described}
     with writable_folder(out):
         composition = None
@@ -251,6 +251,12 @@ class _Work:
     segment_s: float
     device: str
     manifest: Mapping[str, Any]
+
+    def settings(self, outcome: Outcome) -> dict[str, Any]:
+        """Collect what the manifest says of how a track was separated."""
+        settings = {name: getattr(self, name) for name in ("residual", "unknown", "segment_s")}
+        settings |= {"composed": self.composition is not None, "n_segments": outcome.n_segments}
+        return settings | {"device": str(choose_device(self.device)), "fit": asdict(self.config)}
 
 
 _Pair = tuple[Track, Mapping[str, Path]]  # a track and its true sources
@@ -289,7 +295,8 @@ def _separate_track(work: _Work, on_progress: OnProgress, pair: _Pair) -> TrackR
             scores = _scores(folder, track, references) if references else None
             if heard.has_changed():
                 raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
-            facts = _manifest(track, mixture, heard.sha256, work, outcome, scores)
+            settings = work.settings(outcome)
+            facts = {**work.manifest, **manifest_of(track, mixture, heard.sha256, settings, outcome, scores)}
             if track.report:
                 page = separation_page(facts, folder, work.dictionaries, outcome.timeline)
                 write_atomically(folder / track.report.name, page.encode(errors="surrogateescape"))
@@ -360,44 +367,6 @@ def _read_reference(path: Path, mixture: AudioReader) -> Audio:
     if found != expected:
         raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
     return reference
-
-
-def _describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any]:
-    """Collect what the manifest says of a dictionary."""
-    card = dictionary.card
-    facts = {name: getattr(card, name) for name in ("source", "sample_rate", "trained_s")}
-    facts |= {"stft": asdict(card.stft), "network": asdict(card.network)}
-    if card.source in files:
-        facts |= {"file": files[card.source].absolute(), "sha256": sha256_of(files[card.source])}
-    return facts
-
-
-def _manifest(
-    track: Track, mixture: AudioReader, sha256: str, work: _Work, outcome: Outcome, scores: Evaluation | None
-) -> dict[str, Any]:
-    """Collect what was separated with what, how it went, and where the stems are."""
-    facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
-    facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    settings = {name: getattr(work, name) for name in ("residual", "unknown", "segment_s")}
-    settings |= {"composed": work.composition is not None, "n_segments": outcome.n_segments}
-    settings |= {"device": str(choose_device(work.device)), "fit": asdict(work.config)}
-    fit = outcome.fit
-    step_s, explained = outcome.timeline.explained(EXPLAINED_STEP_S)
-    return {
-        "sepdict": version("sepdict"),
-        "mixture": {"file": track.mixture.absolute(), "sha256": sha256, **facts},
-        **work.manifest,
-        "settings": settings,
-        "converged": fit.converged,
-        "message": fit.message,
-        "loss": {"first": fit.loss_curve[0], "last": fit.loss_curve[-1], "curve": fit.loss_curve},
-        "explained_energy": outcome.explained_energy,
-        "explained_over_time": {"step_s": step_s, "shares": [round(share, 4) for share in explained.tolist()]},
-        "null_test_db": outcome.null_test_db,
-        "stems": track.stems,
-        "report": track.report,
-        "scores": None if scores is None else scores.as_dict(),
-    }
 
 
 def _explain(mixture: Path, error: Exception) -> str:
