@@ -7,7 +7,8 @@
 *activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
 channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
 term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example. The third
-is the prior of variational dictionaries, and what critics say of the drawings where they are asked.
+is the prior, for a code of mean zero and variance one is likelier the nearer to zero it is; and what critics say of the
+drawings, where they are asked.
 """
 
 import math
@@ -45,6 +46,9 @@ class FitConfig:
     composition_weight : float
         What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
         and nothing but their decoders decides.
+    prior_weight : float
+        What it counts that codes are likely, normal as they were in training: ``prior_weight |z|^2 / 2`` beside the
+        divergence of a shape summed over its bins. Variational dictionaries bring a weight of their own.
     critic_weight : float
         What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
     n_tuning_steps : int
@@ -67,6 +71,7 @@ class FitConfig:
     method: str = "lbfgs"
     divergence: str = "kl"
     composition_weight: float = 0.3
+    prior_weight: float = 1.0
     critic_weight: float = 0.0
     n_tuning_steps: int = 50
     n_iterations: int = 100
@@ -84,8 +89,9 @@ class FitConfig:
             raise ConfigError(f"n_tuning_steps is {self.n_tuning_steps}; expected 0 or more")
         if not 0 <= self.composition_weight < math.inf:
             raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
-        if not 0 <= self.critic_weight < math.inf:
-            raise ConfigError(f"critic_weight is {self.critic_weight}; expected 0 or more")
+        for name in ("prior_weight", "critic_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not self.tolerance >= 0 or not self.step > 0:
             raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
 
@@ -214,7 +220,8 @@ class _Problem:
         n_heard_bins: int | None,
     ) -> None:
         self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
-        self.masks, self.opinion_weight, self.critic_weight = masks, config.composition_weight, config.critic_weight
+        self.masks, self.opinion_weight = masks, config.composition_weight
+        self.prior_weight, self.critic_weight = config.prior_weight, config.critic_weight
         self.beta = beta_of(config.divergence)
         self.n_channels, _, self.n_frames = magnitude.shape
         self.scale = float(magnitude.mean())
@@ -272,9 +279,10 @@ class _Problem:
 
     def _penalty(self, dictionary: Dictionary, code: Tensor) -> Tensor:
         """What a source's codes are to be punished for, per frame: unlikeliness, and drawings that do not look real."""
-        network, total = dictionary.network, torch.zeros_like(code[0])
-        if network.config.prior_weight:  # half the square is the negative logarithm of the normal density
-            total = total + network.config.prior_weight * code.square().sum(dim=0) / (2 * dictionary.card.stft.n_bins)
+        network = dictionary.network
+        prior_weight = network.config.prior_weight or self.prior_weight
+        # half the square is the negative logarithm of the normal density
+        total = prior_weight / (2 * dictionary.card.stft.n_bins) * code.square().sum(dim=0)
         if self.critic_weight and network.critic is not None:
             total = total + self.critic_weight * softplus(-network.criticise(network.decode(code)))
         return total

@@ -50,7 +50,7 @@ REGULARISERS: Mapping[str, float] = MappingProxyType(
     {
         "l2": 1e-4,
         "dropout": 0.2,
-        "sparse": 0.1,
+        "sparse": 0.01,
         "activity": 0.01,
         "noise": 0.5,
         "masking": 0.3,

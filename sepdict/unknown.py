@@ -52,6 +52,7 @@ def fit_with_unknown(
     >>> fit_with_unknown(torch.rand(1, 257, 30), [dictionary], FitConfig(n_iterations=3)).magnitudes.shape
     torch.Size([2, 1, 257, 30])
     """
+    config = replace(config, prior_weight=0.0)  # amounts of templates are nothing like normal
     scale = magnitude.mean().clamp(min=1e-30)  # silence stays silent
     heard = magnitude.mean(dim=0) / scale  # (n_bins, n_frames)
 

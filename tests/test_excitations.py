@@ -13,6 +13,7 @@ from torch import Tensor
 from sepdict.audio import Audio
 from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Card, Dictionary
+from sepdict.divergences import beta_divergence
 from sepdict.errors import AudioError, ConfigError, SepdictError, ShapeError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.layers import initialise
@@ -26,7 +27,7 @@ DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templat
 ADDITIVE = replace(DENSE, n_templates=8)
 CONVOLUTIONAL = replace(DENSE, kind="convolutional", hidden=(16,), kernel_size=5)
 DIVERGENCES = ["kl", "is", "l2", "beta=0.5"]
-THOROUGH = FitConfig(n_iterations=300, tolerance=0.0)
+THOROUGH = FitConfig(n_iterations=300, tolerance=0.0, prior_weight=0.0)
 
 
 def untrained(source: str, network: NetworkConfig = DENSE) -> Dictionary:
@@ -178,11 +179,25 @@ def test_adam_reaches_about_the_same_cost(pair: list[Dictionary], divergence: st
     """Where the dictionaries cannot explain everything, so that the minimum is not zero."""
     mixture = draw(pair, 20).sum(dim=0) * (0.5 + torch.rand(1, SMALL.n_bins, 20, generator=generator))
     lbfgs = fit_excitations(mixture, pair, replace(THOROUGH, divergence=divergence))
-    adam = fit(mixture, pair, divergence=divergence, method="adam", n_iterations=600, tolerance=0.0)
+    adam = fit(mixture, pair, divergence=divergence, method="adam", n_iterations=600, tolerance=0.0, prior_weight=0.0)
     assert min(adam.loss_curve) == pytest.approx(lbfgs.loss_curve[-1], rel=0.02)
     assert adam.loss_curve[0] == pytest.approx(lbfgs.loss_curve[0])
-    idle = fit(mixture, pair, divergence=divergence, method="adam", step=1e-9, n_iterations=5, tolerance=0.0)
+    settings = {"step": 1e-9, "n_iterations": 5, "tolerance": 0.0, "prior_weight": 0.0}
+    idle = fit(mixture, pair, divergence=divergence, method="adam", **settings)
     assert idle.loss_curve[-1] == pytest.approx(lbfgs.loss_curve[0], rel=1e-4)  # it is Adam, and its step is heeded
+
+
+def test_the_prior_brings_codes_nearer_to_zero_and_with_none_the_divergence_alone_decides(
+    pair: list[Dictionary],
+) -> None:
+    observed = draw(pair, 40).sum(dim=0)
+    sizes, costs = [], []
+    for weight in (0.0, 1.0, 30.0):
+        found = fit_excitations(observed, pair, replace(THOROUGH, prior_weight=weight))
+        sizes.append(float(torch.cat(found.excitations).square().mean()))
+        costs.append(float(beta_divergence(observed, found.magnitudes.sum(dim=0), beta=1).sum()))
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert costs[0] < costs[1] < costs[2]
 
 
 # Laws

@@ -200,7 +200,7 @@ def test_the_fit_of_a_nonnegative_dictionary_costs_what_nmf_with_its_templates_d
     monkeypatch.setattr("sepdict.excitations.band_sums", lambda values, _: values)  # every bin by itself
     monkeypatch.setattr("sepdict.networks.band_sums", lambda values, _: values)
     dictionary, mixture = additive(), magnitudes("speech")
-    fit = fit_excitations(mixture, [dictionary], FitConfig(n_iterations=400, tolerance=0))
+    fit = fit_excitations(mixture, [dictionary], FitConfig(n_iterations=400, tolerance=0, prior_weight=0))
     frames = mixture[0].T.double().numpy()
     templates = np.ascontiguousarray(dictionary.network.template_shapes().T.double().numpy())
     nmf = {"solver": "mu", "beta_loss": "kullback-leibler", "max_iter": 3000, "tol": 1e-7}

@@ -76,10 +76,12 @@ def sepdict_dictionaries(
     config: TrainingConfig,
     composes: bool = True,
     solos_s: float = math.inf,
+    prior_weight: float = 0.0,
     critic_weight: float = 0.0,
 ) -> Separated:
     """Train a dictionary per source and separate; composing the dictionaries counts as training.
 
+    Those that are not composed are fitted without a prior, unless it is asked for, to show what they are by themselves.
     Where a regulariser needs other sounds, these are the solos of the scene's other sources.
     """
     config = replace(config, seed=seed)
@@ -94,7 +96,7 @@ def sepdict_dictionaries(
         composition = sepdict.compose(dictionaries, sepdict.CompositionConfig(seed=seed))
         separate = partial(sepdict.separate, composition=composition)
     else:
-        fit = FitConfig(composition_weight=0, critic_weight=critic_weight)
+        fit = FitConfig(composition_weight=0, prior_weight=prior_weight, critic_weight=critic_weight)
         separate = partial(sepdict.separate, config=fit)
     trained = time.perf_counter()
     stems = separate(scene.mixture, dictionaries).stems
@@ -130,6 +132,7 @@ def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
 
 
 DEFAULT = sepdict.PRESETS["default"]
+VARIATIONAL = sepdict.regularised(DEFAULT, {"variational": sepdict.REGULARISERS["variational"]})
 AUGMENTED = replace(DEFAULT, augmentation=sepdict.AugmentationConfig())
 
 
@@ -144,6 +147,7 @@ def family() -> dict[str, tuple[TrainingConfig, dict[str, Any]]]:
     rows["sigmoid, no templates"] = _with_network(DEFAULT, activation="sigmoid", n_templates=0)
     rows["the same, pretrained by Boltzmann machines"] = replace(rows["sigmoid, no templates"], pretraining="boltzmann")
     members: dict[str, tuple[TrainingConfig, dict[str, Any]]] = {name: (config, {}) for name, config in rows.items()}
+    members["default, the prior in the fit"] = DEFAULT, {"prior_weight": FitConfig().prior_weight}
     members["adversarial, the critic in the fit"] = rows["adversarial"], {"critic_weight": CRITIC_WEIGHT}
     members["from 30 s of each source"] = DEFAULT, {"solos_s": 30}
     members["from 30 s of each source, augmented"] = AUGMENTED, {"solos_s": 30}
@@ -163,7 +167,8 @@ METHODS: Mapping[str, Method] = {
     **{f"IS-NMF, {n} components": Method(partial(is_nmf, n_components=n)) for n in NMF_SIZES},
     "convolutive KL-NMF, 25 components of 8 frames": Method(convolutive_nmf),
     OURS: Method(partial(sepdict_dictionaries, config=DEFAULT)),
-    "sepdict, decoders only": Method(partial(sepdict_dictionaries, config=DEFAULT, composes=False)),
+    "sepdict, variational": Method(partial(sepdict_dictionaries, config=VARIATIONAL), quick=False),
+    "decoders only, default": Method(partial(sepdict_dictionaries, config=DEFAULT, composes=False)),
     "mask network, trained as long as sepdict": Method(mask_network, budget=1),
     "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
     **{
