@@ -13,7 +13,7 @@ from .options import Device, Overwrite, Quiet, Verbose
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
-    from sepdict.batch import TrackResult
+    from sepdict.manifest import TrackResult
     from sepdict.progress import Progress
 
 
@@ -61,6 +61,12 @@ Segment = Annotated[
         show_default=False,
     ),
 ]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Go on where it stopped: leave tracks whose stems are all there, made to this order."
+    ),
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]
 
 
@@ -77,6 +83,7 @@ def separate(
     jobs: Jobs = 1,
     device: Device = None,
     overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -108,6 +115,7 @@ def separate(
             segment_s=SEGMENT_S if segment_s is None else segment_s,
             n_jobs=jobs,
             overwrite=overwrite,
+            skip_existing=skip_existing,
             references=references,
             report=report,
             command=["sepdict", *sys.argv[1:]],
@@ -148,8 +156,9 @@ class _Listener:
             return f"composing {', '.join(self.sources)} (once, then it is remembered)"
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"
-        n_done = len(self.results)
-        return f"separating {self.paths[n_done]} ({n_done + 1} of {len(self.paths)})"
+        done = {result.mixture for result in self.results}
+        following = next(path for path in self.paths if path not in done)
+        return f"separating {following} ({len(done) + 1} of {len(self.paths)})"
 
 
 @contextlib.contextmanager
@@ -183,6 +192,8 @@ def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
 
 def _title(result: "TrackResult") -> str:
     """Say how a track went."""
+    if result.kept:
+        return f"{result.mixture}: kept, its stems were there already"
     return (
         f"{result.mixture}: {result.duration_s:.1f} s in {result.seconds:.1f} s "
         f"(real-time factor {result.real_time_factor:.2f}), "

@@ -11,8 +11,8 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import Snapshot, to_json, writable_folder, write_atomically
 from sepdict.jobs import in_processes
-from sepdict.manifest import describe, manifest_of
+from sepdict.manifest import OnTrack, TrackResult, describe, finished, kept, manifest_of, order_of
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import AudioReader, find_audio_files, open_audio, probe_audio, read_audio, writing_audio
 from sepdict.report import separation_page
@@ -46,57 +46,6 @@ from sepdict.tracks import (
 )
 
 
-@dataclass(frozen=True)
-class TrackResult:
-    """What became of one mixture.
-
-    Attributes
-    ----------
-    mixture : Path
-        As it was given.
-    error : str or None
-        Why there are no stems, in one line that names the file; None when all went well. After an error
-        the attributes below have their defaults.
-    stems : mapping of source name to Path
-        Absolute.
-    manifest, report : Path or None
-        Absolute; a report only where one was asked for.
-    duration_s, seconds : float
-        How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
-    explained_energy : float
-        Share of the mixture's energy that the dictionaries account for, 0 to 1.
-    converged : bool
-    message : str
-        How the fit ended, in one sentence.
-    null_test_db : float
-        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak.
-    evaluation : Evaluation or None
-        The stems' scores, where there are references.
-    """
-
-    mixture: Path
-    error: str | None = None
-    stems: Mapping[str, Path] = field(default_factory=dict)
-    manifest: Path | None = None
-    report: Path | None = None
-    duration_s: float = math.nan
-    seconds: float = math.nan
-    explained_energy: float = math.nan
-    converged: bool = False
-    message: str = ""
-    null_test_db: float = math.nan
-    evaluation: Evaluation | None = None
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds taken per second of sound; below one is faster than listening."""
-        return self.seconds / self.duration_s
-
-
-OnTrack = Callable[[TrackResult], None]
-"""Called after every track; an exception raised inside ends the batch and reaches the caller."""
-
-
 def separate_folder(
     folder: str | Path,
     dictionaries: Sequence[Dictionary],
@@ -108,6 +57,7 @@ def separate_folder(
     segment_s: float = SEGMENT_S,
     n_jobs: int = 1,
     overwrite: bool = False,
+    skip_existing: bool = False,
     references: str | Path | None = None,
     report: bool = False,
     device: str = AUTO,
@@ -139,6 +89,7 @@ def separate_folder(
         segment_s=segment_s,
         n_jobs=n_jobs,
         overwrite=overwrite,
+        skip_existing=skip_existing,
         references=references,
         report=report,
         device=device,
@@ -158,6 +109,7 @@ def separate_files(
     segment_s: float = SEGMENT_S,
     n_jobs: int = 1,
     overwrite: bool = False,
+    skip_existing: bool = False,
     references: str | Path | None = None,
     report: bool = False,
     dictionary_files: Mapping[str, Path] = NO_FILES,
@@ -184,6 +136,9 @@ def separate_files(
         more than one must start below ``if __name__ == "__main__":``, as Python's processes want it.
     overwrite : bool
         Replace files that exist; others in the same folder are left alone.
+    skip_existing : bool
+        Leave tracks alone of which all files are there, made of the same mixture with the same dictionaries and
+        settings: what was interrupted goes on where it stopped.
     references : path of a folder, optional
         The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
         mixture ``references/{source}.wav`` will do. The stems are scored against them.
@@ -219,10 +174,15 @@ def separate_files(
     names = stem_names(dictionaries, residual=residual or unknown)
     tracks = [Track.of(Path(mixture), out, names, report=report) for mixture in mixtures]
     refuse_same_folder(tracks)
-    truths = [find_references(track, references, alone=len(tracks) == 1) for track in tracks]
+    order = order_of(dictionaries, config, residual=residual, unknown=unknown, segment_s=segment_s)
+    results = {t.mixture: kept(t, said) for t in tracks if skip_existing and (said := finished(t, order))}
+    alone, tracks = len(tracks) == 1, [track for track in tracks if track.mixture not in results]
+    truths = [find_references(track, references, alone=alone) for track in tracks]
     refuse_existing(tracks, truths, overwrite)
+    for result in results.values():
+        on_track(result)
     described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
-    manifest = {"command": list(command), "dictionaries": described}
+    manifest = {"command": list(command), "order": order, "dictionaries": described}
     with writable_folder(out):
         composition = None
         if any(_is_readable(track.mixture) for track in tracks):
@@ -230,13 +190,9 @@ def separate_files(
         config = effective(config, composed=composition is not None, has_residual=RESIDUAL in names)
         work = _Work(dictionaries, config, composition, residual, unknown, segment_s, device, manifest)
         pairs = list(zip(tracks, truths, strict=True))
-        if n_jobs > 1 and len(pairs) > 1:
-            return _separate_in_processes(work, pairs, n_jobs, on_progress, on_track)
-        results = []
-        for pair in pairs:
-            results.append(_separate_track(work, on_progress, pair))
-            on_track(results[-1])
-        return results
+        separate_all = _separate_in_processes if n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
+        results |= {result.mixture: result for result in separate_all(work, pairs, n_jobs, on_progress, on_track)}
+    return [results[Path(mixture)] for mixture in mixtures]
 
 
 @dataclass(frozen=True)
@@ -260,6 +216,17 @@ class _Work:
 
 
 _Pair = tuple[Track, Mapping[str, Path]]  # a track and its true sources
+
+
+def _separate_in_turn(
+    work: _Work, pairs: Sequence[_Pair], _: int, on_progress: OnProgress, on_track: OnTrack
+) -> list[TrackResult]:
+    """Separate one track after the other."""
+    results = []
+    for pair in pairs:
+        results.append(_separate_track(work, on_progress, pair))
+        on_track(results[-1])
+    return results
 
 
 def _separate_in_processes(

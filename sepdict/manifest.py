@@ -1,19 +1,77 @@
-"""Row 7: what a track's manifest says: what was separated with what, how it went, and where the stems are."""
+"""Row 7: what is said of a track, also in its manifest: made with what, how it went, and where the stems are."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sepdict.dictionary import Dictionary
 from sepdict.evaluation import Evaluation
+from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of
 from sepdict.recordings import AudioReader
 from sepdict.separation import Outcome
-from sepdict.tracks import Track
+from sepdict.tracks import MANIFEST, Track
 
 EXPLAINED_STEP_S = 1.0  # of explained energy over time
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """What became of one mixture.
+
+    Attributes
+    ----------
+    mixture : Path
+        As it was given.
+    error : str or None
+        Why there are no stems, in one line that names the file; None when all went well. After an error
+        the attributes below have their defaults.
+    kept : bool
+        Whether its stems were there already, made to the same order, and were left as they are.
+    stems : mapping of source name to Path
+        Absolute.
+    manifest, report : Path or None
+        Absolute; a report only where one was asked for.
+    duration_s, seconds : float
+        How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
+    explained_energy : float
+        Share of the mixture's energy that the dictionaries account for, 0 to 1.
+    converged : bool
+    message : str
+        How the fit ended, in one sentence.
+    null_test_db : float
+        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak.
+    evaluation : Evaluation or None
+        The stems' scores, where there are references.
+    """
+
+    mixture: Path
+    error: str | None = None
+    kept: bool = False
+    stems: Mapping[str, Path] = field(default_factory=dict)
+    manifest: Path | None = None
+    report: Path | None = None
+    duration_s: float = math.nan
+    seconds: float = math.nan
+    explained_energy: float = math.nan
+    converged: bool = False
+    message: str = ""
+    null_test_db: float = math.nan
+    evaluation: Evaluation | None = None
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds taken per second of sound; below one is faster than listening."""
+        return self.seconds / self.duration_s
+
+
+OnTrack = Callable[[TrackResult], None]
+"""Called after every track; an exception raised inside ends the batch and reaches the caller."""
 
 
 def describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any]:
@@ -24,6 +82,31 @@ def describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any
     if card.source in files:
         facts |= {"file": files[card.source].absolute(), "sha256": sha256_of(files[card.source])}
     return facts
+
+
+def order_of(dictionaries: Sequence[Dictionary], config: FitConfig, **settings: Any) -> str:
+    """Sum up, as a checksum, what was asked for: the same order makes the same stems of the same mixture."""
+    asked = [sorted(dictionary.sha256 for dictionary in dictionaries), asdict(config), settings, version("sepdict")]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def finished(track: Track, order: str) -> Mapping[str, Any] | None:
+    """Read the manifest of a track of which every file is there, made of this very mixture to the same order."""
+    if not all(path.is_file() for path in track.outputs):
+        return None
+    try:
+        said: dict[str, Any] = json.loads((track.folder / MANIFEST).read_bytes())
+        same = (said["order"], said["mixture"]["sha256"]) == (order, sha256_of(track.mixture))
+    except (OSError, ValueError, LookupError, TypeError):  # it cannot be read, is no manifest, or an older one
+        return None
+    return said if same else None
+
+
+def kept(track: Track, said: Mapping[str, Any]) -> TrackResult:
+    """Turn a manifest of an earlier run into a result."""
+    facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db")}
+    facts |= {"manifest": track.folder / MANIFEST, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
+    return TrackResult(track.mixture, kept=True, stems=track.stems, seconds=0.0, **facts)
 
 
 def manifest_of(

@@ -248,13 +248,16 @@ def test_how_many_files_exist_is_said(tmp_path: Path, pair: list[Dictionary]) ->
 def test_overwriting_replaces_the_stems_and_keeps_other_files(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
     separate_files(paths, pair, tmp_path / "out", config=QUICK)
-    once = tree(tmp_path / "out")
     folder = tmp_path / "out" / "song"
+    once, heard = tree(folder), read_audio(folder / "hiss.wav")
     (folder / "hiss.wav").write_text("old")
     (folder / "manifest.json").write_text("old")
     (folder / "lyrics.txt").write_text("mine")
     separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
-    assert tree(tmp_path / "out") == once | {"song/lyrics.txt": b"mine"}
+    again = tree(folder)
+    assert {*again} == {*once, "lyrics.txt"}
+    assert (again["manifest.json"], again["lyrics.txt"]) == (once["manifest.json"], b"mine")
+    assert torch.equal(read_audio(folder / "hiss.wav").samples, heard.samples)  # its header says when it was written
 
 
 @pytest.mark.parametrize("overwrite", [True, False])

@@ -1,0 +1,108 @@
+"""Going on where it stopped: a track is left alone only if it is whole and what was asked for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from front_end import mixture, read_json, run, succeed, trained, tree, write_mixtures
+
+from sepdict.batch import separate_files
+from sepdict.errors import ConfigError
+from sepdict.excitations import FitConfig
+from sepdict.manifest import TrackResult, finished, order_of
+from sepdict.recordings import write_audio
+from sepdict.tracks import Track
+
+QUICK = FitConfig(n_iterations=3, composition_weight=0)
+
+
+def separate(paths: list[Path], out: Path, **settings: Any) -> list[TrackResult]:
+    settings = {"config": QUICK, "skip_existing": True} | settings
+    return separate_files(paths, [trained("hiss"), trained("hum")], out, **settings)
+
+
+def test_what_is_there_is_kept_and_what_is_missing_is_made(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a", "b", "c")
+    separate(paths[1:2], tmp_path / "out")
+    before, told = tree(tmp_path / "out"), list[Path]()
+    results = separate(paths, tmp_path / "out", on_track=lambda result: told.append(result.mixture))
+    assert [result.mixture for result in results] == paths
+    assert [result.kept for result in results] == [False, True, False]
+    assert sorted(told) == paths
+    after = tree(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    assert {"a/hum.wav", "c/hum.wav"} <= set(after)
+
+
+def test_a_kept_track_says_what_it_said_when_it_was_made(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,), (again,) = (separate(paths, tmp_path / "out") for _ in range(2))
+    assert not made.kept
+    assert replace(again, kept=False, seconds=0.0) == replace(made, seconds=0.0)
+
+
+def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    monkeypatch.setattr("sepdict.batch.composed_as_configured", None)  # would be called
+    monkeypatch.setattr("sepdict.batch.separate_in_blocks", None)
+    assert separate(paths, tmp_path / "out")[0].kept
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another mixture": lambda folder: write_audio(folder / "in" / "a.wav", mixture(seed=7)),
+    "a stem missing": lambda folder: (folder / "out" / "a" / "hum.wav").unlink(),
+    "no manifest": lambda folder: (folder / "out" / "a" / "manifest.json").unlink(),
+    "a manifest of something else": lambda folder: (folder / "out" / "a" / "manifest.json").write_text("[1]"),
+    "half a manifest": lambda folder: (folder / "out" / "a" / "manifest.json").write_text('{"order": '),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_track_that_is_not_whole_is_made_again(tmp_path: Path, change: str) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    CHANGES[change](tmp_path)
+    with pytest.raises(ConfigError, match="exists already"):  # what is there is not what was asked for
+        separate(paths, tmp_path / "out")
+    assert not separate(paths, tmp_path / "out", overwrite=True)[0].kept
+    assert separate(paths, tmp_path / "out")[0].kept
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"config": replace(QUICK, n_iterations=4)}, {"residual": True}, {"segment_s": 5.0}],
+    ids=str,
+)
+def test_stems_made_to_another_order_are_not_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    with pytest.raises(ConfigError, match="exists already"):
+        separate(paths, tmp_path / "out", **settings)
+
+
+def test_an_order_depends_on_all_dictionaries_and_not_on_their_order() -> None:
+    hiss, hum = trained("hiss"), trained("hum")
+    assert order_of([hiss, hum], QUICK) == order_of([hum, hiss], QUICK)
+    assert len({order_of(each, QUICK) for each in ([hiss], [hum], [hiss, hum])}) == 3
+
+
+def test_a_track_that_never_was_is_not_finished(tmp_path: Path) -> None:
+    (path,) = write_mixtures(tmp_path, "a")
+    assert finished(Track.of(path, tmp_path / "out", ["hum"]), "order") is None
+
+
+def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    files = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    paths = write_mixtures(tmp_path / "in", "a", "b")
+    options = ["-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--skip-existing"]
+    succeed("separate", paths[1], *options)
+    result = run("separate", tmp_path / "in", *options)
+    assert result.exit_code == 0
+    assert "separating" in result.stderr
+    assert f"{paths[1]}: kept, its stems were there already" in result.stdout
+    assert str(tmp_path / "out" / "b" / "hum.wav") in result.stdout
+    order = read_json(tmp_path / "out" / "a" / "manifest.json")["order"]
+    assert order == read_json(tmp_path / "out" / "b" / "manifest.json")["order"]
