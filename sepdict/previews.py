@@ -26,6 +26,8 @@ N_ROWS = 128  # of a picture
 LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are
 WINDOW_S = 0.064  # seconds: shows harmonics and onsets alike
 BLOCK_FRAMES = 1024  # read and transformed at once
+FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
+LOUDEST = 0.999  # of all points of a spectrogram are softer than white
 LOSSLESS_BYTES = 12_000_000  # of 16-bit samples in one page; beyond, they are compressed as MP3
 N_COLOURS = 128  # of a picture, and black
 BLACK = bytes(3)
@@ -53,8 +55,8 @@ class Look:
     shown_s: float
 
 
-def look_at(path: Path) -> Look:
-    """Read the beginning of a file, up to `SHOWN_S`.
+def look_at(path: Path, *, shown_s: float | None = None) -> Look:
+    """Read the beginning of a file, so many seconds at most; by default `SHOWN_S`.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def look_at(path: Path) -> Look:
         As `open_audio` does.
     """
     with open_audio(path) as reader:
-        n_shown = _n_shown(reader)
+        n_shown = _n_shown(reader, shown_s)
         config = _stft_config(reader.sample_rate)
         hop, n_new = config.hop_length, BLOCK_FRAMES * config.hop_length
         starts = range(0, n_shown, n_new)
@@ -125,8 +127,18 @@ def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
     return _data_url("audio/flac" if lossless else "audio/mpeg", content.getvalue())
 
 
-def picture_url(values: Tensor, colours: str, *, lowest: float, highest: float) -> str:
-    """Draw values (n_rows, n_columns), the first row at the bottom, as a PNG in a data URL; nan is black.
+def loudest(energy: Tensor) -> float:
+    """Find the energy that hardly any point of a spectrogram exceeds; 1 in silence."""
+    return float(energy.flatten().quantile(LOUDEST)) or float(energy.max()) or 1.0
+
+
+def spectrogram(energy: Tensor, reference: float) -> bytes:
+    """Draw a spectrogram as a PNG, from black to white where it is as loud as the reference energy."""
+    return picture(10 * torch.log10(energy / reference), "magma", lowest=FAINTEST_DB, highest=0)
+
+
+def picture(values: Tensor, colours: str, *, lowest: float, highest: float) -> bytes:
+    """Draw values (n_rows, n_columns), the first row at the bottom, as a PNG; nan is black.
 
     ``colours`` is the name of one of matplotlib's colour maps, which spans from the lowest to the highest value.
     """
@@ -136,11 +148,16 @@ def picture_url(values: Tensor, colours: str, *, lowest: float, highest: float) 
     palette = colormaps[colours](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
     shares = ((values - lowest) / (highest - lowest)).clamp(0, 1).flipud()
     indices = torch.where(shares.isnan(), N_COLOURS, (shares * (N_COLOURS - 1)).round()).to(torch.uint8)
-    picture = Image.fromarray(indices.numpy(), mode="P")
-    picture.putpalette(palette.tobytes() + BLACK)
+    image = Image.fromarray(indices.numpy(), mode="P")
+    image.putpalette(palette.tobytes() + BLACK)
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
-    return _data_url("image/png", content.getvalue())
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def picture_url(content: bytes) -> str:
+    """Put a PNG into a data URL."""
+    return _data_url("image/png", content)
 
 
 def _data_url(kind: str, content: bytes) -> str:
@@ -148,9 +165,9 @@ def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _n_shown(reader: AudioReader) -> int:
+def _n_shown(reader: AudioReader, shown_s: float | None = None) -> int:
     """How many samples of a file are shown."""
-    n_shown: int = min(reader.n_samples, round(SHOWN_S * reader.sample_rate))
+    n_shown: int = round(min(reader.n_samples, (SHOWN_S if shown_s is None else shown_s) * reader.sample_rate))
     return n_shown
 
 

@@ -17,12 +17,21 @@ from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation import RATIOS, Evaluation
 from sepdict.files import to_json
 from sepdict.pages import fill_page
-from sepdict.previews import Look, embedded_rate, is_lossless, look_at, picture_url, sound_url
+from sepdict.previews import (
+    FAINTEST_DB,
+    Look,
+    embedded_rate,
+    is_lossless,
+    look_at,
+    loudest,
+    picture,
+    picture_url,
+    sound_url,
+    spectrogram,
+)
 from sepdict.recordings import open_audio
 from sepdict.timeline import Timeline
 
-FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
-LOUDEST = 0.999  # of all points of a spectrogram are softer than white
 FAINTEST_GAIN_DB = -60.0  # below the loudest source's: where levels end and excitations fade to black
 WIDEST_CODE = 2.5  # standard deviations
 POOREST = 0.8  # explained energy below this is marked
@@ -126,35 +135,30 @@ def _tracks(
     sound: Mapping[str, Any],
 ) -> list[dict[str, str]]:
     """Make what the player plays and shows: the mixture, then the stems."""
-    loudest = _loudest(looks[""].energy)
+    reference = loudest(looks[""].energy)
     masks = _masks({name: looks[name].energy for name in stems}, looks[""].energy)
     excitations = _excitations(timeline, sources, looks[""].shown_s)
     tracks = []
     for name, path in {"": mixture, **stems}.items():
-        levels_db = 10 * torch.log10(looks[name].energy / loudest)
         track = {
             "name": name or mixture.name,
             "role": "residual" if name == RESIDUAL else "stem" if name else "mixture",
             "url": sound_url(path, gain=sound["gain"], lossless=sound["lossless"]),
-            "spectrogram": picture_url(levels_db, "magma", lowest=FAINTEST_DB, highest=0),
+            "spectrogram": picture_url(spectrogram(looks[name].energy, reference)),
         }
         if name in masks:
-            track["mask"] = picture_url(masks[name], "gray", lowest=0, highest=1)
+            track["mask"] = picture_url(picture(masks[name], "gray", lowest=0, highest=1))
         if name in excitations:
-            track["excitation"] = picture_url(excitations[name], "berlin", lowest=-WIDEST_CODE, highest=WIDEST_CODE)
+            drawn = picture(excitations[name], "berlin", lowest=-WIDEST_CODE, highest=WIDEST_CODE)
+            track["excitation"] = picture_url(drawn)
         tracks.append(track)
     return tracks
-
-
-def _loudest(energy: Tensor) -> float:
-    """Find the energy that hardly any point of a spectrogram exceeds; 1 in silence."""
-    return float(energy.flatten().quantile(LOUDEST)) or float(energy.max()) or 1.0
 
 
 def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
     """Work out from the stems' energies who was given how much of what, nan where the mixture is silent."""
     total = sum(energy.sqrt() for energy in energies.values())
-    audible = mixture > _loudest(mixture) * 10 ** (FAINTEST_DB / 10)
+    audible = mixture > loudest(mixture) * 10 ** (FAINTEST_DB / 10)
     return {name: torch.where(audible, energy.sqrt() / total, torch.nan) for name, energy in energies.items()}
 
 
@@ -173,8 +177,8 @@ def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> 
 
 def _gains_db(timeline: Timeline) -> Tensor:
     """Express all sources' gains in dB relative to the largest, of shape (n_sources, n_columns), in bounds."""
-    loudest = float(timeline.gains.max()) or 1.0
-    return 20 * torch.log10((timeline.gains / loudest).clamp(min=10 ** (FAINTEST_GAIN_DB / 20)))
+    largest = float(timeline.gains.max()) or 1.0
+    return 20 * torch.log10((timeline.gains / largest).clamp(min=10 ** (FAINTEST_GAIN_DB / 20)))
 
 
 def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str]]:

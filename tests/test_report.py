@@ -183,7 +183,8 @@ def test_a_low_source_is_drawn_low(tmp_path: Path) -> None:
     low = previews.look_at(path).energy.mean(dim=1)
     assert low.shape == (previews.N_ROWS,)
     assert low[: previews.N_ROWS // 2].sum() > 10 * low[-previews.N_ROWS // 8 :].sum()
-    picture = seen(previews.picture_url(low[:, None], "gray", lowest=0, highest=float(low.max())))[:, 0, 0]
+    drawn = previews.picture(low[:, None], "gray", lowest=0, highest=float(low.max()))
+    picture = seen(previews.picture_url(drawn))[:, 0, 0]
     assert picture[len(picture) // 2 :].sum() > 10 * picture[: len(picture) // 8].sum()  # the lower half, at the bottom
 
 
