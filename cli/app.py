@@ -15,6 +15,7 @@ from .inspect import inspect
 from .list import list_dictionaries
 from .options import Verbose
 from .separate import separate
+from .serve import serve
 from .synthesize import synthesize
 from .train import train_dictionary
 
@@ -28,8 +29,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "list": list_dictionaries,
     "env": env,
+    "serve": serve,
 }
-WITHOUT_ARGUMENTS = ("list", "env")
+WITHOUT_ARGUMENTS = ("list", "env", "serve")
 
 app = typer.Typer(
     name="sepdict",

@@ -1,1 +1,1 @@
-"""What a browser shows: the audio player that the HTML report and the web page share, and their styles."""
+"""What a browser shows: the page of `sepdict serve`, and the audio player that it shares with the HTML report."""

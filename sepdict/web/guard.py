@@ -1,0 +1,78 @@
+"""What every request passes before anything of it is read, and what every answer says."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
+SAFE_METHODS = ("GET", "HEAD")
+JSON_BYTES = 64 * 2**10  # a request that is no upload is a list of names at most
+HEADERS = {
+    # blob: for samples that the player decoded, data: for its icons; scripts only of ours
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Refuses requests that another site's page sent, and those that announce more than is taken.
+
+    Parameters
+    ----------
+    app : ASGI application
+    upload_bytes : int
+        The most that a body of an upload may announce; others are small.
+    uploads_to : str
+        The path of uploads.
+    """
+
+    def __init__(self, app: ASGIApp, *, upload_bytes: int, uploads_to: str) -> None:
+        self.app, self.upload_bytes, self.uploads_to = app, upload_bytes, uploads_to
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self.app(scope, receive, send_with_headers)
+            return
+        status, text = refusal
+        answer = JSONResponse({"error": text}, status, headers={"connection": "close"})  # the body stays unread
+        await answer(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Say why a request is not let in, or None."""
+        if scope["method"] in SAFE_METHODS:
+            return None
+        headers = Headers(scope=scope)
+        origin = headers.get("origin", "")
+        if origin.partition("://")[2] != headers.get("host") or not origin.startswith(("http://", "https://")):
+            return 403, "the request does not come from this page"
+        is_upload = scope["path"] == self.uploads_to
+        announced = headers.get("content-length")
+        if announced is None:
+            no_body = scope["method"] == "DELETE" and "transfer-encoding" not in headers
+            return None if no_body else (411, "the request does not say how long it is")
+        if not announced.isascii() or not announced.isdigit():
+            return 400, "the request does not say how long it is"
+        if int(announced[:20]) > (self.upload_bytes if is_upload else JSON_BYTES):
+            mib = self.upload_bytes / 2**20
+            return 413, f"it is too large; expected {mib:.0f} MiB at most" if is_upload else "the request is too large"
+        return None

@@ -1,0 +1,105 @@
+/** Pieces of the page; text goes in as text, never as markup. */
+
+/** Make an element. */
+export function make(tag, attributes = {}, children = []) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (typeof value === "boolean") made.toggleAttribute(name, value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Say in a section what went wrong, until it is dismissed or something else is said. */
+export function complain(section, message) {
+  const notice = section.querySelector(":scope > .notice");
+  notice.hidden = !message;
+  if (!message) return;
+  const dismiss = make("button", { type: "button", class: "quiet", click: () => complain(section, "") }, ["Dismiss"]);
+  notice.replaceChildren(make("span", {}, [sentence(message)]), dismiss);
+}
+
+/** Show in a section how far something is; null takes the bar away. */
+export function showProgress(section, { text, share, onCancel } = {}) {
+  const place = section.querySelector(":scope > .progress");
+  place.hidden = text === undefined;
+  if (place.hidden) {
+    place.replaceChildren();
+    return;
+  }
+  if (!place.firstChild) {
+    const said = make("span", { class: "said", role: "status" });
+    const cancel = make("button", { type: "button" }, ["Cancel"]);
+    place.append(said, make("progress", { max: "1", "aria-label": "Progress" }), cancel);
+  }
+  const [said, bar, cancel] = place.children;
+  said.textContent = text;
+  if (share === undefined) bar.removeAttribute("value");
+  else bar.value = share;
+  cancel.onclick = onCancel;
+}
+
+/** Let files be chosen in a place or dropped on it. */
+export function takeFiles(place, onFiles) {
+  const input = place.querySelector("input[type=file]");
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    input.value = ""; // so that the same file can be chosen again
+    if (files.length) onFiles(files, "");
+  });
+  let depth = 0; // of elements inside, which each tell of entering and leaving
+  const over = (change) => place.classList.toggle("over", (depth = change ? depth + change : 0) > 0);
+  place.addEventListener("dragenter", () => over(1));
+  place.addEventListener("dragleave", () => over(-1));
+  place.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    over(0);
+    const { files, folder } = await dropped(event.dataTransfer);
+    if (files.length) onFiles(files, folder);
+  });
+}
+
+/** List what was dropped, also what is in folders, and the name of the first folder. */
+export async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) return { files: [...transfer.files], folder: "" };
+  const found = await Promise.all(entries.map(filesIn));
+  return { files: found.flat(), folder: entries.find((entry) => entry.isDirectory).name };
+}
+
+async function filesIn(entry) {
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    if (!some.length) break;
+    found.push(...some);
+  }
+  const visible = found.filter((each) => each.isFile && !each.name.startsWith("."));
+  visible.sort((one, other) => one.name.localeCompare(other.name));
+  return (await Promise.all(visible.map(filesIn))).flat();
+}
+
+/** Write seconds as people say them. */
+export function asDuration(seconds) {
+  if (seconds < 59.95) return `${withoutZero(seconds.toFixed(1))}\u00a0s`; // no line ends before a unit
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
+}
+
+/** Write a sample rate in Hz. */
+export function asRate(sampleRate) {
+  return `${withoutZero((sampleRate / 1000).toFixed(1))}\u00a0kHz`;
+}
+
+function withoutZero(number) {
+  return number.replace(".0", "");
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

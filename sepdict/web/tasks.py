@@ -1,0 +1,154 @@
+"""What a job does, in a process of its own: read, train or separate, write; every name in messages is the page's."""
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
+from sepdict.files import write_atomically
+from sepdict.previews import look_at, loudest, spectrogram
+from sepdict.progress import OnProgress
+from sepdict.recordings import AudioReader, open_audio, writing_audio
+from sepdict.segments import SEGMENT_S
+from sepdict.separation import separate_in_blocks, stem_names
+from sepdict.web.library import describe
+
+DICTIONARY = "dictionary.safetensors"
+MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
+
+
+class Task(Protocol):
+    """Something to be done."""
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        """Do it, write into a folder, and say what came of it, as JSON can hold it."""
+
+    def named(self, message: str) -> str:
+        """Call files in a message what the page calls them."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An audio file, and what the page calls it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """Solo recordings to become a dictionary, `DICTIONARY`."""
+
+    source: str
+    solos: Sequence[Sound]
+    config: TrainingConfig
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        """Train, save, and describe the dictionary."""
+        recordings = [self._read(solo) for solo in self.solos]
+        dictionary = train_dictionary(recordings, self.config, source=self.source, on_progress=on_progress)
+        dictionary.save(output / DICTIONARY)
+        return describe(dictionary)
+
+    def named(self, message: str) -> str:
+        """Call files in a message what the page calls them."""
+        return name_files(message, self.solos)
+
+    def _read(self, solo: Sound) -> Audio:
+        """Read a recording under the name that the card will have."""
+        return replace(read_audio(solo.path), name=solo.name)
+
+
+@dataclass(frozen=True)
+class Separating:
+    """A mixture to become stems, ``{number}.wav`` in the order of `stem_names`, and pictures of them."""
+
+    mixture: Sound
+    dictionaries: Sequence[Sound]
+    config: FitConfig
+    residual: bool
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        """Separate block by block, and describe the stems and how it went."""
+        dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
+        names = stem_names(dictionaries, residual=self.residual)
+        paths = [output / f"{number}.wav" for number in range(len(names))]
+        with open_audio(self.mixture.path) as mixture, _writing(paths, mixture) as write:
+            outcome = separate_in_blocks(
+                mixture, dictionaries, write, self.config, residual=self.residual, on_progress=on_progress
+            )
+        _decode(self.mixture.path, output / MIXTURE)
+        _draw([output / MIXTURE, *paths])
+        return {
+            "stems": names,
+            "has_residual": len(names) > len(dictionaries),
+            "duration_s": mixture.n_samples / mixture.sample_rate,
+            "sample_rate": mixture.sample_rate,
+            "explained_energy": outcome.explained_energy,
+            "message": outcome.fit.message,
+        }
+
+    def named(self, message: str) -> str:
+        """Call files in a message what the page calls them."""
+        return name_files(message, [self.mixture, *self.dictionaries])
+
+
+def name_files(message: str, sounds: Sequence[Sound]) -> str:
+    """Replace paths by what the page calls the files."""
+    for sound in sounds:
+        message = message.replace(str(sound.path), sound.name).replace(sound.path.name, sound.name)
+    return message
+
+
+def explain(error: Exception, task: Task) -> str:
+    """Put an error into one line; one that is not for users to mend says so."""
+    if isinstance(error, SepdictError):
+        text = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        logging.getLogger(__name__).error("a job failed", exc_info=error)
+        text = f"something unexpected went wrong ({type(error).__name__}); the terminal that serves this page says more"
+    return " ".join(task.named(text).split())
+
+
+@contextlib.contextmanager
+def _writing(paths: Sequence[Path], audio: AudioReader) -> Iterator[Callable[[Tensor], None]]:
+    """Open files of an open one's form, and give the work inside what writes the next samples of each."""
+    form = {name: getattr(audio, name) for name in ("n_channels", "n_samples", "sample_rate")}
+    with contextlib.ExitStack() as open_files:
+        writers = [open_files.enter_context(writing_audio(path, **form)) for path in paths]
+
+        def write(samples: Tensor) -> None:
+            for write_stem, stem in zip(writers, samples, strict=True):
+                write_stem(stem)
+
+        yield write
+
+
+def _decode(source: Path, target: Path) -> None:
+    """Copy any audio file to a WAV."""
+    with open_audio(source) as audio, _writing([target], audio) as write:
+        for block in audio.blocks(_disjoint(audio)):
+            write(block.samples[None])
+
+
+def _disjoint(audio: AudioReader) -> Iterator[slice]:
+    """Cut into spans that do not overlap."""
+    n_block = math.ceil(SEGMENT_S * audio.sample_rate)
+    for start in range(0, audio.n_samples, n_block):
+        yield slice(start, min(start + n_block, audio.n_samples))
+
+
+def _draw(paths: Sequence[Path]) -> None:
+    """Draw spectrograms beside files, all at the scale of the first."""
+    looks = [look_at(path, shown_s=math.inf) for path in paths]
+    reference = loudest(looks[0].energy)
+    for path, look in zip(paths, looks, strict=True):
+        write_atomically(path.with_suffix(".png"), spectrogram(look.energy, reference))
