@@ -1,0 +1,236 @@
+"""The page of `sepdict serve` in a real browser, from the first file to the last stem."""
+
+import contextlib
+import re
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import uvicorn
+from front_end import SAMPLE_RATE, TINY, mixture, sound, trained
+
+from sepdict import TrainingConfig, read_audio, write_audio
+from sepdict.web.server import Settings, create_app
+from sepdict.web.store import Limits
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
+expect = sync_api.expect
+expect.set_options(timeout=30_000)
+
+pytestmark = pytest.mark.browser
+
+SLOW = {"n_steps": 10**6, "n_checks": 10**5, "patience": 10**6}
+SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
+
+
+class Server:
+    """The application at an address of its own, in a thread; it can end and begin again at the same one."""
+
+    def __init__(self, library: Path, training: TrainingConfig = TINY) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.settings = Settings(library=library, training=training, limits=Limits(file_bytes=500_000, mixture_s=60.0))
+        self.begin()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def begin(self) -> None:
+        if self.listener.fileno() < 0:
+            self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.app = create_app(self.settings)
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("library")
+    trained("hum").save(folder / "hum.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[Server]:
+    server = Server(library)
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sounds")
+    made = {
+        "mix": mixture(n_samples=4 * SAMPLE_RATE, n_channels=2),
+        "solo 1": sound("hiss", n_samples=2 * SAMPLE_RATE, seed=4),
+        "solo 2": sound("hiss", n_samples=2 * SAMPLE_RATE, seed=5),
+        "too large": sound(n_samples=200_000),
+    }
+    paths = {name: write_audio(folder / f"{name}.wav", audio) for name, audio in made.items()}
+    paths["no sound"] = folder / "notes <img src=x>.txt"
+    paths["no sound"].write_text("these are words\n" * 100)
+    return paths
+
+
+@contextlib.contextmanager
+def opened(browser: Any, server: Server, size: str = "laptop") -> Iterator[Any]:
+    """Open the page; whatever it asks of others, and whatever goes wrong in it, fails the test."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith(server.address) else wrong.append(asked.url))
+    page.goto(server.address)
+    expect(page.get_by_role("checkbox", name="hum")).to_be_visible()
+    yield page
+    assert wrong == []
+    context.close()
+
+
+def train(page: Any, sounds: dict[str, Path], source: str = "hiss") -> None:
+    page.get_by_role("button", name="Train one from solos").click()
+    page.get_by_label("Name of the source").fill(source)
+    page.set_input_files("#training input[type=file]", [sounds["solo 1"], sounds["solo 2"]])
+    expect(page.get_by_text("2 recordings, 4 s together")).to_be_visible()
+    page.get_by_role("button", name="Train", exact=True).click()
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_from_solos_and_a_mixture_to_stems(
+    size: str, browser: Any, server: Server, sounds: dict[str, Path], tmp_path: Path
+) -> None:
+    with opened(browser, server, size) as page:
+        expect(page.get_by_role("button", name="Separate")).to_be_disabled()
+        page.set_input_files("#mixture input[type=file]", sounds["mix"])
+        expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_visible()
+        train(page, sounds)
+        expect(page.get_by_role("checkbox", name="hiss")).to_be_checked()
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate").click()
+        expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()
+
+        player = page.locator("#player")
+        page.get_by_role("button", name="Play").click()
+        expect(player).to_have_attribute("data-state", "playing")
+        expect(page.locator(".player-now")).to_have_text(re.compile(r"0:0[1-4]\.\d"))
+        audible = "[...document.querySelectorAll('.player-track')].map((track) => track.dataset.audible)"
+        assert page.evaluate(audible) == ["false", "true", "true"]
+        page.get_by_role("button", name="Solo hiss").click()
+        stems = page.locator(".player-name").all_inner_texts()
+        assert page.evaluate(audible) == [str(name == "hiss").lower() for name in stems]
+        page.get_by_role("button", name="Solo hiss").click()
+        page.get_by_role("button", name="Mute hum").click()
+        assert page.evaluate(audible) == [str(name == "hiss").lower() for name in stems]
+        assert page.evaluate("[...document.querySelectorAll('.player-lane img')].every((each) => each.naturalWidth)")
+
+        files = {}
+        for link in ("hum", "hiss", "All as zip"):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=link, exact=True).click()
+            files[download.value.suggested_filename] = download.value.path()
+        assert set(files) == {"hum.wav", "hiss.wav", "mix.zip"}
+        with zipfile.ZipFile(files["mix.zip"]) as archive:
+            assert set(archive.namelist()) == {"hum.wav", "hiss.wav"}
+        whole = read_audio(files["hum.wav"]).samples + read_audio(files["hiss.wav"]).samples
+        torch.testing.assert_close(whole, read_audio(sounds["mix"]).samples, rtol=0, atol=1e-6)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_dictionary_that_is_kept_is_there_next_time(
+    browser: Any, server: Server, sounds: dict[str, Path], library: Path
+) -> None:
+    with opened(browser, server) as page:
+        train(page, sounds, "rain <u>")
+        page.get_by_role("button", name="Keep").click()
+        expect(page.get_by_text("kept", exact=True)).to_be_visible()
+    with opened(browser, server) as page:
+        expect(page.get_by_role("checkbox", name="rain <u>")).to_be_visible()
+    for path in library.iterdir():
+        if path.name != "hum.safetensors":
+            path.unlink()
+
+
+def test_what_cannot_be_used_is_said_in_one_line(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
+    with opened(browser, server) as page:
+        notice = page.locator("#mixture .notice")
+        page.set_input_files("#mixture input[type=file]", sounds["no sound"])
+        expect(notice).to_contain_text("expected an audio file")
+        expect(notice).to_contain_text("<img src=x>")
+        assert "Traceback" not in notice.inner_text()
+        page.set_input_files("#mixture input[type=file]", sounds["too large"])
+        expect(notice).to_contain_text("Too large.wav: is too large; expected 0 MiB at most")
+        page.get_by_role("button", name="Dismiss").click()
+        expect(notice).to_be_hidden()
+        page.set_input_files("#sources .actions input[type=file]", sounds["no sound"])
+        expect(page.locator("#sources > .notice")).to_contain_text("dictionary")
+
+
+def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
+    desk = server.app.state.desk
+    desk.training = TrainingConfig(network=TINY.network, memory_s=0, **SLOW)
+    with opened(browser, server) as page:
+        train(page, sounds)
+        expect(page.get_by_text("Learning the sound")).to_be_visible()
+        page.locator("#training .progress").get_by_role("button", name="Cancel").click()
+        expect(page.locator("#training .progress")).to_be_hidden()
+        desk.training = TINY
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.get_by_role("checkbox", name="hiss")).to_be_checked()
+
+
+def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
+    browser: Any, library: Path, sounds: dict[str, Path]
+) -> None:
+    server = Server(library, TrainingConfig(network=TINY.network, memory_s=0, **SLOW))
+    try:
+        with opened(browser, server) as page:
+            page.set_input_files("#mixture input[type=file]", sounds["mix"])
+            expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_visible()
+            train(page, sounds)
+            expect(page.get_by_text("Learning the sound")).to_be_visible()
+            server.end()
+            expect(page.get_by_text("The server does not answer; trying again")).to_be_visible()
+            server.begin()
+            expect(page.locator("#training .notice")).to_contain_text("is no longer here")
+            expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_hidden()  # it went with the server
+            page.set_input_files("#mixture input[type=file]", sounds["mix"])
+            page.get_by_role("checkbox", name="hum").check()
+            page.get_by_role("button", name="Separate").click()
+            expect(page.get_by_role("button", name="Play")).to_be_visible()
+    finally:
+        server.end()
+
+
+def test_everything_can_be_done_with_the_keyboard(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture input[type=file]", sounds["mix"])
+        expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_visible()
+        reached = []
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.id || document.activeElement.ariaLabel || ''"))
+            if page.evaluate("document.activeElement.type") == "checkbox" and "residual" not in reached[-1]:
+                page.keyboard.press("Space")
+                assert page.evaluate("document.activeElement.checked") == (reached[-1] != "compose")
+            if reached[-1] == "separate":
+                page.keyboard.press("Enter")
+                break
+        assert {"open-training", "residual", "separate"} <= set(reached)
+        expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()
