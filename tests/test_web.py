@@ -134,6 +134,7 @@ def test_a_source_that_was_trained_here_can_be_used_kept_and_taken_home(client: 
     assert in_library(client)["rain & wind"] == kept
     path = Library(library).path(kept)
     assert path is not None
+    assert path.name == "rain-wind.safetensors"  # letters and digits, and nothing else that came from the browser
     assert path.read_bytes() == file.content
     assert [recording["name"] for recording in Dictionary.load(path).card.heard] == ["<b>take 1.wav"]
 
@@ -142,6 +143,17 @@ def test_a_source_that_was_trained_here_can_be_used_kept_and_taken_home(client: 
     alone = {"mixture": uploaded(client, "mixture", mixture()), "dictionaries": [again["id"]]}
     assert ended(client, client.post("/api/separations", json=alone).json())["result"]["stems"][-1] == "residual"
     path.unlink()
+
+
+def test_two_dictionaries_of_one_name_are_both_kept(tmp_path: Path) -> None:
+    one = trained("hiss")
+    other = Dictionary(replace(one.card, training={"seed": 1}), one.network)
+    library = Library(tmp_path / "new")
+    assert len({library.keep(each) for each in (one, other, one, other)}) == 2
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == [f"hiss-{other.sha256[:16]}.safetensors", "hiss.safetensors"]
+    odd = Dictionary(replace(one.card, source="鳥"), one.network)
+    assert library.path(library.keep(odd)) == tmp_path / "new" / "dictionary.safetensors"
 
 
 def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestClient) -> None:

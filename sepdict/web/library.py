@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,18 @@ class Library:
     def keep(self, dictionary: Dictionary) -> str:
         """Save a dictionary in the folder, once however often, and return its identifier.
 
+        Its file's name is the source's letters and digits, so that `sepdict separate -d` finds it, and where another
+        dictionary has it, a part of the checksum too.
+
         Raises
         ------
         SepdictError
             If the folder cannot be written to.
         """
-        path = self.folder / f"{dictionary.sha256[:16]}{EXTENSION}"
+        name = re.sub(r"[^a-z0-9]+", "-", dictionary.source.lower()).strip("-") or "dictionary"
+        path = self.folder / f"{name}{EXTENSION}"
+        if path.exists() and not _holds(path, dictionary):
+            path = self.folder / f"{name}-{dictionary.sha256[:16]}{EXTENSION}"
         with writable_folder(self.folder):
             dictionary.save(path)
         return _identifier(path)
@@ -70,6 +77,14 @@ class Library:
                 log.warning("left out of the library: %s", error)
                 self._known[key] = None
         return self._known[key]
+
+
+def _holds(path: Path, dictionary: Dictionary) -> bool:
+    """Tell whether a file is this very dictionary."""
+    try:
+        return Dictionary.load(path).sha256 == dictionary.sha256
+    except SepdictError:
+        return False
 
 
 def describe(dictionary: Dictionary) -> dict[str, Any]:
