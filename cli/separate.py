@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
-from .options import Device, Overwrite, Quiet, Verbose
+from .options import Device, Json, Overwrite, Quiet, Verbose
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def separate(
     device: Device = None,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
+    as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -103,7 +104,7 @@ def separate(
     loaded = [Dictionary.load(path) for path in files]
     paths, n_missing = find_audio(mixtures)
     results: list[TrackResult] = []
-    with _printed_afterwards(results, paths, quiet=quiet), ProgressReport(quiet=quiet) as progress:
+    with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
         listener = _Listener(progress, paths, sorted(dictionary.source for dictionary in loaded), results)
         separate_files(
             paths,
@@ -162,13 +163,26 @@ class _Listener:
 
 
 @contextlib.contextmanager
-def _printed_afterwards(results: Sequence["TrackResult"], paths: Sequence[Path], *, quiet: bool) -> Iterator[None]:
+def _printed_afterwards(
+    results: Sequence["TrackResult"], paths: Sequence[Path], *, quiet: bool, as_json: bool
+) -> Iterator[None]:
     """Print the tracks that are done, in their order, when the work inside ends, also by Ctrl-C."""
     try:
         yield
     finally:
-        done = {result.mixture: result for result in results if result.error is None}
-        _print_results([done[path] for path in paths if path in done], quiet=quiet)
+        ended = {result.mixture: result for result in results}
+        in_order = [ended[path] for path in paths if path in ended]
+        if as_json:
+            _print_json(in_order)
+        else:
+            _print_results([result for result in in_order if result.error is None], quiet=quiet)
+
+
+def _print_json(results: Sequence["TrackResult"]) -> None:
+    """Print all that is known of every track, failed ones included."""
+    from sepdict.files import to_json
+
+    say(to_json([result.as_dict() for result in results]))
 
 
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ class TrackResult:
     def real_time_factor(self) -> float:
         """Seconds taken per second of sound; below one is faster than listening."""
         return self.seconds / self.duration_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give everything as what `to_json` writes."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return facts | {"evaluation": None if self.evaluation is None else self.evaluation.as_dict()}
 
 
 OnTrack = Callable[[TrackResult], None]

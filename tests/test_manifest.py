@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front_end import mixture, read_json, run, succeed, trained, tree, write_mixtures
+from front_end import mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
 
 from sepdict.batch import separate_files
 from sepdict.errors import ConfigError
@@ -106,3 +106,18 @@ def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert str(tmp_path / "out" / "b" / "hum.wav") in result.stdout
     order = read_json(tmp_path / "out" / "a" / "manifest.json")["order"]
     assert order == read_json(tmp_path / "out" / "b" / "manifest.json")["order"]
+
+
+def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:
+    files = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    write_mixtures(tmp_path / "in", "a")
+    write_bad(tmp_path / "in" / "b.wav", "truncated")
+    result = run(
+        "separate", tmp_path / "in", "-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--json"
+    )
+    assert result.exit_code == 1
+    good, bad = read_json(result.stdout)
+    assert good["stems"] == {name: str(tmp_path / "out" / "a" / f"{name}.wav") for name in ("hiss", "hum")}
+    assert (good["error"], good["kept"], good["duration_s"]) == (None, False, 0.75)
+    assert "cut short" in bad["error"]
+    assert (bad["stems"], bad["duration_s"]) == ({}, None)
