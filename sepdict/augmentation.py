@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio, resample
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_out_of_range
 
 LOWEST_GAIN_HZ = 50.0  # of a microphone's random gains: below, few sources have anything
 TAPS_S = 0.064  # length of a microphone's filter: a window's, and its impulse response is over long before
@@ -61,9 +61,7 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         most = {"level_db": 60, "pitch_percent": 50, "stretch_percent": 50, "shift_s": 10, "filter_db": 40}
-        for name, amount in most.items():
-            if not 0 <= getattr(self, name) <= amount:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to {amount}")
+        refuse_out_of_range(self, {name: (0, amount) for name, amount in most.items()})
         snrs_db = tuple(self.background_snr_db)
         if len(snrs_db) != 2 or not -60 <= snrs_db[0] <= snrs_db[1] <= 120:
             raise ConfigError(f"background_snr_db is {snrs_db}; expected lowest and highest, from -60 to 120")

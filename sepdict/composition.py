@@ -27,7 +27,7 @@ from torch import Tensor
 from sepdict.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_out_of_range
 from sepdict.files import write_atomically
 from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
@@ -89,9 +89,7 @@ class CompositionConfig:
             "learning_rate": (0, 1),
             "seed": (0, 2**63 - 1),
         }
-        for name, (least, most) in ranges.items():
-            if not least <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} to {most}")
+        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepdict.augmentation import AugmentationConfig
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_out_of_range
 from sepdict.layers import initialise
 from sepdict.lessons import Lesson, batches, patches
 from sepdict.networks import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardise_codes
@@ -120,9 +120,7 @@ class TrainingConfig:
             "memory_s": (0, 86400),
             "seed": (0, 2**63 - 1),
         }
-        for name, (least, most) in ranges.items():
-            if not least <= getattr(self, name) <= most:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} to {most}")
+        refuse_out_of_range(self, ranges)
         refuse_what_cannot_be_pretrained(self.pretraining, self.network)
         if self.regularisation.adversarial and not self.network.critic:
             raise ConfigError(f"adversarial is {self.regularisation.adversarial}; expected a network with a critic")

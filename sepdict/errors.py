@@ -1,5 +1,7 @@
 """Row 0: the errors sepdict raises. Each message says what was expected, what came, and what to do."""
 
+from collections.abc import Mapping
+
 
 class SepdictError(Exception):
     """Anything a caller can mend: the common base of all errors below."""
@@ -23,3 +25,16 @@ class AudioFileError(AudioError):
 
 class DictionaryFileError(SepdictError):
     """A dictionary file that is damaged, foreign, too large, or newer than this version reads."""
+
+
+def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Check that some of a configuration's numbers lie between the least and the most that they can be.
+
+    Raises
+    ------
+    ConfigError
+        If one does not, or is NaN.
+    """
+    for name, (least, most) in ranges.items():
+        if not least <= getattr(settings, name) <= most:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; expected {least:g} to {most:g}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_out_of_range
 from sepdict.networks import Autoencoder, spectral_shape
 from sepdict.optimizers import Adam
 
@@ -74,9 +74,7 @@ class Regularisation:
 
     def __post_init__(self) -> None:
         most = {"dropout": 0.95, "masking": 0.95, "target_activity": 0.99}
-        for name in (field.name for field in fields(self)):
-            if not 0 <= getattr(self, name) <= most.get(name, 1e6):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 to {most.get(name, 1e6):g}")
+        refuse_out_of_range(self, {field.name: (0, most.get(field.name, 1e6)) for field in fields(self)})
         if not self.target_activity > 0:
             raise ConfigError("target_activity is 0; expected more")
 
