@@ -468,7 +468,8 @@ def test_ctrl_c_before_the_first_check_leaves_nothing(
 
 
 ENDLESS_TRAINING = """
-import importlib.metadata, sys
+import importlib.metadata, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is born deaf to it
 import sepdict.training
 from sepdict import NetworkConfig, TrainingConfig
 
