@@ -34,6 +34,10 @@ def evaluate(
 
     if report is not None and report.exists() and not overwrite:
         raise ConfigError(f"{report}: exists already; overwrite it, or choose another name (--overwrite, --report)")
+    if report is not None and report.suffix != ".html":
+        raise ConfigError(f"{report}: a page's name ends in .html; add that")
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:
         page = evaluation_page(evaluation, title=f"{estimates} against {references}")

@@ -74,7 +74,9 @@ def _settings(training: Mapping[str, Any]) -> list[str]:
     """Name the settings of a training; of those that stand together only what is in use."""
     settings = list[str]()
     for name, value in training.items():
-        if isinstance(value, Mapping):
+        if name == "backgrounds":
+            settings.append(f"{len(value)} backgrounds")
+        elif isinstance(value, Mapping):
             settings += [f"{inner} {amount}" for inner, amount in value.items() if amount and "target" not in inner]
         elif value is not None:
             settings.append(f"{name} {value}")

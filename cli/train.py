@@ -103,11 +103,14 @@ def train_dictionary(
     config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
     if background and not (config.augmentation or config.regularisation.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
-    backgrounds, n_failed = _read_all(background) if background else ([], 0)
-    n_files = n_failed + len(backgrounds)
+    backgrounds, n_unread = _read_all(background) if background else ([], 0)
+    report_failures(n_unread, n_unread + len(backgrounds))
+    if backgrounds and not quiet:
+        note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
+    n_files = n_failed = 0
     with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         for order in orders:
-            n_read, n_not_read = _carry_out(order, config, backgrounds, device, report)
+            n_read, n_not_read = _carry_out(order, config, backgrounds, device, report, more=order is not orders[-1])
             n_files, n_failed = n_files + n_read + n_not_read, n_failed + n_not_read
     report_failures(n_failed, n_files)
 
@@ -118,8 +121,9 @@ def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each
     from sepdict.library import EXTENSION, library_folder
 
     if not each:
-        folder_or_file = Path(solos[0]).absolute() if output is None else output
-        source = folder_or_file.stem if name is None else name
+        if output is None and name is None and not (len(solos) == 1 and Path(solos[0]).exists()):
+            raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
+        source = name if name is not None else (Path(solos[0]).absolute() if output is None else output).stem
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
         return [_Order(source, solos, file.absolute())]
     if name is not None:
@@ -137,7 +141,13 @@ def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each
 
 
 def _carry_out(
-    order: _Order, config: "TrainingConfig", backgrounds: Sequence["Audio"], device: str | None, report: ProgressReport
+    order: _Order,
+    config: "TrainingConfig",
+    backgrounds: Sequence["Audio"],
+    device: str | None,
+    report: ProgressReport,
+    *,
+    more: bool,
 ) -> tuple[int, int]:
     """Make one dictionary; return how many of its recordings could be read, and how many not."""
     from sepdict import training
@@ -166,6 +176,8 @@ def _carry_out(
         say(str(dictionary.save(order.output)))
         if not report.quiet:
             say(_outcome(dictionary.card, seconds))
+        if more and dictionary.card.training["stopped"] == "interrupted":
+            raise KeyboardInterrupt  # what comes after it is not wanted, either
     return len(recordings), n_failed
 
 

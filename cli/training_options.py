@@ -44,13 +44,15 @@ Pretrain = Annotated[
     typer.Option(help="Begin layer by layer: autoencoders or boltzmann (machines).", show_default=False),
 ]
 Augment = Annotated[
-    bool, typer.Option("--augment", help="Vary level, pitch, tempo and colour of the solos: for half a minute of them.")
+    bool,
+    typer.Option("--augment", help="Vary pitch, tempo, colour and onset of the solos; for less than a minute of them."),
 ]
 Background = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOUNDS",
-        help="Other sounds, to be mixed in by --augment or ignored by --regularise others: files, folders, globs.",
+        help="Other sounds, to be mixed in by --augment or ignored by -r others: a file, a folder or a "
+        "'quoted*pattern'; may be given several times.",
         show_default=False,
     ),
 ]

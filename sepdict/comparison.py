@@ -86,7 +86,7 @@ class Comparison:
         Share of a source's sound that a dictionary explains: 1 is all of it, 0 no more than a flat spectrum does, and
         less than 0 is worse. Far below the source's own dictionary is good.
     held_out : tuple of bool
-        Whether a source's column is of sound that its dictionary did not learn from. Otherwise it is of all that the
+        Whether a source's column is of sound that no dictionary here learned from. Otherwise it is of all that the
         dictionary remembers, and flatters it.
     forecasts : tuple of Forecast
         One for each pair of sources and, where there are more than two, one for all of them together.
@@ -152,7 +152,9 @@ def compare(
     for number, group in enumerate(groups, 1):
         forecasts.append(forecast(group, seed=seed))
         on_progress(Progress("compare", number, len(groups), math.nan))
-    return Comparison(tuple(d.source for d in dictionaries), explained, tuple(map(bool, unlearned)), tuple(forecasts))
+    pairs = zip(dictionaries, unlearned, strict=True)
+    held_out = tuple(n_frames > 0 and not _heard_elsewhere(d, dictionaries) for d, n_frames in pairs)
+    return Comparison(tuple(d.source for d in dictionaries), explained, held_out, tuple(forecasts))
 
 
 def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
@@ -187,6 +189,15 @@ def _held_out(dictionary: Dictionary) -> int:
     """Count the frames at the end of the memory that were not learned from; 0 where the card does not say."""
     n_frames = dictionary.card.training.get(HELD_OUT_FRAMES, 0)
     return n_frames if isinstance(n_frames, int) and 0 < n_frames <= dictionary.memory.shape[1] else 0
+
+
+def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary]) -> bool:
+    """Tell whether another dictionary heard one of the same recordings."""
+    mine, *others = (
+        {recording["sha256"] for recording in each.card.heard}
+        for each in (dictionary, *(other for other in dictionaries if other is not dictionary))
+    )
+    return any(mine & theirs for theirs in others)
 
 
 def _excerpt(dictionary: Dictionary, n_last_frames: int = 0) -> Tensor:

@@ -122,6 +122,10 @@ class TrainingConfig:
         }
         refuse_out_of_range(self, ranges)
         refuse_what_cannot_be_pretrained(self.pretraining, self.network)
+        if self.network.kind == "linear" and beta_of(self.divergence) < 1:
+            raise ConfigError(
+                f"divergence is {self.divergence!r}; a linear network draws next to nothing: use l2 or kl"
+            )
         if self.regularisation.adversarial and not self.network.critic:
             raise ConfigError(f"adversarial is {self.regularisation.adversarial}; expected a network with a critic")
         if self.regularisation.dropout and self.network.kind in SHALLOW:

@@ -1,5 +1,6 @@
 """Row 0: the errors sepdict raises. Each message says what was expected, what came, and what to do."""
 
+import math
 from collections.abc import Mapping
 
 
@@ -37,4 +38,5 @@ def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, floa
     """
     for name, (least, most) in ranges.items():
         if not least <= getattr(settings, name) <= most:
-            raise ConfigError(f"{name} is {getattr(settings, name)}; expected {least:g} to {most:g}")
+            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            raise ConfigError(f"{name} is {getattr(settings, name)}; expected {expected}")

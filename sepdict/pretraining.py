@@ -48,7 +48,7 @@ def refuse_what_cannot_be_pretrained(way: str, network: NetworkConfig) -> None:
     if way == "boltzmann" and not boltzmann:
         raise ConfigError(
             f"a {network.kind} network of {network.activation} units and {network.n_templates} templates cannot be "
-            "pretrained by boltzmann machines; expected dense, sigmoid, 0 and hidden layers"
+            "pretrained by boltzmann machines; expected dense, activation sigmoid, 0 templates, and hidden layers"
         )
 
 

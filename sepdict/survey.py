@@ -18,7 +18,7 @@ MOST_SILENCE = 0.5  # of a recording
 CLIPPED_RUN = 3  # samples in a row at the very peak: what is merely loud touches it once
 FAINTEST_DB = -60.0  # below the loudest of the mean spectrum there is no band
 NARROW = 0.75  # of what the rate could hold
-SAME = 0.995  # correlation of two recordings' levels over time from which they are taken for the same
+SAME = 0.995  # correlation of two recordings' levels over time, and of their spectra, from which they are the same
 ENVELOPE_FRAMES = 400  # of every recording, stretched to so many
 
 
@@ -68,7 +68,9 @@ class Survey:
                 f"there is no sound above {self.bandwidth_hz:.0f} Hz, though {self.sample_rate} Hz could hold "
                 f"{self.sample_rate // 2}: what a mixture has there will be given to others"
             )
-        remarks += [f"{one} and {other} sound the same; leave one of them out" for one, other in self.twins]
+        if self.twins:
+            more = f" (and {len(self.twins) - 1} more pairs)" if len(self.twins) > 1 else ""
+            remarks.append(f"{' and '.join(self.twins[0])}{more} sound the same; leave one of them out")
         return tuple(remarks)
 
 
@@ -90,12 +92,12 @@ def survey(recordings: Sequence[Audio]) -> Survey:
         raise AudioError("there are no recordings to look at; expected one at least")
     sample_rate = min(recording.sample_rate for recording in recordings)
     hearing = Hearing(sample_rate, StftConfig.for_sample_rate(sample_rate), silence_db=-60.0, n_gap_frames=0)
-    sound_s, spectrum, envelopes = 0.0, torch.zeros(hearing.stft.n_bins), list[Tensor]()
+    sound_s, spectrum, outlines = 0.0, torch.zeros(hearing.stft.n_bins), list[tuple[Tensor, Tensor]]()
     for recording in recordings:
         sound = hear(recording, hearing)
         sound_s += float(sound.sounding.float().mean()) * recording.duration_s
         spectrum += sound.magnitude.square().sum(dim=1)
-        envelopes.append(_envelope(sound.magnitude.mean(dim=0)))
+        outlines.append(_outline(sound.magnitude))
     heard = (spectrum >= spectrum.max() * 10 ** (FAINTEST_DB / 10)).nonzero()
     return Survey(
         n_recordings=len(recordings),
@@ -104,14 +106,20 @@ def survey(recordings: Sequence[Audio]) -> Survey:
         clipped=tuple(recording.name for recording in recordings if _is_clipped(recording.samples)),
         bandwidth_hz=float(heard.max()) * sample_rate / hearing.stft.n_fft,
         sample_rate=sample_rate,
-        twins=_twins(recordings, envelopes),
+        twins=_twins(recordings, outlines),
     )
 
 
-def _envelope(level: Tensor) -> Tensor:
-    """Stretch a level over time, (n_frames,), to a length that all share, of mean zero and norm one."""
-    level = torch.nn.functional.interpolate(level[None, None], size=ENVELOPE_FRAMES, mode="linear")[0, 0]
-    centred: Tensor = level - level.mean()
+def _outline(magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Level over time, stretched to a length that all share, and mean spectrum of magnitudes (n_bins, n_frames)."""
+    level = magnitude.mean(dim=0)[None, None]
+    level = torch.nn.functional.interpolate(level, size=ENVELOPE_FRAMES, mode="linear")[0, 0]
+    return _standardised(level), _standardised(magnitude.mean(dim=1))
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Bring values (n,) to mean zero and norm one, so that products are correlations."""
+    centred: Tensor = values - values.mean()
     scaled: Tensor = centred / torch.linalg.vector_norm(centred).clamp(min=1e-12)
     return scaled
 
@@ -125,11 +133,12 @@ def _is_clipped(samples: Tensor) -> bool:
     return int(runs.sum()) >= CLIPPED_RUN
 
 
-def _twins(recordings: Sequence[Audio], envelopes: Sequence[Tensor]) -> tuple[tuple[str, str], ...]:
-    """Pair recordings of one length whose levels rise and fall alike."""
-    pairs = itertools.combinations(zip(recordings, envelopes, strict=True), 2)
+def _twins(recordings: Sequence[Audio], outlines: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[str, str], ...]:
+    """Pair recordings of one length whose levels rise and fall alike, and whose spectra are alike, too."""
+    pairs = itertools.combinations(zip(recordings, outlines, strict=True), 2)
     return tuple(
         (one.name, other.name)
         for (one, its), (other, others) in pairs
-        if abs(one.duration_s - other.duration_s) < 0.01 * one.duration_s and float(its @ others) > SAME
+        if abs(one.duration_s - other.duration_s) < 0.01 * one.duration_s
+        and all(float(a @ b) > SAME for a, b in zip(its, others, strict=True))
     )

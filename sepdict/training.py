@@ -17,7 +17,7 @@ from sepdict.audio import Audio
 from sepdict.augmentation import augment
 from sepdict.descent import Descent, TrainingConfig
 from sepdict.devices import AUTO, choose_device, seeded_generator
-from sepdict.dictionary import Card, Dictionary
+from sepdict.dictionary import RESIDUAL, Card, Dictionary
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError
 from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
@@ -148,6 +148,8 @@ def train_dictionary(
     recordings = [recordings] if isinstance(recordings, Audio) else list(recordings)
     if not recordings:
         raise AudioError("there are no recordings to learn from; expected one at least")
+    if source == RESIDUAL:
+        raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
     sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
     card = Card(source, sample_rate, config.stft or StftConfig.for_sample_rate(sample_rate), config.network)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
@@ -167,7 +169,8 @@ def train_dictionary(
     settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
     memory, n_held_out = memory_of(sounds, hearing, config.memory_s)
     heard = tuple(facts(recording, sound, hearing) for recording, sound in zip(recordings, sounds, strict=True))
-    settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out}
+    used = tuple({"name": background.name, "sha256": background.sha256} for background in backgrounds)
+    settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out} | ({"backgrounds": used} if used else {})
     return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), memory)
 
 
@@ -189,7 +192,7 @@ def _other_shapes(backgrounds: Sequence[Audio], hearing: Hearing) -> Tensor:
     sounds = [hear(background, hearing) for background in backgrounds]
     shapes = [spectral_shape(sound.magnitude[:, sound.sounding.flatten()]).T for sound in sounds]
     if not sum(map(len, shapes)):
-        raise ConfigError("there are no backgrounds to be heard beside the source; expected one that is not silent")
+        raise ConfigError("there are no backgrounds to be heard beside the source; give some that are not silent")
     return torch.cat(shapes)
 
 

@@ -142,5 +142,8 @@ def error_lines(result: typer.testing.Result) -> Sequence[str]:
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
     errors = [line for line in lines if line.startswith("sepdict: ")]
-    assert all(line.startswith(("sepdict: ", "separating ", "heard ", "note: ", "training", "step ")) for line in lines)
+    assert all(
+        line.startswith(("sepdict: ", "separating ", "heard ", "with ", "note: ", "training", "step "))
+        for line in lines
+    )
     return errors

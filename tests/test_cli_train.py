@@ -20,7 +20,7 @@ from sepdict.descent import Descent
 from sepdict.dictionary import Card, Dictionary
 from sepdict.errors import SepdictError
 from sepdict.networks import NetworkConfig
-from sepdict.recordings import write_audio
+from sepdict.recordings import read_audio, write_audio
 from sepdict.training import PRESETS, REGULARISERS, regularised
 
 
@@ -303,9 +303,9 @@ def test_backgrounds_are_heard_and_not_learnt(solos: Path, tmp_path: Path, optio
         (["-r", "l2=2"], "weight_decay is 2.0; expected 0 to 1"),
         (["-r", "variational=inf"], "prior_weight is inf; expected 0 to"),
         (["-r", "sparse", "--batch-frames", "1"], "batch_frames is 1; sparse compares frames"),
-        (["-r", "others"], "there are no backgrounds to be heard beside the source; expected one that is not silent"),
+        (["-r", "others"], "there are no backgrounds to be heard beside the source; give some that are not silent"),
         (["--pretrain", "some"], "pretraining is 'some'; expected one of none, autoencoders, boltzmann"),
-        (["--pretrain", "boltzmann"], "cannot be pretrained by boltzmann machines; expected dense, sigmoid, 0"),
+        (["--pretrain", "boltzmann"], "cannot be pretrained by boltzmann machines; expected dense, activation sigmoid"),
         (["--network", "linear", "--pretrain", "autoencoders"], "a linear network cannot be pretrained"),
         (["--steps", "0"], "n_steps is 0; expected 1"),
         (["--batch-frames", "-1"], "batch_frames is -1; expected 0"),
@@ -345,13 +345,30 @@ def test_an_option_that_is_not_understood_says_what_would_be(
 
 
 @pytest.mark.usefixtures("family")
-def test_a_bad_background_is_reported_and_the_rest_is_heard(solos: Path, output: Path, tmp_path: Path) -> None:
+def test_a_bad_background_is_refused_before_the_training(solos: Path, output: Path, tmp_path: Path) -> None:
     background = write_audio(tmp_path / "rain.wav", sound("hum", n_samples=8000))
     options = ["-r", "others", "--background", background, "--background", tmp_path / "none.wav"]
     result = run("train-dictionary", solos, "-o", output, *options)
     assert result.exit_code == 1
-    assert error_lines(result)[-1] == "sepdict: 1 of 4 files failed"
-    assert Dictionary.load(output).card.training["regularisation"]["others"] == REGULARISERS["others"]
+    assert error_lines(result)[-1] == "sepdict: 1 of 2 files failed"
+    assert not output.exists()
+
+
+def test_the_card_names_the_backgrounds(solos: Path, output: Path, tmp_path: Path) -> None:
+    background = write_audio(tmp_path / "rain.wav", sound("hum", n_samples=8000))
+    result = run("train-dictionary", solos, "-o", output, "-r", "others", "--background", background)
+    assert "with 1 background" in result.stderr
+    (named,) = Dictionary.load(output).card.training["backgrounds"]
+    assert named == {"name": "rain.wav", "sha256": read_audio(background).sha256}
+    assert "1 backgrounds" in "".join(succeed("info", output))
+
+
+def test_several_recordings_without_a_name_are_asked_for_one(solos: Path, tmp_path: Path) -> None:
+    for several in ([solos / "0.wav", solos / "1.wav"], [solos / "*.wav"]):
+        assert "several recordings name no source" in fail("train-dictionary", *several)
+    assert "source name is 'residual'" in fail(
+        "train-dictionary", solos, "-o", tmp_path / "r.safetensors", "--name", "residual"
+    )
 
 
 SILENT = {

@@ -396,3 +396,9 @@ def test_others_cannot_be_heard_where_there_are_none() -> None:
 def test_dropout_is_refused_where_there_are_no_hidden_units(kind: str) -> None:
     with pytest.raises(ConfigError, match=f"dropout is 0.2; a {kind} network has no hidden units"):
         regularised(PRESETS[kind], {"dropout": 0.2})
+
+
+@pytest.mark.parametrize("divergence", ["is", "beta=0.5"])
+def test_a_linear_network_is_refused_divergences_that_cannot_stand_nothing(divergence: str) -> None:
+    with pytest.raises(ConfigError, match="a linear network draws next to nothing"):
+        replace(PRESETS["linear"], divergence=divergence)

@@ -68,3 +68,10 @@ def test_short_silent_and_single_samples_are_looked_at_without_nan() -> None:
 def test_no_recordings_are_refused() -> None:
     with pytest.raises(AudioError, match="no recordings"):
         survey([])
+
+
+def test_sounds_that_only_fade_alike_are_not_taken_for_the_same() -> None:
+    time_s = torch.arange(3 * RATE) / RATE
+    notes = [Audio((-2 * time_s).exp() * (2 * torch.pi * hz * time_s).sin(), RATE, f"{hz}.wav") for hz in (220, 370)]
+    assert survey(notes).twins == ()
+    assert survey([notes[0], Audio(0.1 * notes[0].samples, RATE, "again.wav")]).twins == (("220.wav", "again.wav"),)

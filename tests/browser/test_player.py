@@ -110,6 +110,16 @@ def test_solo_and_mute_say_and_do_what_they_are(page: Any) -> None:
     assert (audible(page), pressed(page, "Solo hum")) == (["hiss", "hum", "residual"], False)
 
 
+def test_keys_still_play_after_a_click(page: Any) -> None:
+    page.get_by_role("button", name="Solo hum").click()
+    page.keyboard.press("Space")
+    page.locator("#player[data-state=playing]").wait_for()
+    assert pressed(page, "Solo hum")
+    page.get_by_role("button", name="Mute hum").focus()
+    page.keyboard.press("Space")  # whom the keyboard led there means the button
+    assert pressed(page, "Mute hum")
+
+
 def test_keys_play_move_and_solo(page: Any) -> None:
     page.keyboard.press("Space")
     page.locator("#player[data-state=playing]").wait_for()

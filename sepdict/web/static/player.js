@@ -77,6 +77,7 @@ export function createPlayer(element, { tracks, duration, sampleRate }) {
   resized.observe(view.ruler);
   element.addEventListener("pointerdown", () => (latest = element));
   element.addEventListener("focusin", () => (latest = element));
+  element.addEventListener("click", release);
   document.addEventListener("keydown", onKey, { signal: listening.signal });
   latest ??= element;
   setState("idle");
@@ -174,6 +175,11 @@ export function createPlayer(element, { tracks, duration, sampleRate }) {
 
   function show(name) {
     view.show(name);
+  }
+
+  function release(event) {
+    // keys that a pointer left with a control are the player's again; a click that a key made counts as none
+    if (event.detail > 0) event.target.closest?.("button, input")?.blur();
   }
 
   function onKey(event) {
