@@ -163,11 +163,8 @@ class Descent:
         weights: list[Tensor] = [weight for name, weight in network.named_parameters() if not name.startswith("critic")]
         adam = Adam(weights, step=config.learning_rate, weight_decay=config.weight_decay)
         examples = self._examples(self.lesson)
-        best, stopped, curves = (
-            _weights_of(network),
-            "finished",
-            {"training": list[float](), "validation": list[float]()},
-        )
+        best, stopped = _weights_of(network), "finished"
+        curves: dict[str, list[float]] = {"training": [], "validation": []}
         steps = [config.n_steps * check // config.n_checks for check in range(config.n_checks + 1)]
         try:
             for start, end in itertools.pairwise(steps):
