@@ -206,7 +206,11 @@ def test_what_was_pretrained_begins_nearer_to_the_sound(
         ("autoencoders", NetworkConfig("linear", 3, (), n_templates=0), "a linear network cannot"),
         ("autoencoders", replace(DENSE, prior_weight=1.0), "a variational network cannot be pretrained"),
         ("boltzmann", DENSE, "relu units and 8 templates cannot be pretrained by boltzmann machines"),
-        ("boltzmann", replace(BELIEFS, hidden=()), "expected dense, sigmoid, 0 and hidden layers"),
+        (
+            "boltzmann",
+            replace(BELIEFS, hidden=()),
+            "expected dense, activation sigmoid, 0 templates, and hidden layers",
+        ),
         ("boltzmann", replace(CONVOLUTIONAL, activation="sigmoid"), "a convolutional network of sigmoid units"),
     ],
 )
