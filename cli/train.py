@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,10 +16,16 @@ from .training_options import (
     Background,
     BatchFrames,
     CodeSize,
+    Divergence,
+    Each,
     Hidden,
+    Name,
     Network,
+    Output,
     Pretrain,
     Regularise,
+    Seed,
+    Solos,
     Steps,
     Templates,
     training_config,
@@ -47,27 +53,10 @@ class _Order:
 
 
 def train_dictionary(
-    solos: Annotated[
-        list[str],
-        typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="NAME.safetensors",
-            help="The file to write, with --each the folder; by default the library gets it, see sepdict list.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
-    ] = None,
-    each: Annotated[
-        bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")
-    ] = False,
+    solos: Solos,
+    output: Output = None,
+    name: Name = None,
+    each: Each = False,
     network: Network = None,
     code_size: CodeSize = None,
     hidden: Hidden = None,
@@ -79,13 +68,8 @@ def train_dictionary(
     background: Background = None,
     steps: Steps = None,
     batch_frames: BatchFrames = None,
-    divergence: Annotated[
-        str | None,
-        typer.Option(metavar="kl|is|l2|beta=B", help="What training minimises.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)
-    ] = None,
+    divergence: Divergence = None,
+    seed: Seed = None,
     device: Device = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

@@ -1,7 +1,8 @@
-"""What `sepdict train-dictionary` can be told about the network and its training."""
+"""What `sepdict train-dictionary` can be told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,24 @@ import typer
 if TYPE_CHECKING:
     from sepdict.descent import TrainingConfig
 
+Solos = Annotated[
+    list[str], typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="NAME.safetensors",
+        help="The file to write, with --each the folder; by default the library gets it, see sepdict list.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
+]
+Each = Annotated[bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")]
 Network = Annotated[
     str | None,
     typer.Option(
@@ -56,6 +75,11 @@ Background = Annotated[
         show_default=False,
     ),
 ]
+Divergence = Annotated[
+    str | None,
+    typer.Option(metavar="kl|is|l2|beta=B", help="What training minimises.", show_default=False),
+]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)]
 Steps = Annotated[int | None, typer.Option(help="At most so many updates of the weights.", show_default=False)]
 BatchFrames = Annotated[int | None, typer.Option(help="Frames in each; 0 for all of them.", show_default=False)]
 
