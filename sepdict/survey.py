@@ -1,6 +1,5 @@
 """Row 4: a look at solo recordings before anything is trained on them: how much sound there is, and what is wrong."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,10 +134,8 @@ def _is_clipped(samples: Tensor) -> bool:
 
 def _twins(recordings: Sequence[Audio], outlines: Sequence[tuple[Tensor, Tensor]]) -> tuple[tuple[str, str], ...]:
     """Pair recordings of one length whose levels rise and fall alike, and whose spectra are alike, too."""
-    pairs = itertools.combinations(zip(recordings, outlines, strict=True), 2)
-    return tuple(
-        (one.name, other.name)
-        for (one, its), (other, others) in pairs
-        if abs(one.duration_s - other.duration_s) < 0.01 * one.duration_s
-        and all(float(a @ b) > SAME for a, b in zip(its, others, strict=True))
-    )
+    duration_s = torch.tensor([recording.duration_s for recording in recordings], dtype=torch.float64)
+    alike = (duration_s[:, None] - duration_s).abs() < 0.01 * duration_s[:, None]
+    for values in map(torch.stack, zip(*outlines, strict=True)):  # (n_recordings, n_values), level and spectrum
+        alike &= values @ values.T > SAME
+    return tuple((recordings[one].name, recordings[other].name) for one, other in alike.triu(1).nonzero().tolist())
