@@ -29,11 +29,11 @@ def evaluate(
     """Score stems against the true sources: SI-SDR, its improvement over the mixture, SDR, SIR and SAR."""
     from sepdict.errors import ConfigError
     from sepdict.evaluation import evaluate_folders
-    from sepdict.files import write_atomically
+    from sepdict.files import refuse_existing, write_atomically
     from sepdict.report import evaluation_page
 
-    if report is not None and report.exists() and not overwrite:
-        raise ConfigError(f"{report}: exists already; overwrite it, or choose another name (--overwrite, --report)")
+    if report is not None and not overwrite:
+        refuse_existing(report, option="--report")
     if report is not None and report.suffix != ".html":
         raise ConfigError(f"{report}: a page's name ends in .html; add that")
     if report is not None and not report.absolute().parent.is_dir():

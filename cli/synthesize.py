@@ -22,15 +22,14 @@ def synthesize(
     verbose: Verbose = False,
 ) -> None:
     """Let a dictionary sound by itself, to hear what it has learned."""
-    from sepdict.errors import ConfigError
-    from sepdict.files import writable_folder
+    from sepdict.files import refuse_existing, writable_folder
     from sepdict.library import load_dictionary
     from sepdict.recordings import write_audio
     from sepdict.synthesis import synthesize
 
     dictionary = load_dictionary(file)
     path = Path(f"{dictionary.source}.wav") if output is None else output
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path}: exists already; overwrite it, or choose another name (--overwrite, -o)")
+    if not overwrite:
+        refuse_existing(path)
     with writable_folder(path.absolute().parent):
         say(str(write_audio(path, synthesize(dictionary, seconds, walk=walk, seed=seed))))

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from sepdict.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import ConfigError, refuse_out_of_range
-from sepdict.files import write_atomically
+from sepdict.files import user_folder, write_atomically
 from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.networks import MaskNetwork, spectral_shape
@@ -315,9 +314,7 @@ def _cache_path(key: str, content: bytes) -> Path:
 
 def cache_folder() -> Path:
     """Say where compositions are kept."""
-    named = os.environ.get("SEPDICT_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else home / "sepdict"
+    return user_folder("SEPDICT_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
 def _widths(n_bins: int, device: torch.device) -> Tensor:

@@ -109,6 +109,24 @@ class Snapshot:
         return (facts.st_size, facts.st_mtime_ns) != self.size_and_time
 
 
+def refuse_existing(path: Path, *, other: str = "name", option: str = "-o") -> None:
+    """Refuse to write where there is something already, and say how it can be done all the same.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if path.exists():
+        raise ConfigError(f"{path}: exists already; overwrite it, or choose another {other} (--overwrite, {option})")
+
+
+def user_folder(variable: str, xdg_variable: str, *below_home: str) -> Path:
+    """Say where something of the user's is kept: where a variable says, or else where the desktop's folders are."""
+    named = os.environ.get(variable)
+    home = Path(os.environ.get(xdg_variable) or Path.home().joinpath(*below_home))
+    return Path(named) if named else home / "sepdict"
+
+
 def to_json(facts: Any) -> str:
     """Write as JSON, and what JSON lacks as null (nan, infinities) or text (paths)."""
     plain = json.loads(json.dumps(facts, default=str), parse_constant=lambda _: None)

@@ -3,20 +3,18 @@
 The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default ``~/.local/share/sepdict``.
 """
 
-import os
 from pathlib import Path
 
 from sepdict.dictionary import Dictionary
 from sepdict.errors import DictionaryFileError
+from sepdict.files import user_folder
 
 EXTENSION = ".safetensors"
 
 
 def library_folder() -> Path:
     """Say where installed dictionaries are kept; the folder need not be there yet."""
-    named = os.environ.get("SEPDICT_LIBRARY")
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(named).absolute() if named else home / "sepdict"
+    return user_folder("SEPDICT_LIBRARY", "XDG_DATA_HOME", ".local", "share").absolute()
 
 
 def installed() -> dict[str, Path]:

@@ -11,8 +11,7 @@ from sepdict.audio import Audio
 from sepdict.descent import TrainingConfig
 from sepdict.devices import AUTO
 from sepdict.dictionary import Dictionary
-from sepdict.errors import ConfigError
-from sepdict.files import writable_folder, write_atomically
+from sepdict.files import refuse_existing, writable_folder, write_atomically
 from sepdict.learning import learning_curve, training_config_of
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.recordings import write_audio
@@ -88,7 +87,8 @@ def inspect_dictionary(
     drawings = _drawings(dictionary, solos, config, device, on_progress)
     pictures = {f"{name}.{picture_format}": draw for name, draw in drawings.items()}
     if not overwrite:
-        _refuse_existing([folder / name for name in (*pictures, *SOUNDS)])
+        for name in (*pictures, *SOUNDS):
+            refuse_existing(folder / name, other="folder")
     with writable_folder(folder):
         contents = {name: plots.encode_picture(draw(), picture_format) for name, draw in pictures.items()}
         sounds = {name: synthesize(dictionary, SOUND_S, walk=walk) for name, walk in SOUNDS.items()}
@@ -122,10 +122,3 @@ def _drawings(
         learn = partial(learning_curve, source=card.source, device=device, on_progress=on_progress)
         drawings["learning_curve"] = lambda: plots.draw_learning_curve(learn(solos, settings), card)
     return drawings
-
-
-def _refuse_existing(paths: Sequence[Path]) -> None:
-    """Refuse to write where there is a file already."""
-    for path in paths:
-        if path.exists():
-            raise ConfigError(f"{path}: exists already; overwrite it, or choose another folder (--overwrite, -o)")
