@@ -8,7 +8,7 @@ import math
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 import typer
@@ -75,16 +75,18 @@ def report_failures(n_failed: int, n_files: int) -> None:
         raise typer.Exit(1)
 
 
-def find_audio(arguments: Sequence[str]) -> tuple[list["Path"], int]:
+def find_audio(
+    arguments: Sequence[str], find: Callable[[str], Iterable["Path"]] | None = None
+) -> tuple[list["Path"], int]:
     """Expand files, folders and patterns one by one; report those that fail, and count them."""
     from sepdict.errors import AudioFileError
-    from sepdict.recordings import find_audio_files
+    from sepdict.folders import find_audio_files
 
     found: dict[Path, Path] = {}
     n_failed = 0
     for argument in arguments:
         try:
-            for path in find_audio_files([argument]):
+            for path in find(argument) if find else find_audio_files([argument]):
                 found.setdefault(path.resolve(), path)  # once, however often and however it was named
         except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
             report_error(_explain(error))

@@ -1,81 +1,55 @@
 """`sepdict separate`: from mixtures to stems."""
 
 import contextlib
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
-from .options import Device, Json, Overwrite, Quiet, Verbose
+from .options import Device, Json, Overwrite, Quiet, Recursive, Verbose
 from .scores import SCORE_COLUMNS, score_cells, standard
+from .separation_options import (
+    BitDepth,
+    ClipMode,
+    Compose,
+    Dictionaries,
+    Duration,
+    Filename,
+    Format,
+    Jobs,
+    Mixtures,
+    Output,
+    References,
+    Report,
+    Residual,
+    Segment,
+    SkipExisting,
+    Start,
+    TwoStems,
+    Unknown,
+)
 
 if TYPE_CHECKING:
     from sepdict.manifest import TrackResult
     from sepdict.progress import Progress
 
 
-Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
-Dictionaries = Annotated[
-    list[Path],
-    typer.Option(
-        "--dictionary",
-        "-d",
-        metavar="FILE|NAME",
-        help="A dictionary, or the name of an installed one; give one for each source.",
-    ),
-]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Stems go to DIR/{track}/{source}.wav.")]
-Residual = Annotated[bool, typer.Option("--residual", help="Also write what no dictionary explains.")]
-Unknown = Annotated[bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")]
-References = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
-        show_default=False,
-    ),
-]
-Report = Annotated[
-    bool,
-    typer.Option(
-        "--report", help="Also write DIR/{track}/report.html: a page with a player and pictures of how it went."
-    ),
-]
-Compose = Annotated[
-    bool,
-    typer.Option(
-        "--compose/--no-compose",
-        help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
-    ),
-]
-Segment = Annotated[
-    float | None,
-    typer.Option(
-        "--segment",
-        metavar="SECONDS",
-        help="Take long mixtures apart in pieces of this length, 3 or more: shorter ones take less memory and more "
-        "time.  [default: 60]",
-        show_default=False,
-    ),
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing", help="Go on where it stopped: leave tracks whose stems are all there, made to this order."
-    ),
-]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]
-
-
 def separate(
     mixtures: Mixtures,
     dictionaries: Dictionaries,
     output: Output = Path("separated"),
-    residual: Residual = False,
+    recursive: Recursive = False,
+    two_stems: TwoStems = None,
+    residual: Residual = None,
     unknown: Unknown = False,
+    audio_format: Format = "wav",
+    bit_depth: BitDepth = None,
+    clip_mode: ClipMode = "rescale",
+    filename: Filename = "{track}/{source}.{ext}",
+    start_s: Start = 0.0,
+    duration_s: Duration = None,
     references: References = None,
     report: Report = False,
     compose: Compose = True,
@@ -95,37 +69,62 @@ def separate(
     """
     from sepdict.batch import separate_files
     from sepdict.devices import AUTO
-    from sepdict.dictionary import Dictionary
+    from sepdict.dictionary import RESIDUAL, Dictionary
     from sepdict.excitations import FitConfig
     from sepdict.library import find_dictionary
+    from sepdict.outputs import OutputConfig
     from sepdict.segments import SEGMENT_S
+    from sepdict.work import BatchConfig
 
+    residual_name = RESIDUAL if residual is None else residual
+    config = BatchConfig(
+        fit=FitConfig() if compose else FitConfig(composition_weight=0),
+        output=OutputConfig(audio_format, bit_depth, clip_mode, filename, two_stems, residual_name),
+        residual=residual is not None,
+        unknown=unknown,
+        segment_s=SEGMENT_S if segment_s is None else segment_s,
+        start_s=start_s,
+        duration_s=math.inf if duration_s is None else duration_s,
+        n_jobs=jobs,
+        overwrite=overwrite,
+        skip_existing=skip_existing,
+        references=references,
+        report=report,
+        device=AUTO if device is None else device,
+    )
     files = [find_dictionary(name) for name in dictionaries]
     loaded = [Dictionary.load(path) for path in files]
-    paths, n_missing = find_audio(mixtures)
+    names, n_missing = _find(mixtures, recursive=recursive, out=output)
+    paths = list(names)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
         listener = _Listener(progress, paths, sorted(dictionary.source for dictionary in loaded), results)
         separate_files(
-            paths,
+            names,
             loaded,
             output,
-            config=FitConfig() if compose else FitConfig(composition_weight=0),
-            residual=residual,
-            unknown=unknown,
-            segment_s=SEGMENT_S if segment_s is None else segment_s,
-            n_jobs=jobs,
-            overwrite=overwrite,
-            skip_existing=skip_existing,
-            references=references,
-            report=report,
+            config,
             command=["sepdict", *sys.argv[1:]],
             dictionary_files={d.source: path for d, path in zip(loaded, files, strict=True)},
-            device=AUTO if device is None else device,
             on_progress=listener.on_progress,
             on_track=listener.on_track,
         )
     report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))
+
+
+def _find(mixtures: Sequence[str], *, recursive: bool, out: Path) -> tuple[dict[Path, str], int]:
+    """Find the recordings and what their tracks are called; report what cannot be found, and count it."""
+    from sepdict.tracks import find_mixtures
+
+    names: dict[Path, str] = {}
+
+    def find(mixture: str) -> Mapping[Path, str]:
+        found = find_mixtures(mixture, recursive=recursive, out=out)
+        names.update(found)
+        return found
+
+    paths, n_missing = find_audio(mixtures, find)
+    return {path: names[path] for path in paths}, n_missing
 
 
 class _Listener:
@@ -208,9 +207,10 @@ def _title(result: "TrackResult") -> str:
     """Say how a track went."""
     if result.kept:
         return f"{result.mixture}: kept, its stems were there already"
+    softer = f", all stems {-20 * math.log10(result.gain):.1f} dB softer, lest one clips" if result.gain < 1 else ""
     return (
         f"{result.mixture}: {result.duration_s:.1f} s in {result.seconds:.1f} s "
         f"(real-time factor {result.real_time_factor:.2f}), "
         f"explained energy {100 * result.explained_energy:.1f} %, "
-        f"null test {result.null_test_db:.0f} dB, {'converged' if result.converged else result.message}"
+        f"null test {result.null_test_db:.0f} dB, {'converged' if result.converged else result.message}{softer}"
     )

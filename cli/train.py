@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .console import ProgressReport, find_audio, note, report_error, report_failures, say
-from .options import Device, Overwrite, Quiet, Verbose
+from .options import Device, Overwrite, Quiet, Recursive, Verbose
 from .training_options import (
     Activation,
     Augment,
@@ -50,6 +50,7 @@ class _Order:
     source: str
     solos: Sequence[str]
     output: Path
+    recursive: bool
 
 
 def train_dictionary(
@@ -57,6 +58,7 @@ def train_dictionary(
     output: Output = None,
     name: Name = None,
     each: Each = False,
+    recursive: Recursive = False,
     network: Network = None,
     code_size: CodeSize = None,
     hidden: Hidden = None,
@@ -79,7 +81,7 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one gives up.
     """
-    orders = _orders(solos, output, name, each=each)
+    orders = _orders(solos, output, name, each=each, recursive=recursive)
     for order in orders:
         _refuse_output(order.output, overwrite)
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
@@ -87,7 +89,7 @@ def train_dictionary(
     config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
     if background and not (config.augmentation or config.regularisation.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
-    backgrounds, n_unread = _read_all(background) if background else ([], 0)
+    backgrounds, n_unread = _read_all(background, recursive=recursive) if background else ([], 0)
     report_failures(n_unread, n_unread + len(backgrounds))
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
@@ -99,7 +101,9 @@ def train_dictionary(
     report_failures(n_failed, n_files)
 
 
-def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each: bool) -> list[_Order]:
+def _orders(
+    solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
+) -> list[_Order]:
     """Say which dictionaries are to be made, and where they go."""
     from sepdict.errors import ConfigError
     from sepdict.library import EXTENSION, library_folder
@@ -109,7 +113,7 @@ def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each
             raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
         source = name if name is not None else (Path(solos[0]).absolute() if output is None else output).stem
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
-        return [_Order(source, solos, file.absolute())]
+        return [_Order(source, solos, file.absolute(), recursive)]
     if name is not None:
         raise ConfigError(f"--name is {name!r}; with --each every folder names its source: leave one of them out")
     folder = library_folder() if output is None else output.absolute()
@@ -119,9 +123,8 @@ def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each
             raise ConfigError(f"{solo}: is not a folder; with --each every source has one")
         if sources.count(source) > 1:
             raise ConfigError(f"{solo}: another folder is named {source!r}, too; rename one")
-    return [
-        _Order(source, [solo], folder / f"{source}{EXTENSION}") for solo, source in zip(solos, sources, strict=True)
-    ]
+    files = [folder / f"{source}{EXTENSION}" for source in sources]
+    return [_Order(*facts, recursive) for facts in zip(sources, [[solo] for solo in solos], files, strict=True)]
 
 
 def _carry_out(
@@ -140,7 +143,7 @@ def _carry_out(
     from sepdict.survey import survey
 
     with writable_folder(order.output.parent):
-        recordings, n_failed = _read_all(order.solos)
+        recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
         if not recordings:
             return 0, n_failed
         if not report.quiet:
@@ -178,12 +181,13 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
 
 
-def _read_all(solos: Sequence[str]) -> tuple[list["Audio"], int]:
+def _read_all(solos: Sequence[str], *, recursive: bool = False) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
     from sepdict.errors import AudioError, AudioFileError
+    from sepdict.folders import find_audio_files
     from sepdict.recordings import read_audio
 
-    paths, n_failed = find_audio(solos)
+    paths, n_failed = find_audio(solos, lambda solo: find_audio_files([solo], recursive=recursive))
     recordings = []
     for path in paths:
         try:

@@ -3,7 +3,7 @@
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
     0  errors, progress, files, ffmpeg, charts, pages
-    1  devices, jobs, audio, spectrogram, bands, columns, divergences, layers
+    1  devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
     2  recordings, segments, networks, masks, memory, metrics, optimizers
     3  dictionary      what one source can sound like, and its file
        augmentation    what recordings are varied by
@@ -12,6 +12,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        pretraining     beginning with one layer at a time
        previews        what a page shows of sound files
     4  library         dictionaries by name
+       outputs         in which form stems are handed over
        survey          what there is to learn from
        descent         to the weights of a network
        composition     dictionaries in, a network that tells them apart out
@@ -29,8 +30,9 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     7  manifest        how a separation went, as facts
        report          and as a page
        plots           pictures of what a dictionary has learned
-    8  batch           many mixtures in one go
+    8  work            one mixture's way from its file to those of its stems
        portrait        pictures and sounds of a dictionary, in a folder
+    9  batch           many mixtures in one go
 
 Examples
 --------
@@ -59,24 +61,28 @@ from sepdict.errors import SepdictError
 from sepdict.evaluation import evaluate
 from sepdict.excitations import FitConfig
 from sepdict.networks import NetworkConfig
+from sepdict.outputs import OutputConfig
 from sepdict.portrait import inspect_dictionary
 from sepdict.recordings import read_audio, write_audio
 from sepdict.regularisers import Regularisation
 from sepdict.separation import Separation, separate
 from sepdict.synthesis import synthesize
 from sepdict.training import PRESETS, REGULARISERS, regularised, train_dictionary
+from sepdict.work import BatchConfig
 
 __all__ = [
     "PRESETS",
     "REGULARISERS",
     "Audio",
     "AugmentationConfig",
+    "BatchConfig",
     "Comparison",
     "Composition",
     "CompositionConfig",
     "Dictionary",
     "FitConfig",
     "NetworkConfig",
+    "OutputConfig",
     "Regularisation",
     "Separation",
     "SepdictError",

@@ -66,8 +66,7 @@ class Card:
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, str) or not re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", self.source):
-            raise ConfigError(f"source name is {self.source!r}; expected a name that can be a file's, without / or \\")
+        refuse_unwritable(self.source, "source name")
         if not isinstance(self.sample_rate, int) or not 1 <= self.sample_rate <= 1_000_000:
             raise ConfigError(f"sample rate is {self.sample_rate} Hz; expected 1 to 1000000")
 
@@ -216,6 +215,12 @@ class Dictionary:
         """Collect the network's weights and the memory, if there is one, by name."""
         memory = {MEMORY: self.memory} if self.memory.numel() else {}
         return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | memory).items()}
+
+
+def refuse_unwritable(name: object, what: str) -> None:
+    """Refuse what cannot be the name of a stem's file."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", name):
+        raise ConfigError(f"{what} is {name!r}; expected a name that can be a file's, without / or \\")
 
 
 def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:

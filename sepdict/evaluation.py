@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sepdict.audio import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
+from sepdict.folders import find_audio_files
 from sepdict.metrics import bss_eval, si_sdr, si_sdr_improvement
-from sepdict.recordings import find_audio_files, read_audio
+from sepdict.recordings import read_audio
 
 
 @dataclass(frozen=True)

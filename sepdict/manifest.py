@@ -5,17 +5,17 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sepdict.dictionary import Dictionary
 from sepdict.evaluation import Evaluation
-from sepdict.excitations import FitConfig
 from sepdict.files import sha256_of
 from sepdict.recordings import AudioReader
 from sepdict.separation import Outcome
-from sepdict.tracks import MANIFEST, Track
+from sepdict.tracks import Track
 
 EXPLAINED_STEP_S = 1.0  # of explained energy over time
 
@@ -45,7 +45,10 @@ class TrackResult:
     message : str
         How the fit ended, in one sentence.
     null_test_db : float
-        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak.
+        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak, before
+        they were rounded to the bits of their files.
+    gain : float
+        What all stems were multiplied by so that none clips; 1 where none would.
     evaluation : Evaluation or None
         The stems' scores, where there are references.
     """
@@ -62,6 +65,7 @@ class TrackResult:
     converged: bool = False
     message: str = ""
     null_test_db: float = math.nan
+    gain: float = 1.0
     evaluation: Evaluation | None = None
 
     @property
@@ -89,9 +93,9 @@ def describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any
     return facts
 
 
-def order_of(dictionaries: Sequence[Dictionary], config: FitConfig, **settings: Any) -> str:
+def order_of(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> str:
     """Sum up, as a checksum, what was asked for: the same order makes the same stems of the same mixture."""
-    asked = [sorted(dictionary.sha256 for dictionary in dictionaries), asdict(config), settings, version("sepdict")]
+    asked = [sorted(dictionary.sha256 for dictionary in dictionaries), settings, version("sepdict")]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -100,7 +104,7 @@ def finished(track: Track, order: str) -> Mapping[str, Any] | None:
     if not all(path.is_file() for path in track.outputs):
         return None
     try:
-        said: dict[str, Any] = json.loads((track.folder / MANIFEST).read_bytes())
+        said: dict[str, Any] = json.loads(track.manifest.read_bytes())
         same = (said["order"], said["mixture"]["sha256"]) == (order, sha256_of(track.mixture))
     except (OSError, ValueError, LookupError, TypeError):  # it cannot be read, is no manifest, or an older one
         return None
@@ -110,31 +114,59 @@ def finished(track: Track, order: str) -> Mapping[str, Any] | None:
 def kept(track: Track, said: Mapping[str, Any]) -> TrackResult:
     """Turn a manifest of an earlier run into a result."""
     facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db")}
-    facts |= {"manifest": track.folder / MANIFEST, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
+    facts["gain"] = said["gain"]
+    facts |= {"manifest": track.manifest, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
     return TrackResult(track.mixture, kept=True, stems=track.stems, seconds=0.0, **facts)
 
 
-def manifest_of(
-    track: Track,
-    mixture: AudioReader,
-    sha256: str,
-    settings: Mapping[str, Any],
-    outcome: Outcome,
-    scores: Evaluation | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Delivery:
+    """What was made of a mixture.
+
+    Attributes
+    ----------
+    outcome : Outcome
+    gain : float
+        Of all stems.
+    seconds : float
+        How long it took.
+    scores : Evaluation or None
+    """
+
+    outcome: Outcome
+    gain: float
+    seconds: float
+    scores: Evaluation | None
+
+    def result(self, track: Track, mixture: AudioReader) -> TrackResult:
+        """Say what became of a track."""
+        return TrackResult(
+            track.mixture,
+            stems=track.stems,
+            manifest=track.manifest,
+            report=track.report,
+            duration_s=mixture.n_samples / mixture.sample_rate,
+            seconds=self.seconds,
+            explained_energy=self.outcome.explained_energy,
+            converged=self.outcome.fit.converged,
+            message=self.outcome.fit.message,
+            null_test_db=self.outcome.null_test_db,
+            gain=self.gain,
+            evaluation=self.scores,
+        )
+
+
+def manifest_of(track: Track, mixture: AudioReader, sha256: str, delivery: Delivery) -> dict[str, Any]:
     """Collect what the manifest says of a track.
 
     Parameters
     ----------
     track : Track
     mixture : AudioReader
-        Its mixture, open, and
+        What was separated, open.
     sha256 : str
-        the checksum of that file.
-    settings : mapping
-        What it was separated with.
-    outcome : Outcome
-    scores : Evaluation or None
+        The checksum of the track's mixture.
+    delivery : Delivery
 
     Returns
     -------
@@ -143,19 +175,21 @@ def manifest_of(
     """
     facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
     facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    fit = outcome.fit
+    outcome, fit = delivery.outcome, delivery.outcome.fit
     step_s, explained = outcome.timeline.explained(EXPLAINED_STEP_S)
     return {
         "sepdict": version("sepdict"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(delivery.seconds, 3),
         "mixture": {"file": track.mixture.absolute(), "sha256": sha256, **facts},
-        "settings": settings,
         "converged": fit.converged,
         "message": fit.message,
         "loss": {"first": fit.loss_curve[0], "last": fit.loss_curve[-1], "curve": fit.loss_curve},
         "explained_energy": outcome.explained_energy,
         "explained_over_time": {"step_s": step_s, "shares": [round(share, 4) for share in explained.tolist()]},
         "null_test_db": outcome.null_test_db,
+        "gain": delivery.gain,
         "stems": track.stems,
         "report": track.report,
-        "scores": None if scores is None else scores.as_dict(),
+        "scores": None if delivery.scores is None else delivery.scores.as_dict(),
     }

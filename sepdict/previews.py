@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepdict.audio import resample
 from sepdict.columns import Columns
-from sepdict.recordings import AudioReader, open_audio
+from sepdict.recordings import AT_ONCE, AudioReader, open_audio
 from sepdict.spectrogram import StftConfig, magnitude, stft
 
 SHOWN_S = 300.0  # of longer files, the beginning: a song, and no more than a browser can hold decoded
@@ -33,7 +33,6 @@ N_COLOURS = 128  # of a picture, and black
 BLACK = bytes(3)
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz; all that there are
 MP3_COMPRESSION = 0.5  # of 1, at a variable bit rate: some 65 kbit/s for a channel of music at 44.1 kHz
-ENCODED_AT_ONCE = 2**16  # samples: libsndfile's encoders overflow the stack on much longer blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
         form |= {"compression_level": MP3_COMPRESSION}
     content = io.BytesIO()
     with soundfile.SoundFile(content, "w", **form) as file:
-        for block in samples.split(ENCODED_AT_ONCE, dim=1):
+        for block in samples.split(AT_ONCE, dim=1):
             file.write(block.T.numpy())
     return _data_url("audio/flac" if lossless else "audio/mpeg", content.getvalue())
 

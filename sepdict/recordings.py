@@ -5,7 +5,6 @@ into a temporary file first.
 """
 
 import contextlib
-import glob
 import os
 import re
 import tempfile
@@ -23,12 +22,6 @@ from sepdict.audio import Audio, refuse_not_finite
 from sepdict.errors import AudioError, AudioFileError
 from sepdict.files import replacing
 
-AUDIO_EXTENSIONS = {
-    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au", ".caf"),  # soundfile's
-    *(".m4a", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mov"),  # ffmpeg's
-}
-"""What a folder is searched for; a file named one by one may have any extension."""
-
 WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its most faithful encoding)
     ".wav": ("WAV", "FLOAT"),
     ".flac": ("FLAC", "PCM_24"),
@@ -40,8 +33,16 @@ WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its mo
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+COMPRESSION: Mapping[
+    str, Mapping[str, Any]
+] = {  # of lossy formats, 0 to 1, at a variable bit rate: some 250 kbit/s in stereo
+    "OGG": {"compression_level": 0.2},
+    "MP3": {"compression_level": 0.0, "bitrate_mode": "VARIABLE"},
+}
+VORBIS_MOST = {"channels": 255, "samplerate": 200_000}  # beyond, libsndfile 1.2.2 brings the process down
 WAV_LIMIT_BYTES = 2**32 - 2**16  # a WAV header counts bytes in 32 bits; beyond, libsndfile loses samples silently
 NOT_FOR_SOUNDFILE = (soundfile.LibsndfileError, TypeError, UnicodeEncodeError)  # TypeError: raw samples, no header
+AT_ONCE = 2**16  # samples: libsndfile's Vorbis and MP3 encoders overflow the stack on much longer blocks
 OPERATING_SYSTEM = 2  # libsndfile's code for what went wrong outside it, a full disk for example
 MALFORMED = 3  # libsndfile's code for a container that it knows, but not like this
 UNKNOWN_SIZE = 0x7FFF0000  # a header that claims this much or more was written to a pipe: its size means nothing
@@ -71,7 +72,7 @@ class AudioReader:
         self.n_channels, self.n_samples, self.sample_rate = file.channels, file.frames, file.samplerate
 
     def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
-        """Read spans of samples; each begins and ends no earlier than the one before, and they may overlap.
+        """Read spans of samples, of which each begins and ends no earlier than the one before; they may overlap.
 
         Raises
         ------
@@ -80,6 +81,9 @@ class AudioReader:
         """
         held = torch.zeros(self.n_channels, 0)
         for span in spans:
+            if span.start > self._file.tell():
+                self._file.seek(span.start)
+                held = held[:, :0]
             new = self._read(span.stop - self._file.tell())
             held = torch.cat([held, new], dim=1)[:, span.start - span.stop :]
             yield Audio(held, self.sample_rate, self.name)
@@ -227,7 +231,11 @@ def writing_audio(
     if container == "WAV" and n_samples * n_channels * 8 > WAV_LIMIT_BYTES:  # 8 bytes: the widest encoding
         container = "RF64"
 
-    form = {"samplerate": sample_rate, "channels": n_channels, "format": container, "subtype": encoding}
+    form: dict[str, Any] = {"samplerate": sample_rate, "channels": n_channels}
+    if encoding == "VORBIS" and any(form[what] > most for what, most in VORBIS_MOST.items()):
+        what = f"{n_channels} channels at {sample_rate} Hz"
+        raise AudioFileError(f"{path}: OGG VORBIS cannot hold {what}; choose another format")
+    form |= {"format": container, "subtype": encoding, **COMPRESSION.get(container, {})}
 
     def write(samples: Tensor) -> None:
         peak = float(samples.abs().max())
@@ -236,7 +244,8 @@ def writing_audio(
                 f"{path}: peak is {peak:.3f} and {encoding} clips above 1; write 32-bit float, or scale"
             )
         with _explained(path, form):
-            file.write(samples.T.cpu().numpy())  # (n_new_samples, n_channels)
+            for some in samples.cpu().split(AT_ONCE, dim=1):
+                file.write(some.T.numpy())  # (n_new_samples, n_channels)
 
     with contextlib.ExitStack() as open_files:  # what the work inside raises passes unexplained, and leaves nothing
         with _explained(path, form):
@@ -275,35 +284,41 @@ def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) 
     return Path(path).absolute()
 
 
-def find_audio_files(paths: Iterable[str | Path]) -> list[Path]:
-    """Expand folders (not their subfolders) and patterns such as ``"*.wav"`` to audio files, in name order.
+def copy_audio(
+    source: str | Path,
+    target: str | Path,
+    *,
+    span: slice | None = None,
+    gain: float = 1.0,
+    clamps: bool = False,
+    encoding: str | None = None,
+) -> None:
+    """Write an audio file anew, in another format or a part of it, block by block.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        The target's extension chooses the format, and ``encoding`` its variety, as in `write_audio`.
+    span : slice, optional
+        Of samples; by default all.
+    gain : float
+        What samples are multiplied by.
+    clamps : bool
+        Whether samples beyond full scale are then cut off there.
 
     Raises
     ------
     AudioFileError
-        If a path does not exist, a folder holds no audio, or a pattern matches nothing.
+        As `open_audio` and `write_audio` do.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
-            inside = sorted(file for file in path.iterdir() if _is_audio_by_name(file))
-            if not inside:
-                raise AudioFileError(
-                    f"{path}: holds no audio file (subfolders aside); expected wav, flac, mp3 or the like"
-                )
-            found += inside
-        elif os.path.exists(path):
-            found.append(path)
-        elif matches := sorted(glob.glob(str(path))):
-            found += map(Path, matches)
-        else:
-            raise AudioFileError(f"{path}: no such file or folder")
-    return list(dict.fromkeys(found))
-
-
-def _is_audio_by_name(path: Path) -> bool:
-    """Tell whether a folder's entry is worth reading; hidden files are not."""
-    return path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    with open_audio(source) as reader:
+        span = slice(0, reader.n_samples) if span is None else span
+        form = {"n_channels": reader.n_channels, "sample_rate": reader.sample_rate, "n_samples": span.stop - span.start}
+        starts = range(span.start, span.stop, AT_ONCE)
+        with writing_audio(target, **form, encoding=encoding) as write:
+            for block in reader.blocks(slice(start, min(start + AT_ONCE, span.stop)) for start in starts):
+                samples = gain * block.samples
+                write(samples.clamp(-1, 1) if clamps else samples)
 
 
 def _existing_file(path: str | Path) -> Path:

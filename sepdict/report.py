@@ -51,7 +51,12 @@ SCORES = {  # of a score: how its column is headed, and what it means
 
 
 def separation_page(
-    manifest: Mapping[str, Any], folder: Path, dictionaries: Sequence[Dictionary], timeline: Timeline
+    manifest: Mapping[str, Any],
+    stems: Mapping[str, Path],
+    dictionaries: Sequence[Dictionary],
+    timeline: Timeline,
+    *,
+    mixture: Path,
 ) -> str:
     """Write the page of one separated mixture.
 
@@ -59,11 +64,13 @@ def separation_page(
     ----------
     manifest : mapping
         What ``manifest.json`` holds.
-    folder : path of a folder
-        Where the manifest's stems lie, whatever folder it says: they may be on their way.
+    stems : mapping of name to Path
+        Where the manifest's stems lie, whatever it says: they may be on their way.
     dictionaries : sequence of Dictionary
         Those of the manifest.
     timeline : Timeline
+    mixture : Path
+        What was separated: the manifest's mixture, or the excerpt of it.
 
     Returns
     -------
@@ -75,8 +82,6 @@ def separation_page(
     AudioFileError
         If the mixture or a stem cannot be read.
     """
-    mixture = Path(manifest["mixture"]["file"])
-    stems = {name: folder / Path(path).name for name, path in manifest["stems"].items()}
     looks = {name: look_at(path) for name, path in {"": mixture, **stems}.items()}  # no stem has an empty name
     sound = _sound_facts(mixture, looks)
     tracks = _tracks(mixture, stems, looks, timeline, [d.source for d in dictionaries], sound)
@@ -87,7 +92,7 @@ def separation_page(
         "separation.html",
         script="report.js",
         data={"tracks": tracks, "duration": sound["shown_s"], "total": duration_s, "sampleRate": sound["rate"]},
-        title=mixture.name,
+        title=Path(manifest["mixture"]["file"]).name,
         manifest=manifest,
         manifest_text=to_json(manifest),
         sound=sound,

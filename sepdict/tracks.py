@@ -4,7 +4,7 @@
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
     out/{track}/report.html         the same to look at and listen to, where it is asked for
 
-A track's files appear together, when all of them are whole.
+or where and as `OutputConfig` has them. A track's files appear together, when all of them are whole.
 """
 
 import contextlib
@@ -15,63 +15,141 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from sepdict.errors import AudioFileError, ConfigError
-from sepdict.recordings import find_audio_files
+from sepdict.folders import find_audio_files
+from sepdict.outputs import OutputConfig
 
-MANIFEST = "manifest.json"
-REPORT = "report.html"
+MANIFEST, MANIFEST_FORMAT = "manifest", "json"
+REPORT, REPORT_FORMAT = "report", "html"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Track:
-    """One mixture and the files it will become."""
+    """One mixture and the files it will become.
+
+    Attributes
+    ----------
+    mixture : Path
+    name : str
+        Also the folders that it was found in below the one that was searched.
+    out : Path
+        The folder below which all files are.
+    output : OutputConfig
+    stems : mapping of name to Path
+    manifest : Path
+    report : Path or None
+    """
 
     mixture: Path
-    folder: Path
+    name: str
+    out: Path
+    output: OutputConfig
     stems: Mapping[str, Path]
+    manifest: Path
     report: Path | None = None
 
     @classmethod
-    def of(cls, mixture: Path, out: Path, names: Sequence[str], *, report: bool = False) -> "Track":
-        """Name the folder after the mixture, and its files after the stems."""
-        if mixture.stem in ("", ".", ".."):
+    def of(
+        cls,
+        mixture: Path,
+        out: Path,
+        names: Sequence[str],
+        *,
+        name: str | None = None,
+        output: OutputConfig | None = None,
+        report: bool = False,
+    ) -> "Track":
+        """Say where the files go; a track is called like its mixture, unless it has a name."""
+        output = OutputConfig() if output is None else output
+        name = mixture.stem if name is None else name
+        if name in ("", ".", ".."):
             raise ConfigError(f"{mixture}: no folder can be named after it; rename the file")
-        folder = out / mixture.stem
-        stems = {name: folder / f"{name}.wav" for name in names}
-        return cls(mixture, folder, stems, folder / REPORT if report else None)
+        return cls(
+            mixture,
+            name,
+            out,
+            output,
+            stems={stem: out / output.path(name, stem) for stem in output.stems(names)},
+            manifest=out / output.path(name, MANIFEST, ext=MANIFEST_FORMAT),
+            report=out / output.path(name, REPORT, ext=REPORT_FORMAT) if report else None,
+        )
 
     @property
     def outputs(self) -> list[Path]:
         """All files, the manifest last: it is there only when the others are."""
         report = [] if self.report is None else [self.report]
-        return [*self.stems.values(), *report, self.folder / MANIFEST]
+        return [*self.stems.values(), *report, self.manifest]
 
     @property
     def earlier_files(self) -> list[Path]:
-        """What an earlier run with other dictionaries left, by its manifest; it goes when these are written."""
+        """What an earlier run to another order left, by its manifest; it goes when these are written."""
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_bytes())
-            stems = [self.folder / f"{Path(name).name}.wav" for name in manifest["stems"] if name not in self.stems]
-            return [*stems, self.folder / REPORT] if manifest.get("report") and not self.report else stems
-        except (OSError, ValueError, LookupError, TypeError):  # no manifest, or no sound one
+            said = json.loads(self.manifest.read_bytes())
+            # by name, not by path: a manifest that was moved must not point at other files
+            earlier = [(Path(name).name, Path(path).suffix[1:]) for name, path in said["stems"].items()]
+            earlier += [(REPORT, REPORT_FORMAT)] if said.get("report") else []
+            paths = [self.out / self.output.path(self.name, name, ext=ext) for name, ext in earlier if name and ext]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no manifest, or no sound one
             return []
+        return [path for path in paths if path not in self.outputs]
+
+    def moved(self, out: Path) -> "Track":
+        """Put the same files below another folder."""
+
+        def below(path: Path) -> Path:
+            return out / path.relative_to(self.out)
+
+        report = None if self.report is None else below(self.report)
+        stems = {name: below(path) for name, path in self.stems.items()}
+        return replace(self, out=out, stems=stems, manifest=below(self.manifest), report=report)
 
 
-def refuse_same_folder(tracks: Sequence[Track]) -> None:
-    """Refuse mixtures whose stems would overwrite each other's."""
-    first_of: dict[Path, Path] = {}
+def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> dict[Path, str]:
+    """Find the recordings that a file, a folder or a pattern stands for, and the name of each track.
+
+    A folder's tracks are called like their files, with the subfolders that they are in. When subfolders are searched,
+    those with stems of an earlier run in them are left out, and the output folder.
+
+    Raises
+    ------
+    AudioFileError
+        As `find_audio_files` does, or if all that is found is left out.
+    """
+    found = find_audio_files([path], recursive=recursive)
+    if not os.path.isdir(path):
+        return {each: each.stem for each in found}
+    left_out = {each.parent for each in found if recursive and each.parent != Path(path) and _holds_stems(each.parent)}
+    aside = None if out is None or Path(out).resolve() == Path(path).resolve() else Path(out).resolve()
+    names = {
+        each: str(each.relative_to(path).with_suffix(""))
+        for each in found
+        if each.parent not in left_out and aside not in each.resolve().parents
+    }
+    if not names:
+        raise AudioFileError(f"{path}: holds nothing but stems of an earlier run; expected mixtures")
+    return names
+
+
+def refuse_collisions(tracks: Sequence[Track]) -> None:
+    """Refuse mixtures of which files would overwrite each other, or be in each other's way."""
+    owner: dict[Path, Track] = {}
     for track in tracks:
-        if track.folder in first_of:
-            raise ConfigError(
-                f"{first_of[track.folder]} and {track.mixture} would both be written to {track.folder}; "
-                "rename one, or separate them into different folders"
-            )
-        first_of[track.folder] = track.mixture
+        for path in track.outputs:
+            if path in owner:
+                what = f"{owner[path].mixture} and {track.mixture} would both be written to {path}"
+                how = "rename one, separate them into different folders, or have {track} in --filename"
+                raise ConfigError(f"{what}; {how}")
+            owner[path] = track
+    for path, track in owner.items():
+        for folder in path.parents:
+            if folder in owner:
+                what = f"{owner[folder].mixture} would be written to {folder}, and {track.mixture} into it"
+                raise ConfigError(f"{what}; rename one, or separate them into different folders")
 
 
 def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]], overwrite: bool) -> None:
@@ -80,8 +158,11 @@ def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]
     read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
     existing = []
     for track in tracks:
-        if track.folder.exists() and not track.folder.is_dir():
-            raise ConfigError(f"{track.folder}: is a file; expected a folder or nothing there")
+        for folder in sorted(
+            {folder for path in track.outputs for folder in path.parents if track.out in folder.parents}
+        ):
+            if folder.exists() and not folder.is_dir():
+                raise ConfigError(f"{folder}: is a file; expected a folder or nothing there")
         existing += [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
     for path in existing:
         if path.is_dir():
@@ -95,15 +176,20 @@ def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]
         raise ConfigError(f"{existing[0]}: exists already{more}; {how}")
 
 
-def find_references(track: Track, folder: str | Path | None, *, alone: bool) -> Mapping[str, Path]:
-    """Find the true sources of a track, by name; no folder, no references."""
+def find_references(
+    track: Track, folder: str | Path | None, names: Sequence[str], *, alone: bool
+) -> Mapping[str, Path]:
+    """Find the true sources of a track, by name; no folder, no references.
+
+    Those of ``names`` that become no stem of their own are passed over.
+    """
     if folder is None:
         return {}
-    own = Path(folder) / track.mixture.stem
+    own = Path(folder) / track.name
     own = Path(folder) if alone and not own.is_dir() else own
     found: dict[str, Path] = {}
     for path in find_audio_files([own]):
-        if path.resolve() == track.mixture.resolve():
+        if path.resolve() == track.mixture.resolve() or (path.stem in names and path.stem not in track.stems):
             continue
         if path.stem in found:
             raise ConfigError(f"{found[path.stem]} and {path} stand for the same source; leave one of them there")
@@ -117,49 +203,66 @@ def find_references(track: Track, folder: str | Path | None, *, alone: bool) -> 
 
 
 @contextlib.contextmanager
-def publishing(track: Track) -> Iterator[Path]:
-    """Give the work inside a hidden folder beside the track's to write all its files into, then move them into place.
+def publishing(track: Track) -> Iterator[Track]:
+    """Give the work inside the same track in a hidden folder to write all its files to, then move them into place.
 
     Raises
     ------
     AudioFileError
         If they cannot be written.
     """
-    temporary = track.folder.parent / f"{_temporary(track)}{secrets.token_hex(8)}.tmp"
+    temporary = track.out / f"{_temporary(track)}{secrets.token_hex(8)}.tmp"
+    hidden = track.moved(temporary)
     try:
         with _explained(track):
-            temporary.mkdir()
-        yield temporary
+            for folder in {path.parent for path in hidden.outputs}:
+                folder.mkdir(parents=True, exist_ok=True)
+        yield hidden
         with _explained(track):
-            _move_into_place(track, temporary)
+            _move_into_place(hidden, track)
     except AudioFileError as error:  # the user knows nothing of the hidden folder
-        raise AudioFileError(str(error).replace(str(temporary), str(track.folder))) from error
+        raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sweep(track: Track) -> None:
     """Take away what a process that was killed has left of a track."""
-    for left in track.folder.parent.glob(f"{glob.escape(_temporary(track))}*.tmp"):
+    for left in track.out.glob(f"{glob.escape(_temporary(track))}*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def _temporary(track: Track) -> str:
     """How the name of a track's hidden folder begins; short, for names have their limits."""
-    return f".sepdict-{hashlib.sha256(os.fsencode(track.folder.name)).hexdigest()[:16]}-"
+    return f".sepdict-{hashlib.sha256(os.fsencode(track.name)).hexdigest()[:16]}-"
 
 
-def _move_into_place(track: Track, folder: Path) -> None:
-    """Make a folder's files those of the track."""
-    if not track.folder.exists():
-        folder.rename(track.folder)
-        return
-    # It holds earlier files, or others'. Without a manifest it is known not to be whole.
+def _move_into_place(hidden: Track, track: Track) -> None:
+    """Move a track's files to where they belong: where that is a folder of their own, all at once."""
+    folder = Path(os.path.commonpath([path.parent for path in track.outputs]))
+    if folder != track.out and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (hidden.out / folder.relative_to(track.out)).rename(folder)
+            return
+        except OSError:
+            if not folder.exists():  # else another track's files came first
+                raise
+    # There are earlier files, or others'. Without a manifest it is known not to be whole.
     for path in filter(Path.exists, track.earlier_files):
         path.unlink()
-    (track.folder / MANIFEST).unlink(missing_ok=True)
-    for path in track.outputs:
-        (folder / path.name).replace(path)
+    track.manifest.unlink(missing_ok=True)
+    for source, target in zip(hidden.outputs, track.outputs, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+
+
+def _holds_stems(folder: Path) -> bool:
+    """Tell whether a folder has a manifest of ours in it."""
+    try:
+        return "sepdict" in json.loads((folder / f"{MANIFEST}.{MANIFEST_FORMAT}").read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextlib.contextmanager
@@ -168,4 +271,4 @@ def _explained(track: Track) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise AudioFileError(f"{track.folder}: cannot be written ({error.strerror})") from error
+        raise AudioFileError(f"{track.manifest.parent}: cannot be written ({error.strerror})") from error

@@ -1,6 +1,7 @@
 """Batches: every track whole or not at all, one bad file costs its own track only, nothing of anyone's is lost."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from front_end import (
     write_references,
 )
 
-import sepdict.batch
+import sepdict.work
 from sepdict.audio import Audio
 from sepdict.batch import TrackResult, separate_files, separate_folder
 from sepdict.dictionary import Dictionary
@@ -30,6 +31,7 @@ from sepdict.excitations import FitConfig
 from sepdict.files import to_json
 from sepdict.recordings import read_audio, write_audio
 from sepdict.tracks import Track, publishing, sweep
+from sepdict.work import BatchConfig
 
 QUICK = FitConfig(n_iterations=3)
 
@@ -42,7 +44,7 @@ def pair() -> list[Dictionary]:
 def test_a_folder_becomes_a_folder_of_stems_per_file(tmp_path: Path, pair: list[Dictionary]) -> None:
     write_mixtures(tmp_path / "mixtures", "b", "a.live", "c")
     (tmp_path / "mixtures" / "notes.txt").write_text("no audio")
-    results = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", config=QUICK)
+    results = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(fit=QUICK))
     assert [result.mixture.name for result in results] == ["a.live.wav", "b.wav", "c.wav"]
     expected = {str(Path(track, *name)) for track in ("a.live", "b", "c") for name in [(), ("hiss.wav",), ("hum.wav",)]}
     assert set(tree(tmp_path / "out")) == expected | {f"{track}/manifest.json" for track in ("a.live", "b", "c")}
@@ -83,7 +85,9 @@ def test_stems_are_float_files_of_the_mixtures_form_that_sum_to_it(
     tmp_path: Path, pair: list[Dictionary], shape: dict[str, int]
 ) -> None:
     original = mixture(**shape)
-    (result,) = separate_files([write_audio(tmp_path / "mix.wav", original)], pair, tmp_path / "out", config=QUICK)
+    (result,) = separate_files(
+        [write_audio(tmp_path / "mix.wav", original)], pair, tmp_path / "out", BatchConfig(fit=QUICK)
+    )
     assert result.error is None
     for path in result.stems.values():
         assert soundfile.info(path).subtype == "FLOAT"
@@ -108,7 +112,7 @@ def test_a_residual_is_written_when_asked_for_or_when_there_is_one_dictionary(
 ) -> None:
     paths = write_mixtures(tmp_path, "mix")
     (result,) = separate_files(
-        paths, [trained(name) for name in names], tmp_path / "out", config=QUICK, residual=residual
+        paths, [trained(name) for name in names], tmp_path / "out", BatchConfig(fit=QUICK, residual=residual)
     )
     expected = [*names, "residual"] if residual or len(names) == 1 else names
     assert list(result.stems) == expected
@@ -118,7 +122,9 @@ def test_a_residual_is_written_when_asked_for_or_when_there_is_one_dictionary(
 def test_the_manifest_says_what_was_used_and_how_it_went(tmp_path: Path, pair: list[Dictionary]) -> None:
     (path,) = write_mixtures(tmp_path, "mix")
     file = pair[0].save(tmp_path / "hiss.safetensors")
-    (result,) = separate_files([path], pair, tmp_path / "out", dictionary_files={"hiss": file}, device="cpu")
+    (result,) = separate_files(
+        [path], pair, tmp_path / "out", BatchConfig(device="cpu"), dictionary_files={"hiss": file}
+    )
     manifest = read_json(tmp_path / "out" / "mix" / "manifest.json")
     assert manifest["mixture"]["file"] == str(path)
     assert manifest["mixture"]["n_samples"] == 6000
@@ -145,7 +151,7 @@ def test_json_has_null_for_what_it_lacks_and_text_for_paths() -> None:
 def test_a_bad_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictionary], what: str) -> None:
     write_mixtures(tmp_path / "mixtures", "a", "c")
     bad = write_bad(tmp_path / "mixtures" / "b.wav", what)
-    first, failed, last = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", config=QUICK)
+    first, failed, last = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(fit=QUICK))
     assert first.error is None
     assert last.error is None
     assert failed.error is not None
@@ -158,7 +164,7 @@ def test_a_bad_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictiona
 
 def test_a_missing_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictionary]) -> None:
     (good,) = write_mixtures(tmp_path, "good")
-    results = separate_files([tmp_path / "no.wav", good], pair, tmp_path / "out", config=QUICK)
+    results = separate_files([tmp_path / "no.wav", good], pair, tmp_path / "out", BatchConfig(fit=QUICK))
     assert [result.error for result in results] == [f"{tmp_path / 'no.wav'}: no such file", None]
 
 
@@ -191,17 +197,17 @@ def test_tracks_of_one_name_are_refused_before_any_work(tmp_path: Path, pair: li
     (first,) = write_mixtures(tmp_path / "one", "song")
     (second,) = write_mixtures(tmp_path / "two", "song")
     before = tree(tmp_path)
-    with pytest.raises(ConfigError, match=f"^{first} and {second} would both be written to {tmp_path / 'out'}/song; "):
+    with pytest.raises(ConfigError, match=f"^{first} and {second} would both be written to {tmp_path}/out/song"):
         separate_files([first, second], pair, tmp_path / "out")
     assert tree(tmp_path) == before
 
 
 def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair[:1], tmp_path / "out", config=QUICK)
+    separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(fit=QUICK))
     (tmp_path / "out/a/notes.txt").write_text("mine")
     assert (tmp_path / "out/a/residual.wav").exists()
-    separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
     assert {path.name for path in (tmp_path / "out/a").iterdir()} == {
         "hiss.wav",
         "hum.wav",
@@ -211,9 +217,9 @@ def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path
 
 
 def test_a_mixture_among_the_stems_of_an_earlier_run_is_not_removed(tmp_path: Path, pair: list[Dictionary]) -> None:
-    (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", config=QUICK)
+    (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", BatchConfig(fit=QUICK))
     with pytest.raises(ConfigError, match="is a mixture and would be overwritten"):
-        separate_files([earlier.stems["hum"]], pair[:1], tmp_path / "out", config=QUICK, overwrite=True)
+        separate_files([earlier.stems["hum"]], pair[:1], tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
 
 
 @pytest.mark.parametrize(
@@ -240,23 +246,24 @@ def test_what_is_in_the_way_is_refused_before_any_work(
 
 def test_how_many_files_exist_is_said(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
-    separate_files(paths, pair, tmp_path / "out", config=QUICK)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
     with pytest.raises(ConfigError, match=r"hiss\.wav: exists already \(and 2 more\);"):
         separate_files(paths, pair, tmp_path / "out")
 
 
 def test_overwriting_replaces_the_stems_and_keeps_other_files(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
-    separate_files(paths, pair, tmp_path / "out", config=QUICK)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
     folder = tmp_path / "out" / "song"
     once, heard = tree(folder), read_audio(folder / "hiss.wav")
     (folder / "hiss.wav").write_text("old")
     (folder / "manifest.json").write_text("old")
     (folder / "lyrics.txt").write_text("mine")
-    separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
     again = tree(folder)
     assert {*again} == {*once, "lyrics.txt"}
-    assert (again["manifest.json"], again["lyrics.txt"]) == (once["manifest.json"], b"mine")
+    assert read_json(folder / "manifest.json")["order"] == json.loads(once["manifest.json"])["order"]
+    assert again["lyrics.txt"] == b"mine"
     assert torch.equal(read_audio(folder / "hiss.wav").samples, heard.samples)  # its header says when it was written
 
 
@@ -266,7 +273,7 @@ def test_a_mixture_is_never_overwritten(tmp_path: Path, pair: list[Dictionary], 
     (path,) = write_mixtures(folder, "hiss")
     before = tree(tmp_path)
     with pytest.raises(ConfigError, match="is a mixture and would be overwritten"):
-        separate_files([path], pair, tmp_path, overwrite=overwrite)
+        separate_files([path], pair, tmp_path, BatchConfig(overwrite=overwrite))
     assert tree(tmp_path) == before
 
 
@@ -276,7 +283,7 @@ def test_a_reference_is_never_overwritten(tmp_path: Path, pair: list[Dictionary]
     write_references(tmp_path / "song")
     before = tree(tmp_path)
     with pytest.raises(ConfigError, match="is a reference and would be overwritten"):
-        separate_files(paths, pair, tmp_path, references=tmp_path, overwrite=overwrite)
+        separate_files(paths, pair, tmp_path, BatchConfig(references=tmp_path, overwrite=overwrite))
     assert tree(tmp_path) == before
 
 
@@ -324,7 +331,7 @@ def test_a_full_disk_is_each_tracks_error_and_leaves_nothing(
     (tmp_path / "out").mkdir()
     before = tree(tmp_path)
     monkeypatch.setattr(os, step, full_disk)
-    results = separate_files(paths, pair, tmp_path / "out", config=QUICK)
+    results = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
     for result, track in zip(results, ["a", "b"], strict=True):
         assert result.error is not None
         assert result.error.startswith(f"{tmp_path / 'out' / track}")
@@ -337,7 +344,7 @@ class Interruption:
     """Ctrl-C at the n-th call of a function, which otherwise does what it did."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, target: str, n: int) -> None:
-        self.n_left, module = n, sepdict.batch
+        self.n_left, module = n, sepdict.work
         self.original = getattr(module, target)
         monkeypatch.setattr(module, target, self)
 
@@ -359,7 +366,7 @@ def test_ctrl_c_keeps_finished_tracks_and_leaves_no_half_written_one(
     done: list[TrackResult] = []
     Interruption(monkeypatch, target, n)
     with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", config=QUICK, on_track=done.append)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_track=done.append)
     assert [result.mixture for result in done] == paths[:1]
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
 
@@ -369,12 +376,12 @@ def test_ctrl_c_while_overwriting_keeps_the_older_files(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, target: str, n: int
 ) -> None:
     paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair, tmp_path / "out", config=QUICK)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
     before = tree(tmp_path)
     write_audio(paths[0], mixture(seed=7))
     Interruption(monkeypatch, target, n)
     with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
     assert {name: content for name, content in tree(tmp_path).items() if name != "a.wav"} == {
         name: content for name, content in before.items() if name != "a.wav"
     }
@@ -384,7 +391,7 @@ def test_ctrl_c_between_old_and_new_files_leaves_no_manifest_for_them(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair, tmp_path / "out", config=QUICK)
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
     replace = Path.replace
 
     def interrupt(path: Path, target: Path) -> Path:
@@ -394,7 +401,7 @@ def test_ctrl_c_between_old_and_new_files_leaves_no_manifest_for_them(
 
     monkeypatch.setattr(Path, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", config=QUICK, overwrite=True)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav"}
 
 
@@ -408,7 +415,7 @@ def test_what_a_listener_raises_ends_the_batch_and_reaches_the_caller(tmp_path: 
         separate_files(paths, pair, tmp_path / "out", on_progress=cancel)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RuntimeError, match="enough"):
-        separate_files(paths, pair, tmp_path / "out", config=QUICK, on_track=cancel)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_track=cancel)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a"]
 
 
@@ -420,7 +427,8 @@ def test_several_at_a_time_become_what_one_after_the_other_does(
     paths.insert(1, tmp_path / "mixtures" / "bad.wav")
     told: list[TrackResult] = []
     one, two = (
-        separate_files(paths, pair, tmp_path / f"out{n}", config=QUICK, n_jobs=n, on_track=told.append) for n in (1, 2)
+        separate_files(paths, pair, tmp_path / f"out{n}", BatchConfig(fit=QUICK, n_jobs=n), on_track=told.append)
+        for n in (1, 2)
     )
     assert [result.mixture for result in two] == paths
     assert sorted(result.mixture for result in told[4:]) == sorted(paths)
@@ -434,7 +442,7 @@ def test_several_at_a_time_become_what_one_after_the_other_does(
 
 def test_no_jobs_are_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
     with pytest.raises(ConfigError, match="n_jobs is 0; expected a whole number, 1 or more"):
-        separate_files([], pair, tmp_path / "out", n_jobs=0)
+        separate_files([], pair, tmp_path / "out", BatchConfig(n_jobs=0))
 
 
 @pytest.mark.parametrize("removed", [False, True])
@@ -442,15 +450,15 @@ def test_a_mixture_that_changes_while_it_is_read_is_its_tracks_error_and_one_rem
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, removed: bool
 ) -> None:
     (path,) = write_mixtures(tmp_path, "song")
-    separate = sepdict.batch.separate_in_blocks
+    separate = sepdict.work.separate_in_blocks
 
     def meanwhile(*args: object, **options: object) -> object:
         outcome = separate(*args, **options)
         path.unlink() if removed else path.write_bytes(path.read_bytes() + b"more")
         return outcome
 
-    monkeypatch.setattr(sepdict.batch, "separate_in_blocks", meanwhile)
-    (result,) = separate_files([path], pair, tmp_path / "out", config=QUICK)
+    monkeypatch.setattr(sepdict.work, "separate_in_blocks", meanwhile)
+    (result,) = separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK))
     assert result.error == (None if removed else f"{path}: was changed while it was read; separate it again")
     assert (tmp_path / "out" / "song").exists() == removed
 
@@ -459,7 +467,7 @@ def test_what_a_killed_process_left_of_a_track_is_swept_up(tmp_path: Path) -> No
     tracks = [Track.of(Path(f"{name}.wav"), tmp_path, ["hum"]) for name in ("song[1]", "song")]
     swept, other = (publishing(track) for track in tracks)
     for folder in (swept, other):
-        (folder.__enter__() / "hum.wav").touch()
+        folder.__enter__().stems["hum"].touch()
     sweep(tracks[0])
     (left,) = tmp_path.iterdir()
     sweep(tracks[1])
@@ -477,7 +485,7 @@ def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monk
         return read(file, frames, **options)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", watch)
-    separate_files([path], pair, tmp_path / "out", config=QUICK, segment_s=3.0)
+    separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK, segment_s=3.0))
     assert sum(longest) == sound.n_samples
     assert max(longest) <= 3 * 8000
     stems = [read_audio(tmp_path / "out" / "long" / f"{name}.wav").samples for name in ("hiss", "hum")]
@@ -491,7 +499,7 @@ def test_stems_are_scored_against_references(
     monkeypatch.setattr("sepdict.evaluation.bss_eval", constant_bss_eval)
     paths = write_mixtures(tmp_path, "song")
     write_references(tmp_path / "truth" / "song" if nested else tmp_path / "truth")
-    (result,) = separate_files(paths, pair, tmp_path / "out", references=tmp_path / "truth")
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(references=tmp_path / "truth"))
     assert result.evaluation is not None
     assert [score.source for score in result.evaluation.scores] == ["hiss", "hum"]
     assert result.evaluation.mean.si_sdr_improvement_db == pytest.approx(
@@ -506,8 +514,8 @@ def test_a_mixture_among_its_references_is_not_taken_for_one(
     folder = write_references(tmp_path / "song")
     (path,) = write_mixtures(folder, "mix")
     seen: list[set[str]] = []
-    monkeypatch.setattr(sepdict.batch, "evaluate", lambda _, references, **__: seen.append(set(references)))
-    separate_files([path], pair, tmp_path / "out", config=QUICK, references=folder)
+    monkeypatch.setattr(sepdict.work, "evaluate", lambda _, references, **__: seen.append(set(references)))
+    separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK, references=folder))
     assert seen == [{"hiss", "hum"}]
 
 
@@ -521,7 +529,7 @@ def test_references_that_do_not_exist_or_fit_no_stem_are_refused_before_any_work
 
     def refuse(folder: Path, said: str, mixtures: list[Path] = paths) -> None:
         with pytest.raises(SepdictError, match=said):
-            separate_files(mixtures, pair, tmp_path / "out", references=folder)
+            separate_files(mixtures, pair, tmp_path / "out", BatchConfig(references=folder))
         assert not (tmp_path / "out").exists()
 
     refuse(tmp_path / "missing", "missing: no such file or folder")
@@ -536,7 +544,7 @@ def test_references_that_do_not_exist_or_fit_no_stem_are_refused_before_any_work
 def test_a_reference_of_another_length_is_its_tracks_error(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
     folder = write_references(tmp_path / "truth" / "song", n_samples=5999)
-    (result,) = separate_files(paths, pair, tmp_path / "out", references=tmp_path / "truth")
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(references=tmp_path / "truth"))
     assert result.error == (
         f"{folder / 'hiss.wav'}: has 5999 samples on 1 channel(s) at 8000 Hz; "
         "expected 6000 samples on 1 channel(s) at 8000 Hz, as in its mixture"

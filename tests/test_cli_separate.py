@@ -34,7 +34,7 @@ from front_end import (
     write_references,
 )
 
-import sepdict.batch
+import sepdict.work
 from sepdict.audio import Audio
 from sepdict.composition import CompositionConfig
 from sepdict.dictionary import Dictionary
@@ -140,8 +140,8 @@ def test_the_manifest_names_the_dictionary_files(here: Path, tmp_path: Path, pai
 
 def test_a_residual_is_written_when_asked_for(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
-    names = [Path(path).name for path in succeed("separate", "song.wav", *pair, "--residual", "-q")]
-    assert names == ["hiss.wav", "hum.wav", "residual.wav"]
+    names = [Path(path).name for path in succeed("separate", "song.wav", *pair, "--residual", "rest", "-q")]
+    assert names == ["hiss.wav", "hum.wav", "rest.wav"]
 
 
 def test_references_are_scored_in_a_table(here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def test_references_are_scored_in_a_table(here: Path, pair: list[str], monkeypat
     for seed, track in enumerate(["song", "other"]):
         write_references(here / "truth" / track, seed=seed)
     monkeypatch.setattr("sepdict.evaluation.bss_eval", constant_bss_eval)
-    lines = succeed("separate", "song.wav", "other.wav", *pair, "--references", "truth", "--residual")
+    lines = succeed("separate", "song.wav", "other.wav", *pair, "--references", "truth", "--residual", "rest")
     assert len(lines) == 2 * 6 + 1  # per track a title, the columns, three stems, their mean; then what they mean
     assert lines[1].split() == ["stem", "SI-SDR", "gain", "SDR", "SIR", "SAR"]
     assert [line.split()[0] for line in lines[2:6]] == [
-        *(str(here / "separated" / "song" / f"{source}.wav") for source in ("hiss", "hum", "residual")),
+        *(str(here / "separated" / "song" / f"{source}.wav") for source in ("hiss", "hum", "rest")),
         "mean",
     ]
     assert lines[2].split()[3:] == ["1.00", "inf", "3.00"]
@@ -232,7 +232,7 @@ def test_mixtures_of_one_name_are_refused(here: Path, pair: list[str]) -> None:
     write_mixtures(here / "live", "song")
     before = tree(here)
     said = fail("separate", "song.wav", "live", *pair)
-    assert said.startswith(f"sepdict: song.wav and live/song.wav would both be written to {here}/separated/song; ")
+    assert said.startswith(f"sepdict: song.wav and live/song.wav would both be written to {here}/separated/song/hiss")
     assert tree(here) == before
 
 
@@ -346,7 +346,7 @@ def test_a_program_told_to_end_clears_up(here: Path, pair: list[str], jobs: str)
         write_audio(here / f"{name}.wav", mixture(n_samples=300 * SAMPLE_RATE))
     command = [Path(sys.executable).with_name("sepdict"), "separate", "a.wav", "b.wav", *pair, "-j", jobs]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here) as process:
-        while not list(here.glob("separated/.sepdict-*.tmp/.sepdict-*")):  # until stems are being written
+        while not list(here.glob("separated/.sepdict-*.tmp/*/.sepdict-*")):  # until stems are being written
             assert process.poll() is None
             time.sleep(0.05)
         process.terminate()
@@ -377,7 +377,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     write_mixtures(here, "a", "b", "c")
-    original, n_left = getattr(sepdict.batch, function), 3 if function == "writing_audio" else 2
+    original, n_left = getattr(sepdict.work, function), 3 if function == "writing_audio" else 2
 
     def interrupt(*args: object, **kwargs: object) -> object:
         nonlocal n_left
@@ -386,7 +386,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(sepdict.batch, function, interrupt)
+    monkeypatch.setattr(sepdict.work, function, interrupt)
     result = run("separate", ".", *pair)
     assert result.exit_code == 130
     assert error_lines(result) == ["sepdict: interrupted"]

@@ -12,15 +12,18 @@ from sepdict.batch import separate_files
 from sepdict.errors import ConfigError
 from sepdict.excitations import FitConfig
 from sepdict.manifest import TrackResult, finished, order_of
+from sepdict.outputs import OutputConfig
 from sepdict.recordings import write_audio
 from sepdict.tracks import Track
+from sepdict.work import BatchConfig
 
 QUICK = FitConfig(n_iterations=3, composition_weight=0)
 
 
 def separate(paths: list[Path], out: Path, **settings: Any) -> list[TrackResult]:
-    settings = {"config": QUICK, "skip_existing": True} | settings
-    return separate_files(paths, [trained("hiss"), trained("hum")], out, **settings)
+    on_track = settings.pop("on_track", lambda _: None)
+    config = BatchConfig(**{"fit": QUICK, "skip_existing": True} | settings)
+    return separate_files(paths, [trained("hiss"), trained("hum")], out, config, on_track=on_track)
 
 
 def test_what_is_there_is_kept_and_what_is_missing_is_made(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, mo
     paths = write_mixtures(tmp_path / "in", "a")
     separate(paths, tmp_path / "out")
     monkeypatch.setattr("sepdict.batch.composed_as_configured", None)  # would be called
-    monkeypatch.setattr("sepdict.batch.separate_in_blocks", None)
+    monkeypatch.setattr("sepdict.work.separate_in_blocks", None)
     assert separate(paths, tmp_path / "out")[0].kept
 
 
@@ -73,7 +76,14 @@ def test_a_track_that_is_not_whole_is_made_again(tmp_path: Path, change: str) ->
 
 @pytest.mark.parametrize(
     "settings",
-    [{"config": replace(QUICK, n_iterations=4)}, {"residual": True}, {"segment_s": 5.0}],
+    [
+        {"fit": replace(QUICK, n_iterations=4)},
+        {"residual": True},
+        {"segment_s": 5.0},
+        {"start_s": 0.1},
+        {"duration_s": 0.5},
+        {"output": OutputConfig(bit_depth="16")},
+    ],
     ids=str,
 )
 def test_stems_made_to_another_order_are_not_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
@@ -85,8 +95,8 @@ def test_stems_made_to_another_order_are_not_kept(tmp_path: Path, settings: dict
 
 def test_an_order_depends_on_all_dictionaries_and_not_on_their_order() -> None:
     hiss, hum = trained("hiss"), trained("hum")
-    assert order_of([hiss, hum], QUICK) == order_of([hum, hiss], QUICK)
-    assert len({order_of(each, QUICK) for each in ([hiss], [hum], [hiss, hum])}) == 3
+    assert order_of([hiss, hum], {}) == order_of([hum, hiss], {})
+    assert len({order_of(each, {}) for each in ([hiss], [hum], [hiss, hum])}) == 3
 
 
 def test_a_track_that_never_was_is_not_finished(tmp_path: Path) -> None:

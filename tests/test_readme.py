@@ -14,7 +14,7 @@ from front_end import succeed
 
 import sepdict
 from sepdict import CompositionConfig, Dictionary, read_audio
-from sepdict.recordings import find_audio_files
+from sepdict.folders import find_audio_files
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data"

@@ -17,9 +17,9 @@ import torch
 import sepdict.recordings
 from sepdict.audio import Audio, resample
 from sepdict.errors import AudioFileError
+from sepdict.folders import find_audio_files
 from sepdict.recordings import (
     WRITTEN_FORMATS,
-    find_audio_files,
     open_audio,
     probe_audio,
     read_audio,

@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.excitations import FitConfig
 from sepdict.recordings import read_audio, write_audio
+from sepdict.tracks import NO_FILES
+from sepdict.work import BatchConfig
 
 UNCOMPOSED = FitConfig(composition_weight=0, n_iterations=3)
 WICKED = '<script>alert(1)<b title="x">&amp; \'ü“{{ 7 * 7 }}'
@@ -72,13 +75,18 @@ def report(
     *,
     name: str = "song",
     dictionaries: list[Dictionary] | None = None,
+    command: Sequence[str] = (),
+    dictionary_files: Mapping[str, Path] = NO_FILES,
     **options: Any,
 ) -> tuple[TrackResult, Page]:
     """Separate a mixture with a report."""
     folder.mkdir(exist_ok=True)
     path = write_audio(folder / f"{name}.wav", mixed)
     sources = [trained("hiss"), trained("hum")] if dictionaries is None else dictionaries
-    (result,) = separate_files([path], sources, folder / "out", config=UNCOMPOSED, report=True, **options)
+    config = BatchConfig(fit=UNCOMPOSED, report=True, **options)
+    (result,) = separate_files(
+        [path], sources, folder / "out", config, command=command, dictionary_files=dictionary_files
+    )
     assert result.error is None, result.error
     assert result.report is not None
     return result, Page.of(result.report.read_text("utf-8"))
@@ -270,8 +278,8 @@ def test_the_manifest_tells_what_is_explained_when(tmp_path: Path) -> None:
 def test_a_report_that_is_not_asked_for_again_goes_with_what_it_was_of(tmp_path: Path) -> None:
     result, _ = report(tmp_path, mixture())
     sources = [trained("hiss"), trained("hum")]
-    again = {"config": UNCOMPOSED, "overwrite": True}
-    (later,) = separate_files([result.mixture], sources, tmp_path / "out", **again)
+    again = BatchConfig(fit=UNCOMPOSED, overwrite=True)
+    (later,) = separate_files([result.mixture], sources, tmp_path / "out", again)
     assert later.report is None
     assert {path.name for path in (tmp_path / "out/song").iterdir()} == {"hiss.wav", "hum.wav", "manifest.json"}
 
@@ -287,19 +295,19 @@ def test_a_report_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_several_processes_write_a_report_each(tmp_path: Path) -> None:
     paths = write_mixtures(tmp_path / "mixtures", "one", "two")
     sources = [trained("hiss"), trained("hum")]
-    results = separate_files(paths, sources, tmp_path / "out", config=UNCOMPOSED, report=True, n_jobs=2)
+    results = separate_files(paths, sources, tmp_path / "out", BatchConfig(fit=UNCOMPOSED, report=True, n_jobs=2))
     for result, name in zip(results, ["one", "two"], strict=True):
         assert result.report == tmp_path / "out" / name / "report.html"
         assert f"<h1>{name}.wav</h1>" in result.report.read_text()
 
 
 def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> str:
+    def full(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sepdict.batch.separation_page", full)
+    monkeypatch.setattr("sepdict.work.separation_page", full)
     (path,) = write_mixtures(tmp_path / "mixtures", "song")
-    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", config=UNCOMPOSED, report=True)
+    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", BatchConfig(fit=UNCOMPOSED, report=True))
     assert result.error is not None
     assert "No space left" in result.error
     assert not (tmp_path / "out").exists()

@@ -17,10 +17,11 @@ from sepdict.descent import TrainingConfig
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.folders import find_audio_files
 from sepdict.metrics import si_sdr_improvement
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.recordings import find_audio_files, read_audio
+from sepdict.recordings import read_audio
 from sepdict.segments import OVERLAP_S, fade, spans_of
 from sepdict.separation import FitSummary, Separation, separate
 from sepdict.spectrogram import StftConfig, stft

@@ -13,8 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 from sepdict import Dictionary, FitConfig, SepdictError, TrainingConfig
 from sepdict.dictionary import refuse_unfit
 from sepdict.errors import AudioFileError
+from sepdict.folders import AUDIO_EXTENSIONS
 from sepdict.library import EXTENSION
-from sepdict.recordings import AUDIO_EXTENSIONS, probe_audio
+from sepdict.recordings import probe_audio
 from sepdict.web.library import Library, describe
 from sepdict.web.queue import Job, Queue
 from sepdict.web.store import Limits, Store, Upload

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from sepdict import Audio, read_audio
+from sepdict.folders import find_audio_files
 from sepdict.masks import ratio_masks
-from sepdict.recordings import find_audio_files
 from sepdict.spectrogram import StftConfig, istft, magnitude, stft
 
 SILENCE = 1e-3  # frames so far below a solo's loudest (-60 dB) are not learned from, as sepdict does

@@ -15,6 +15,7 @@ from front_end import mixture, trained
 from sepdict.batch import separate_files
 from sepdict.excitations import FitConfig
 from sepdict.recordings import write_audio
+from sepdict.work import BatchConfig
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +29,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
     sources = [trained("hiss"), trained("hum")]
     config = FitConfig(composition_weight=0, n_iterations=3)
-    (result,) = separate_files([path], sources, folder / "out", config=config, residual=True, report=True)
+    (result,) = separate_files([path], sources, folder / "out", BatchConfig(fit=config, residual=True, report=True))
     assert result.report is not None
     return result.report
 

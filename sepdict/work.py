@@ -1,0 +1,259 @@
+"""Row 8: one mixture's way from its file to those of its stems, whole or not at all."""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sepdict.audio import Audio
+from sepdict.composition import Composition
+from sepdict.devices import AUTO, choose_device
+from sepdict.dictionary import Dictionary
+from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
+from sepdict.evaluation import Evaluation, evaluate
+from sepdict.excitations import FitConfig
+from sepdict.files import Snapshot, to_json, write_atomically
+from sepdict.manifest import Delivery, TrackResult, manifest_of
+from sepdict.outputs import OutputConfig
+from sepdict.progress import OnProgress
+from sepdict.recordings import AudioReader, copy_audio, open_audio, read_audio, writing_audio
+from sepdict.report import separation_page
+from sepdict.segments import SEGMENT_S, refuse_short
+from sepdict.separation import Outcome, separate_in_blocks, stem_names
+from sepdict.tracks import Track, publishing
+
+EXCERPT = "excerpt.rf64"
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many mixtures are separated, and what becomes of them.
+
+    Parameters
+    ----------
+    fit : FitConfig
+    output : OutputConfig
+        Which stems are written, under what names, in what format.
+    residual, unknown, segment_s, device
+        As in `separate`.
+    start_s, duration_s : float
+        Which part of each mixture is separated, in seconds; by default all of it. It may end before that part does.
+    n_jobs : int
+        So many files at a time, each in a process of its own that has its share of the cores. A program that asks for
+        more than one must start below ``if __name__ == "__main__":``, as Python's processes want it.
+    overwrite : bool
+        Replace files that exist; others in the same folder are left alone.
+    skip_existing : bool
+        Leave tracks alone of which all files are there, made of the same mixture with the same dictionaries and
+        settings: what was interrupted goes on where it stopped.
+    references : path of a folder, optional
+        The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
+        mixture ``references/{source}.wav`` will do. The stems are scored against them.
+    report : bool
+        Write ``{track}/report.html`` as well: a page to look at and listen to, which needs nothing but itself.
+
+    Raises
+    ------
+    ConfigError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> BatchConfig(output=OutputConfig(format="flac"), residual=True, n_jobs=4).output.format
+    'flac'
+    """
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    residual: bool = False
+    unknown: bool = False
+    segment_s: float = SEGMENT_S
+    start_s: float = 0.0
+    duration_s: float = math.inf
+    n_jobs: int = 1
+    overwrite: bool = False
+    skip_existing: bool = False
+    references: str | Path | None = None
+    report: bool = False
+    device: str = AUTO
+
+    def __post_init__(self) -> None:
+        refuse_short(self.segment_s)
+        if not isinstance(self.n_jobs, int) or self.n_jobs < 1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected a whole number, 1 or more")
+        if not 0 <= self.start_s < math.inf:
+            raise ConfigError(f"the start is at {self.start_s} s; expected 0 or more")
+        if not self.duration_s > 0:
+            raise ConfigError(f"the duration is {self.duration_s} s; expected more than 0")
+
+    @property
+    def what_matters(self) -> dict[str, Any]:
+        """What makes the stems what they are, for `order_of`."""
+        names = ("fit", "output", "residual", "unknown", "segment_s", "start_s", "duration_s")
+        return {name: value for name, value in asdict(self).items() if name in names}
+
+    def span(self, mixture: AudioReader) -> slice:
+        """Say which of a mixture's samples are separated.
+
+        Raises
+        ------
+        AudioFileError
+            If it ends before they begin.
+        """
+        start = round(self.start_s * mixture.sample_rate)
+        if start >= mixture.n_samples:
+            lasts = f"lasts {mixture.n_samples / mixture.sample_rate:.1f} s"
+            raise AudioFileError(
+                f"{mixture.path}: {lasts}; expected more than the start, which is at {self.start_s:g} s"
+            )
+        n_samples = min(max(1.0, self.duration_s * mixture.sample_rate), mixture.n_samples - start)
+        return slice(start, start + round(n_samples))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all tracks are separated with; the fit is the one that is really in effect."""
+
+    dictionaries: Sequence[Dictionary]
+    config: BatchConfig
+    composition: Composition | None
+    manifest: Mapping[str, Any]
+
+    @property
+    def stem_names(self) -> list[str]:
+        """Name the stems as the separation does."""
+        return stem_names(self.dictionaries, residual=self.config.residual or self.config.unknown)
+
+    def settings(self, outcome: Outcome) -> dict[str, Any]:
+        """Collect what the manifest says of how a track was separated."""
+        settings = {name: getattr(self.config, name) for name in ("residual", "unknown", "segment_s")}
+        settings |= {"composed": self.composition is not None, "n_segments": outcome.n_segments}
+        settings |= {"device": str(choose_device(self.config.device)), "fit": asdict(self.config.fit)}
+        return settings | asdict(self.config.output)
+
+
+def separate_track(
+    work: Work, on_progress: OnProgress, track_and_references: tuple[Track, Mapping[str, Path]]
+) -> TrackResult:
+    """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
+    track, truth = track_and_references
+    try:
+        with open_audio(track.mixture) as whole, publishing(track) as hidden:
+            span = work.config.span(whole)
+            references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
+            heard = Snapshot.of(track.mixture)
+            with _excerpt(whole, span, hidden.out) as mixture:
+                delivery = _deliver(hidden, mixture, work, references, on_progress)
+                if heard.has_changed():
+                    raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
+                facts = {**work.manifest, **manifest_of(track, mixture, heard.sha256, delivery)}
+                facts |= {"settings": work.settings(delivery.outcome), "excerpt": _in_seconds(span, whole)}
+                if hidden.report:
+                    page = separation_page(
+                        facts, hidden.stems, work.dictionaries, delivery.outcome.timeline, mixture=mixture.path
+                    )
+                    write_atomically(hidden.report, page.encode(errors="surrogateescape"))
+            write_atomically(hidden.manifest, to_json(facts).encode())
+    except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
+        return TrackResult(track.mixture, _explain(track.mixture, error))
+    return delivery.result(track, mixture)
+
+
+def _in_seconds(span: slice, mixture: AudioReader) -> dict[str, float] | None:
+    """Say which part of a mixture it is; None is all of it."""
+    if span == slice(0, mixture.n_samples):
+        return None
+    return {"start_s": span.start / mixture.sample_rate, "duration_s": (span.stop - span.start) / mixture.sample_rate}
+
+
+@contextlib.contextmanager
+def _excerpt(mixture: AudioReader, span: slice, folder: Path) -> Iterator[AudioReader]:
+    """Open the part of a mixture that is separated, as a file of its own unless it is all of it."""
+    if _in_seconds(span, mixture) is None:
+        yield mixture
+        return
+    copy_audio(mixture.path, folder / EXCERPT, span=span)
+    with open_audio(folder / EXCERPT) as excerpt:
+        yield excerpt
+
+
+def _deliver(
+    hidden: Track, mixture: AudioReader, work: Work, references: Mapping[str, Audio], on_progress: OnProgress
+) -> Delivery:
+    """Separate an open file into a track's stems, and score them."""
+    start = time.perf_counter()
+    outcome, peak = _separate_into(hidden, mixture, work, on_progress)
+    gain = hidden.output.encode(list(hidden.stems.values()), peak=peak)
+    seconds = time.perf_counter() - start
+    return Delivery(outcome, gain, seconds, _scores(hidden, mixture.path, references) if references else None)
+
+
+def _separate_into(hidden: Track, mixture: AudioReader, work: Work, on_progress: OnProgress) -> tuple[Outcome, float]:
+    """Separate an open file into drafts of a track's stems, block by block, and tell the largest sample of them."""
+    output, config, peaks = hidden.output, work.config, [0.0]
+    form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
+    drafts = [output.draft(path) for path in hidden.stems.values()]
+    for path in set(hidden.stems.values()).difference(drafts):  # that they can be encoded is known before the work
+        with writing_audio(path, **form, encoding=output.encoding):
+            pass
+    with contextlib.ExitStack() as open_files:
+        writers = [open_files.enter_context(writing_audio(draft, **form)) for draft in drafts]
+
+        def write(samples: Tensor) -> None:
+            stems = output.mixed(samples, work.stem_names)
+            peaks.append(float(stems.abs().max()))
+            for write_stem, stem in zip(writers, stems, strict=True):
+                write_stem(stem)
+
+        outcome = separate_in_blocks(
+            mixture,
+            work.dictionaries,
+            write,
+            config.fit,
+            composition=work.composition,
+            residual=config.residual,
+            unknown=config.unknown,
+            segment_s=config.segment_s,
+            device=config.device,
+            on_progress=on_progress,
+        )
+    return outcome, max(peaks)
+
+
+def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Evaluation:
+    """Score the stems that were written; all but a source is known where the source is."""
+    whole = read_audio(mixture)
+    wanted = hidden.output.two_stems
+    others = {
+        f"no_{name}": replace(reference, samples=whole.samples - reference.samples)
+        for name, reference in references.items()
+        if name == wanted
+    }
+    stems = {name: read_audio(path) for name, path in hidden.stems.items()}
+    return evaluate(stems, {**references, **others}, mixture=whole)
+
+
+def _read_reference(path: Path, mixture: AudioReader, span: slice) -> Audio:
+    """Read a true source, and find out before the separation rather than after it that it does not fit."""
+    reference = read_audio(path)
+    found, expected = (
+        f"{audio.n_samples} samples on {audio.n_channels} channel(s) at {audio.sample_rate} Hz"
+        for audio in (reference, mixture)
+    )
+    if found != expected:
+        raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
+    return replace(reference, samples=reference.samples[:, span])
+
+
+def _explain(mixture: Path, error: Exception) -> str:
+    """Say in one line what went wrong, beginning with the path of the file at fault."""
+    if isinstance(error, AudioFileError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or mixture}: {error.strerror}"
+    return f"{mixture}: {str(error).removeprefix(f'{mixture.name}: ')}"
