@@ -17,15 +17,21 @@ def library_folder() -> Path:
     return user_folder("SEPDICT_LIBRARY", "XDG_DATA_HOME", ".local", "share").absolute()
 
 
-def installed() -> dict[str, Path]:
+def installed(folder: Path | None = None) -> dict[str, Path]:
     """Find the dictionary files in the library, by name; whether they can be read shows when they are loaded.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Another than the library's; one that is missing holds none.
 
     Examples
     --------
     >>> sorted(installed()) == [path.stem for path in installed().values()]
     True
     """
-    return {path.stem: path for path in sorted(library_folder().glob(f"[!.]*{EXTENSION}")) if path.is_file()}
+    folder = library_folder() if folder is None else folder
+    return {path.stem: path for path in sorted(folder.glob(f"[!.]*{EXTENSION}")) if path.is_file()}
 
 
 def find_dictionary(name: str | Path) -> Path:

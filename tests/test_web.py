@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from front_end import BAD, SAMPLE_RATE, TINY, fail, mixture, sound, trained, wri
 
 from sepdict import Audio, Dictionary
 from sepdict.files import sha256_of
+from sepdict.library import installed
 from sepdict.web.library import Library
 from sepdict.web.server import STATIC, Settings, create_app
 from sepdict.web.store import Limits
@@ -423,6 +425,14 @@ def test_everything_is_deleted_at_the_end(library: Path) -> None:
 
 def test_a_library_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert Library(tmp_path / "none").facts() == {}
+
+
+def test_the_page_finds_the_dictionaries_that_the_command_finds(library: Path, tmp_path: Path) -> None:
+    for name in ("hum", ".hidden"):
+        shutil.copy(library / "hum.safetensors", tmp_path / f"{name}.safetensors")
+    found = Library(tmp_path)
+    assert [found.path(identifier) for identifier in found.facts()] == list(installed(tmp_path).values())
+    assert list(installed(tmp_path)) == ["hum"]
 
 
 @pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sepdict import Dictionary, SepdictError
 from sepdict.files import writable_folder
-from sepdict.library import EXTENSION
+from sepdict.library import EXTENSION, installed
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class Library:
         self._known: dict[tuple[Path, int, int], Mapping[str, Any] | None] = {}  # by path, bytes and time of change
 
     def facts(self) -> dict[str, Mapping[str, Any]]:
-        """Describe every ``*.safetensors`` in the folder that loads, by its identifier."""
-        found = {_identifier(path): self._facts_of(path) for path in self._paths()}
+        """Describe every dictionary in the folder that loads, by its identifier."""
+        found = {_identifier(path): self._facts_of(path) for path in installed(self.folder).values()}
         return {identifier: facts for identifier, facts in found.items() if facts is not None}
 
     def path(self, identifier: str) -> Path | None:
         """Find a dictionary's file; an identifier is compared with those there are, and never made a path of."""
-        return next((path for path in self._paths() if _identifier(path) == identifier), None)
+        return next((path for path in installed(self.folder).values() if _identifier(path) == identifier), None)
 
     def keep(self, dictionary: Dictionary) -> str:
         """Save a dictionary in the folder, once however often, and return its identifier.
@@ -55,13 +55,6 @@ class Library:
         with writable_folder(self.folder):
             dictionary.save(path)
         return _identifier(path)
-
-    def _paths(self) -> list[Path]:
-        """List the files that may be dictionaries; a folder that is missing or closed holds none."""
-        try:
-            return sorted(path for path in self.folder.iterdir() if path.suffix == EXTENSION and path.is_file())
-        except OSError:
-            return []
 
     def _facts_of(self, path: Path) -> Mapping[str, Any] | None:
         """Describe a file, or None where it is no dictionary; what did not change is not read again."""
