@@ -140,7 +140,7 @@ def _carry_out(
     from sepdict import training
     from sepdict.devices import AUTO
     from sepdict.files import writable_folder
-    from sepdict.survey import survey
+    from sepdict.survey import LITTLE_S, survey
 
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
@@ -149,6 +149,8 @@ def _carry_out(
         if not report.quiet:
             found = survey(recordings)
             note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
+            if found.sound_s < LITTLE_S and not config.augmentation:
+                note("note: --augment varies what little there is")
         report.begin(f"training {order.source}")
         start = time.perf_counter()
         dictionary = training.train_dictionary(

@@ -55,7 +55,7 @@ class Survey:
         """What to think of before training, one sentence each; none when all is well."""
         remarks = []
         if self.sound_s < LITTLE_S:
-            remarks.append(f"{self.sound_s:.0f} s of sound is little; two or three minutes are better, see --augment")
+            remarks.append(f"{self.sound_s:.0f} s of sound is little; two or three minutes are better")
         elif self.sound_s < ENOUGH_S:
             remarks.append(f"{self.sound_s:.0f} s of sound will do; two or three minutes are better")
         if self.sound_s < (1 - MOST_SILENCE) * self.duration_s:
@@ -85,7 +85,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     --------
     >>> noise = Audio(torch.randn(1, 80000) / 10, 8000, "noise.wav")
     >>> survey([noise]).remarks
-    ('10 s of sound is little; two or three minutes are better, see --augment',)
+    ('10 s of sound is little; two or three minutes are better',)
     """
     if not recordings:
         raise AudioError("there are no recordings to look at; expected one at least")

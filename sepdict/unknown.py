@@ -24,7 +24,7 @@ from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.layers import Layer, Stack
 from sepdict.networks import Autoencoder, NetworkConfig
-from sepdict.progress import OnProgress, ignore_progress
+from sepdict.progress import OnProgress, Progress, ignore_progress
 
 N_TEMPLATES = 20  # 50 and none of the dictionaries at first were worse, mean of 12 cases
 N_ROUNDS = 4
@@ -56,18 +56,29 @@ def fit_with_unknown(
     scale = magnitude.mean().clamp(min=1e-30)  # silence stays silent
     heard = magnitude.mean(dim=0) / scale  # (n_bins, n_frames)
 
-    def fitted(sources: Sequence[Dictionary]) -> tuple[ExcitationFit, Tensor]:
-        fit = fit_excitations(magnitude, sources, config, n_heard_bins=n_heard_bins, on_progress=on_progress)
+    def fitted(sources: Sequence[Dictionary], n_before: int) -> tuple[ExcitationFit, Tensor]:
+        report = _of_fits(on_progress, n_before)
+        fit = fit_excitations(magnitude, sources, config, n_heard_bins=n_heard_bins, on_progress=report)
         return fit, fit.magnitudes.mean(dim=1) / scale  # (n_sources, n_bins, n_frames)
 
-    fit, drawn = fitted(dictionaries)
+    fit, drawn = fitted(dictionaries, 0)
     known = drawn.sum(dim=0)
     templates, amounts = _start(heard, known)
-    for _ in range(N_ROUNDS):
+    for n_before in range(1, N_ROUNDS + 1):
         templates, amounts = _learned(heard, known, templates, amounts)
-        fit, drawn = fitted([*dictionaries, _dictionary_of(templates, like=dictionaries[0])])
+        fit, drawn = fitted([*dictionaries, _dictionary_of(templates, like=dictionaries[0])], n_before)
         known, amounts = drawn[:-1].sum(dim=0), templates.T @ drawn[-1]
     return fit
+
+
+def _of_fits(on_progress: OnProgress, n_before: int) -> OnProgress:
+    """Count the steps of one fit, which may end early, as steps of all of them."""
+
+    def report(progress: Progress) -> None:
+        step, n_steps = n_before * progress.n_steps + progress.step, (1 + N_ROUNDS) * progress.n_steps
+        on_progress(replace(progress, step=step, n_steps=n_steps))
+
+    return report
 
 
 def _start(heard: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

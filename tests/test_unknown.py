@@ -121,3 +121,12 @@ def test_templates_become_a_dictionary_that_draws_them(dictionary: Dictionary, g
     drawer: Callable[[Tensor], Tensor] = _dictionary_of(templates, like=dictionary).decode
     alone = 100 * torch.eye(N_TEMPLATES)  # the code of frame n says that there is nothing but template n
     torch.testing.assert_close(drawer(alone), templates / templates.mean(dim=0), rtol=1e-3, atol=1e-3)
+
+
+def test_progress_never_goes_back(dictionary: Dictionary, sources: tuple[Tensor, Tensor]) -> None:
+    shares = []
+    observed = magnitude(stft(sum(sources), SMALL))
+    quick = FitConfig(n_iterations=3)
+    fit_with_unknown(observed, [dictionary], quick, on_progress=lambda now: shares.append(now.step / now.n_steps))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
