@@ -1,6 +1,9 @@
 """The desk: where uploads, jobs and dictionaries are handed in and out."""
 
+import hashlib
+import itertools
 import math
+import re
 import zipfile
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +13,7 @@ from typing import Any
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
-from sepdict import Dictionary, FitConfig, SepdictError, TrainingConfig
+from sepdict import PRESETS, Dictionary, FitConfig, SepdictError, TrainingConfig
 from sepdict.dictionary import refuse_unfit
 from sepdict.errors import AudioFileError
 from sepdict.folders import AUDIO_EXTENSIONS
@@ -23,7 +26,6 @@ from sepdict.web.tasks import DICTIONARY, MIXTURE, Separating, Sound, Training, 
 
 LONGEST_NAME = 200
 GONE = "is no longer here; it is deleted an hour after its last use, and when the server ends: please add it again"
-ZIP = "stems.zip"
 
 
 class Desk:
@@ -88,7 +90,9 @@ class Desk:
         """Save a dictionary in the library, and return its identifier there."""
         return self.library.keep(Dictionary.load(self.dictionary(identifier).path))
 
-    def separate(self, mixture: str, dictionaries: Sequence[str], *, residual: bool, compose: bool) -> Job:
+    def separate(
+        self, mixture: str, dictionaries: Sequence[str], *, residual: bool, unknown: bool, compose: bool
+    ) -> Job:
         """Ask for stems; that the dictionaries do not go together is said at once."""
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
@@ -97,17 +101,18 @@ class Desk:
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
         fit = self.fit if compose else replace(self.fit, composition_weight=0.0)
-        task = Separating(Sound(upload.path, upload.name), found, fit, residual)
+        task = Separating(Sound(upload.path, upload.name), found, fit, residual, unknown)
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
-    def train(self, source: str, solos: Sequence[str]) -> Job:
-        """Ask for a dictionary."""
+    def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
+        """Ask for a dictionary; of which kind, one of `PRESETS` says, and ``"default"`` leaves it to the settings."""
         uploads = [self._upload(solo, "solo") for solo in solos]
         total_s = sum(upload.facts["duration_s"] for upload in uploads)
         if total_s > self.limits.solos_s:
             expected = f"expected {self.limits.solos_s / 60:g} at most"
             raise AudioFileError(f"the recordings last {total_s / 60:.0f} minutes together; {expected}")
-        task = Training(source, [Sound(upload.path, upload.name) for upload in uploads], self.training)
+        config = self.training if network == "default" else replace(self.training, network=PRESETS[network].network)
+        task = Training(source, [Sound(upload.path, upload.name) for upload in uploads], config)
         return self._submit(Job(task, frozenset(solos), self.store.new_path()))
 
     def job(self, identifier: str) -> Job:
@@ -154,11 +159,33 @@ class Desk:
         )
         for number, stem in enumerate(stems):
             known |= {f"{number}{end}": (f"{number}{end}", f"{stem}{end}") for end in (".wav", ".png")}
-        if name == ZIP and stems and isinstance(job.task, Separating):
-            return self._zip(job, stems), f"{Path(job.task.mixture.name).stem}.zip"
         if job.state != "done" or name not in known:
             raise HTTPException(404, "there is no such file")
         return job.output / known[name][0], known[name][1]
+
+    def zip(self, jobs: Sequence[Job]) -> tuple[Path, str]:
+        """Put all stems of jobs into one file, which is there as long as the first is, and say how it is called.
+
+        Raises
+        ------
+        HTTPException
+            404 if one is no separation that is done.
+        """
+        found = [(job, job.task) for job in jobs if isinstance(job.task, Separating) and job.state == "done"]
+        if len(found) < len(jobs):
+            raise HTTPException(404, "there are no such stems")
+        folders = folder_names([task.mixture.name for _, task in found])
+        identifiers = " ".join(job.identifier for job in jobs)
+        path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
+        if not path.exists():
+            temporary = path.with_name(self.store.new_path().name)
+            with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
+                for folder, job in zip(folders, jobs, strict=True):
+                    for number, stem in enumerate(job.result["stems"]):
+                        file = f"{stem}.wav" if len(jobs) == 1 else f"{folder}/{stem}.wav"
+                        archive.write(job.output / f"{number}.wav", file)
+            temporary.replace(path)
+        return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
 
     def sweep(self) -> None:
         """Delete what is old."""
@@ -182,8 +209,9 @@ class Desk:
             raise AudioFileError(f"{name}: holds no samples")
         most_s = self.limits.mixture_s if kind == "mixture" else self.limits.solos_s
         if info.duration_s > most_s:
-            most = most_s / 60
-            raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most:g} at most")
+            longer = "; the command sepdict separate takes any length" if kind == "mixture" else ""
+            most = f"{most_s / 60:g} at most{longer}"
+            raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
         return {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
 
     def _upload(self, identifier: str, kind: str) -> Upload:
@@ -207,17 +235,6 @@ class Desk:
         name = f"{job.task.source}{EXTENSION}"
         return {"id": self.store.add("dictionary", path, name, result), "name": name, **result}
 
-    def _zip(self, job: Job, stems: Sequence[str]) -> Path:
-        """Put all stems into one file, which then is there as long as they are."""
-        path = job.output / ZIP
-        if not path.exists():
-            temporary = job.output / self.store.new_path().name
-            with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
-                for number, stem in enumerate(stems):
-                    archive.write(job.output / f"{number}.wav", f"{stem}.wav")
-            temporary.replace(path)
-        return path
-
 
 def displayed(name: str) -> str:
     """Take from what a browser calls a file what can be shown in a line.
@@ -229,3 +246,20 @@ def displayed(name: str) -> str:
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in last if letter.isprintable()).strip()[-LONGEST_NAME:] or "a file without name"
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Name folders after files, so that every system takes them, and no two are the same.
+
+    Examples
+    --------
+    >>> folder_names(["take.wav", "Take.flac", "...wav", "a:b.mp3"])
+    ['take', 'Take 2', 'mixture', 'a_b']
+    """
+    folders: list[str] = []
+    for name in names:
+        wanted = re.sub(r'[<>:"/\\|?*]', "_", Path(name).stem).strip(". ") or "mixture"
+        taken = {folder.lower() for folder in folders}
+        numbered = (f"{wanted} {number}" for number in itertools.count(2))
+        folders.append(next(name for name in itertools.chain([wanted], numbered) if name.lower() not in taken))
+    return folders

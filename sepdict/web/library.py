@@ -83,7 +83,12 @@ def _holds(path: Path, dictionary: Dictionary) -> bool:
 def describe(dictionary: Dictionary) -> dict[str, Any]:
     """Say of a dictionary what the page shows."""
     card = dictionary.card
-    return {"source": card.source, "sample_rate": card.sample_rate, "trained_s": card.trained_s}
+    return {
+        "source": card.source,
+        "sample_rate": card.sample_rate,
+        "trained_s": card.trained_s,
+        "network": card.network.kind,
+    }
 
 
 def _identifier(path: Path) -> str:

@@ -53,6 +53,7 @@ class Job:
     message : str
         Why it failed.
     warnings : list of str
+        What there is to think of, as it comes.
     result : mapping
     started, used : float
         By the queue's clock.
@@ -150,11 +151,17 @@ class Queue:
         """Forget the jobs that ended and were not asked for in a long time."""
         with self._changed:
             oldest = self.clock() - self.kept_s
-            old = [job for job in self._jobs.values() if job.state not in UNFINISHED and job.used < oldest]
-            for job in old:
-                del self._jobs[job.identifier]
+            old = [job for job in self._jobs.values() if job.used < oldest]
         for job in old:
-            shutil.rmtree(job.output, ignore_errors=True)
+            self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Delete a job that has ended, and what it wrote; one that has not stays."""
+        with self._changed:
+            if job.state in UNFINISHED:
+                return
+            self._jobs.pop(job.identifier, None)
+        shutil.rmtree(job.output, ignore_errors=True)
 
     def close(self) -> None:
         """Cancel everything and wait until nothing runs."""
@@ -179,7 +186,7 @@ class Queue:
                     return
                 job = self._waiting()[0]
                 job.state, job.started = "running", self.clock()
-            end, outcome, job.warnings = self._worker.perform(job)
+            end, outcome = self._worker.perform(job)
             self._end(job, end, outcome)
 
     def _end(self, job: Job, end: str, outcome: Any) -> None:
@@ -205,9 +212,8 @@ class Worker:
         self._job: Job | None = None  # what it works on
         self._lock = threading.Lock()
 
-    def perform(self, job: Job) -> tuple[str, Any, list[str]]:
-        """Perform a job's task; return ``"done"`` with its result or ``"failed"`` with a message, and the warnings."""
-        warnings: list[str] = []
+    def perform(self, job: Job) -> tuple[str, Any]:
+        """Perform a job's task; return ``"done"`` with its result, or ``"failed"`` with a message."""
         try:
             pipe = self._begin(job)
             pipe.send((job.task, job.output))
@@ -216,11 +222,11 @@ class Worker:
                 if what == "progress":
                     job.progress = content
                 elif what == "warning":
-                    warnings.append(content)
+                    job.warnings.append(content)
                 else:
-                    return what, content, warnings
+                    return what, content
         except (EOFError, OSError):
-            return "failed", KILLED, warnings
+            return "failed", KILLED
         finally:
             with self._lock:
                 self._job = None

@@ -18,19 +18,21 @@ router = APIRouter()
 
 
 class SeparationRequest(BaseModel):
-    """A mixture, the dictionaries for it, and how."""
+    """A mixture, the dictionaries for it, and how; for `unknown` see `sepdict.separate`."""
 
     mixture: Identifier
     dictionaries: Annotated[list[Identifier], Field(min_length=1, max_length=50)]
     residual: bool = False
+    unknown: bool = False
     compose: bool = True
 
 
 class TrainingRequest(BaseModel):
-    """A source's name and its solos."""
+    """A source's name, its solos, and what kind of dictionary they are to become."""
 
     source: Annotated[str, Field(min_length=1, max_length=80)]
     solos: Annotated[list[Identifier], Field(min_length=1, max_length=MOST_IN_A_REQUEST)]
+    network: Literal["default", "convolutional", "nonnegative"] = "default"
 
 
 def desk_of(request: Request) -> Desk:
@@ -94,14 +96,14 @@ def keep(identifier: str, desk: TheDesk) -> dict[str, Any]:
 @router.post("/api/separations")
 def separation(request: SeparationRequest, desk: TheDesk) -> dict[str, Any]:
     """Queue a separation."""
-    job = desk.separate(request.mixture, request.dictionaries, residual=request.residual, compose=request.compose)
-    return desk.report(job)
+    how = request.model_dump(include={"residual", "unknown", "compose"})
+    return desk.report(desk.separate(request.mixture, request.dictionaries, **how))
 
 
 @router.post("/api/trainings")
 def training(request: TrainingRequest, desk: TheDesk) -> dict[str, Any]:
     """Queue a training."""
-    return desk.report(desk.train(request.source, request.solos))
+    return desk.report(desk.train(request.source, request.solos, network=request.network))
 
 
 @router.get("/api/jobs/{identifier}")
@@ -116,6 +118,24 @@ def cancel(identifier: str, desk: TheDesk) -> dict[str, Any]:
     found = desk.job(identifier)
     desk.queue.cancel(found)
     return desk.report(found)
+
+
+@router.delete("/api/jobs/{identifier}/result")
+def forget(identifier: str, desk: TheDesk) -> dict[str, Any]:
+    """Delete what a job made, and the job, unless it has not ended."""
+    desk.queue.forget(desk.job(identifier))
+    return {}
+
+
+@router.get("/api/jobs/{identifier}/stems.zip")
+def stems(
+    identifier: str,
+    desk: TheDesk,
+    more: Annotated[list[Identifier], Query(default_factory=list, max_length=MOST_IN_A_REQUEST)],
+) -> FileResponse:
+    """Hand out all stems of a job, or of several, a folder for each."""
+    path, filename = desk.zip([desk.job(each) for each in [identifier, *more]])
+    return FileResponse(path, filename=filename)
 
 
 @router.get("/api/jobs/{identifier}/{name}")

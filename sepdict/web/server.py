@@ -10,7 +10,9 @@
     POST   /api/separations, /api/trainings        a job
     GET    /api/jobs/ID                            how far it is, what came of it
     DELETE /api/jobs/ID                            cancel it
-    GET    /api/jobs/ID/mixture.wav, N.wav, N.png, stems.zip
+    DELETE /api/jobs/ID/result                     what it made
+    GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.png
+    GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems, of other jobs too
 
 Errors are ``{"error": "one line"}``. Uploads, jobs and what they wrote go an hour after their last use, or at the end.
 """

@@ -34,7 +34,7 @@ class Limits:
     solos_s : float
         How long the solos of a source may be together: they are read whole.
     n_waiting : int
-        Jobs in the queue.
+        Jobs in the queue: every mixture is one.
     kept_s : float
         How long after its last use something is deleted.
     """
@@ -44,7 +44,7 @@ class Limits:
     n_files: int = 500
     mixture_s: float = 20 * 60.0
     solos_s: float = 60 * 60.0
-    n_waiting: int = 20
+    n_waiting: int = 100
     kept_s: float = 3600.0
 
 

@@ -17,7 +17,10 @@ from sepdict.progress import OnProgress
 from sepdict.recordings import AudioReader, open_audio, writing_audio
 from sepdict.segments import SEGMENT_S
 from sepdict.separation import separate_in_blocks, stem_names
+from sepdict.survey import survey
 from sepdict.web.library import describe
+
+log = logging.getLogger(__name__)
 
 DICTIONARY = "dictionary.safetensors"
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
@@ -50,8 +53,10 @@ class Training:
     config: TrainingConfig
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
-        """Train, save, and describe the dictionary."""
+        """Train, save, and describe the dictionary; what there is to think of the solos is said first."""
         recordings = [self._read(solo) for solo in self.solos]
+        for remark in survey(recordings).remarks:
+            log.warning("%s", remark)
         dictionary = train_dictionary(recordings, self.config, source=self.source, on_progress=on_progress)
         dictionary.save(output / DICTIONARY)
         return describe(dictionary)
@@ -73,15 +78,22 @@ class Separating:
     dictionaries: Sequence[Sound]
     config: FitConfig
     residual: bool
+    unknown: bool
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Separate block by block, and describe the stems and how it went."""
         dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
-        names = stem_names(dictionaries, residual=self.residual)
+        names = stem_names(dictionaries, residual=self.residual or self.unknown)
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, _writing(paths, mixture) as write:
             outcome = separate_in_blocks(
-                mixture, dictionaries, write, self.config, residual=self.residual, on_progress=on_progress
+                mixture,
+                dictionaries,
+                write,
+                self.config,
+                residual=self.residual,
+                unknown=self.unknown,
+                on_progress=on_progress,
             )
         _decode(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
@@ -113,7 +125,7 @@ def explain(error: Exception, task: Task) -> str:
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
-        logging.getLogger(__name__).error("a job failed", exc_info=error)
+        log.error("a job failed", exc_info=error)
         text = f"something unexpected went wrong ({type(error).__name__}); the terminal that serves this page says more"
     return " ".join(task.named(text).split())
 

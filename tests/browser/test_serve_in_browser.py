@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import torch
 import uvicorn
-from front_end import SAMPLE_RATE, TINY, mixture, sound, trained
+from front_end import SAMPLE_RATE, TINY, mixture, sound, trained, write_bad
 
 from sepdict import TrainingConfig, read_audio, write_audio
+from sepdict.progress import OnProgress, Progress
 from sepdict.web.server import Settings, create_app
 from sepdict.web.store import Limits
+from sepdict.web.tasks import Separating
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
 expect = sync_api.expect
@@ -27,6 +29,15 @@ pytestmark = pytest.mark.browser
 
 SLOW = {"n_steps": 10**6, "n_checks": 10**5, "patience": 10**6}
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
+
+
+class Endless(Separating):
+    """A separation that only ends when it is cancelled."""
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        on_progress(Progress("fit", 1, 2, 0.0))
+        time.sleep(600)
+        return {}
 
 
 class Server:
@@ -82,6 +93,8 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "too large": sound(n_samples=200_000),
     }
     paths = {name: write_audio(folder / f"{name}.wav", audio) for name, audio in made.items()}
+    paths["mix 2"] = write_audio(folder / "mix 2.wav", mixture(n_samples=2 * SAMPLE_RATE, seed=1))
+    paths["bad"] = write_bad(folder / "bad.wav", "with NaN")
     paths["no sound"] = folder / "notes <img src=x>.txt"
     paths["no sound"].write_text("these are words\n" * 100)
     return paths
@@ -104,11 +117,12 @@ def opened(browser: Any, server: Server, size: str = "laptop") -> Iterator[Any]:
     context.close()
 
 
-def train(page: Any, sounds: dict[str, Path], source: str = "hiss") -> None:
+def train(page: Any, sounds: dict[str, Path], source: str = "hiss", kind: str = "General") -> None:
     page.get_by_role("button", name="Train one from solos").click()
     page.get_by_label("Name of the source").fill(source)
     page.set_input_files("#training input[type=file]", [sounds["solo 1"], sounds["solo 2"]])
     expect(page.get_by_text("2 recordings, 4 s together")).to_be_visible()
+    page.get_by_role("radio", name=kind).check()
     page.get_by_role("button", name="Train", exact=True).click()
 
 
@@ -153,6 +167,102 @@ def test_from_solos_and_a_mixture_to_stems(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("size", list(SIZES))
+def test_several_mixtures_with_a_bad_one_among_them(
+    size: str, browser: Any, server: Server, sounds: dict[str, Path]
+) -> None:
+    with opened(browser, server, size) as page:
+        page.set_input_files(
+            "#mixture input[type=file]", [sounds[name] for name in ("mix", "solo 1", "bad", "no sound")]
+        )
+        expect(page.locator("#mixture .notice")).to_contain_text(sounds["no sound"].name)
+        page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
+        page.get_by_role("button", name="Remove solo 1.wav").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("3 recordings, 6.8 s together")).to_be_visible()
+        expect(page.get_by_role("button", name="Remove bad.wav")).to_be_focused()
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate all 3").click()
+        expect(page.locator("#listen > .progress")).to_contain_text("of 3, ")
+        lines = page.locator("#results li")
+        expect(page.get_by_role("radio", name="mix.wav")).to_be_checked()
+        expect(lines.nth(1)).to_contain_text("holds NaN or infinite samples")
+        page.get_by_role("radio", name="mix 2.wav").check()
+        expect(page.locator("#outcome")).to_contain_text("mix 2.wav: ")
+        expect(page.locator(".player-clock")).to_contain_text("0:02.0")
+        page.get_by_role("button", name="Play").click()
+        expect(page.locator("#player")).to_have_attribute("data-state", "playing")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+        files = {}
+        for link in ("Stems of mix.wav as zip", "Everything as one zip"):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=link, exact=True).click()
+            with zipfile.ZipFile(download.value.path()) as archive:
+                files[download.value.suggested_filename] = archive.namelist()
+        assert files == {
+            "mix.zip": ["hum.wav", "residual.wav"],
+            "separated.zip": [f"{folder}/{stem}.wav" for folder in ("mix", "mix 2") for stem in ("hum", "residual")],
+        }
+
+        page.get_by_role("button", name="Remove bad.wav").click()
+        page.set_input_files("#mixture input[type=file]", sounds["solo 1"])
+        asked = []
+        page.on("request", lambda request: asked.append(request) if request.url.endswith("/separations") else None)
+        page.get_by_role("button", name="Separate all 3").click()
+        expect(page.get_by_role("radio", name="solo 1.wav")).to_be_visible()
+        assert len(asked) == 1  # the others are there
+        expect(page.get_by_role("radio", name="mix 2.wav")).to_be_checked()
+
+
+def test_cancelling_ends_what_has_not_begun_and_leaves_what_is_done(
+    browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, is_endless = server.app.state.desk.queue, iter([False, True, True, False, False])
+    submit = queue.submit
+
+    def submit_endless(job: Any) -> None:
+        if next(is_endless):
+            job.task = Endless(**vars(job.task))
+        submit(job)
+
+    monkeypatch.setattr(queue, "submit", submit_endless)
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture input[type=file]", [sounds[name] for name in ("mix", "solo 1", "mix 2")])
+        expect(page.get_by_role("button", name="Separate all 3")).to_be_visible()
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate all 3").click()
+        expect(page.get_by_text("2 of 3, solo 1.wav: Taking the mixture apart")).to_be_visible()
+        page.locator("#listen > .progress").get_by_role("button", name="Cancel").click()
+        lines = page.locator("#results li")
+        expect(lines.nth(1)).to_contain_text("cancelled")
+        expect(lines.nth(2)).to_contain_text("cancelled")
+        expect(page.get_by_role("radio", name="mix.wav")).to_be_checked()
+        page.get_by_role("button", name="Separate all 3").click()  # goes on where it was cancelled
+        expect(page.get_by_role("radio", name="mix 2.wav")).to_be_visible()
+        assert next(is_endless, None) is None
+
+
+def test_what_no_dictionary_knows_is_asked_for_where_that_means_something(
+    browser: Any, server: Server, sounds: dict[str, Path]
+) -> None:
+    with opened(browser, server) as page:
+        residual, unknown = page.get_by_label("There is more in it"), page.get_by_label("Make a dictionary of it")
+        expect(residual).to_be_visible()
+        expect(unknown).to_be_hidden()
+        residual.check()
+        expect(unknown).to_be_visible()
+        page.get_by_role("checkbox", name="hum").check()
+        expect(page.get_by_text("With a single dictionary")).to_be_visible()
+        expect(residual).to_be_hidden()
+        unknown.check()
+        page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
+        with page.expect_request("**/api/separations") as asked:
+            page.get_by_role("button", name="Separate").click()
+        assert asked.value.post_data_json["unknown"] is True
+        expect(page.locator(".player-track[data-role=residual]")).to_be_visible()
+
+
 def test_a_dictionary_that_is_kept_is_there_next_time(
     browser: Any, server: Server, sounds: dict[str, Path], library: Path
 ) -> None:
@@ -175,7 +285,7 @@ def test_what_cannot_be_used_is_said_in_one_line(browser: Any, server: Server, s
         expect(notice).to_contain_text("<img src=x>")
         assert "Traceback" not in notice.inner_text()
         page.set_input_files("#mixture input[type=file]", sounds["too large"])
-        expect(notice).to_contain_text("Too large.wav: is too large; expected 0 MiB at most")
+        expect(notice).to_contain_text("too large.wav: is too large; expected 0 MiB at most")
         page.get_by_role("button", name="Dismiss").click()
         expect(notice).to_be_hidden()
         page.set_input_files("#sources .actions input[type=file]", sounds["no sound"])
@@ -186,13 +296,15 @@ def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server
     desk = server.app.state.desk
     desk.training = TrainingConfig(network=TINY.network, memory_s=0, **SLOW)
     with opened(browser, server) as page:
-        train(page, sounds)
+        train(page, sounds, kind="Quick")
         expect(page.get_by_text("Learning the sound")).to_be_visible()
+        expect(page.locator("#remarks")).to_contain_text("4 s of sound is little")
         page.locator("#training .progress").get_by_role("button", name="Cancel").click()
         expect(page.locator("#training .progress")).to_be_hidden()
         desk.training = TINY
         page.get_by_role("button", name="Train", exact=True).click()
-        expect(page.get_by_role("checkbox", name="hiss")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
+        expect(page.locator("#sources > .notice")).to_contain_text("4 s of sound is little")
 
 
 def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
@@ -226,11 +338,11 @@ def test_everything_can_be_done_with_the_keyboard(browser: Any, server: Server, 
         for _ in range(12):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id || document.activeElement.ariaLabel || ''"))
-            if page.evaluate("document.activeElement.type") == "checkbox" and "residual" not in reached[-1]:
+            if page.evaluate("document.activeElement.type") == "checkbox":
                 page.keyboard.press("Space")
-                assert page.evaluate("document.activeElement.checked") == (reached[-1] != "compose")
+                assert page.evaluate("document.activeElement.checked")
             if reached[-1] == "separate":
                 page.keyboard.press("Enter")
                 break
-        assert {"open-training", "residual", "separate"} <= set(reached)
+        assert {"open-training", "unknown", "separate"} <= set(reached)
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()

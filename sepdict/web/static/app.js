@@ -1,33 +1,29 @@
-/** The page: a mixture, dictionaries for it, and what comes of them. */
+/** The page: mixtures, dictionaries for them, and what comes of them. */
 
-import { asDuration, asRate, complain, dropped, make, showProgress, takeFiles } from "./elements.js";
-import { createPlayer } from "./player.js";
-import { ask, follow, send } from "./server.js";
+import { about, asDuration, asRate, complain, dropped, make, renew, sentence, showProgress, takeFiles } from "./elements.js";
+import { followAll, sendAll } from "./jobs.js";
+import { createResults, isDone } from "./results.js";
+import { ask } from "./server.js";
 
 const KEEP_ALIVE_MS = 5 * 60 * 1000; // what lies in an open page does not grow old
-const STAGES = {
-  train: "Learning the sound",
-  compose: "Learning to tell the sources apart",
-  fit: "Taking the mixture apart",
-  tune: "Tuning to this mixture",
-};
-
 const find = (selector) => document.querySelector(selector);
 const mixtureSection = find("#mixture");
 const sourcesSection = find("#sources");
 const listenSection = find("#listen");
 const training = find("#training");
+const results = createResults(find("#result"));
+const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general;
 
 let limits = null;
-let mixture = null; // what the server said of it
+let mixtures = []; // what the server said of them
 let dictionaries = []; // {id, source, sample_rate, trained_s, own: whether it came with this page, chosen, kept}
 let solos = [];
-let player = null;
-let result = null; // the job whose stems are shown
+let separations = []; // {name, request, report: what the server last said of the job, or null}
+let known = false; // whether it was asked what dictionaries there are
 let separating = false;
 let learning = false;
 
-takeFiles(find('[data-kind="mixture"]'), ([file]) => addMixture(file));
+takeFiles(find('[data-kind="mixture"]'), addMixtures);
 takeFiles(find('[data-kind="dictionary"]'), addDictionaries);
 takeFiles(find('[data-kind="solo"]'), addSolos);
 find("#open-training").addEventListener("click", () => openTraining(training.hidden));
@@ -38,10 +34,11 @@ training.addEventListener("submit", (event) => {
   train();
 });
 find("#separate").addEventListener("click", separate);
+find("#residual").addEventListener("change", refresh);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", dropAnywhere);
 window.addEventListener("beforeunload", (event) => {
-  if (separating || learning || mixture || dictionaries.some((each) => each.own && !each.kept)) event.preventDefault();
+  if (separating || learning || mixtures.length || dictionaries.some((each) => each.own && !each.kept)) event.preventDefault();
 });
 setInterval(keepAlive, KEEP_ALIVE_MS);
 start();
@@ -52,17 +49,18 @@ async function start() {
     limits = await ask("GET", "/api/limits");
     for (const facts of await ask("GET", "/api/dictionaries")) dictionaries.push({ ...facts, chosen: false });
   });
+  known = true;
   refresh();
 }
 
 /** Do something, and say in a section what went wrong; returns whether nothing did. */
 async function attempt(section, work) {
-  complain(section, "");
+  complain(section, []);
   try {
     await work();
     return true;
   } catch (error) {
-    if (error.name !== "AbortError") complain(section, error.message);
+    if (error.name !== "AbortError") complain(section, [sentence(error.message)]);
     if (error.status === 404) await keepAlive();
     return false;
   } finally {
@@ -70,54 +68,18 @@ async function attempt(section, work) {
   }
 }
 
-/** Send files one after another, with one bar for all. */
-async function sendAll(section, files, kind, onSent) {
-  const cancelling = new AbortController();
-  const onCancel = () => cancelling.abort();
-  const refused = [];
-  try {
-    for (const [index, file] of files.entries()) {
-      const which = files.length > 1 ? ` (${index + 1} of ${files.length})` : "";
-      const onProgress = (share) => {
-        const text = share < 1 ? `Sending ${file.name}${which}` : `Looking at ${file.name}${which}`;
-        showProgress(section, { text, share: share < 1 ? (index + share) / files.length : undefined, onCancel });
-      };
-      onProgress(0);
-      try {
-        refuseTooLarge(file);
-        onSent(await send(file, kind, { onProgress, signal: cancelling.signal }));
-      } catch (error) {
-        if (error.name === "AbortError") break;
-        refused.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
-      }
-    }
-  } finally {
-    showProgress(section);
-  }
-  if (refused.length > 1) throw new Error(`${refused[0]} (and ${refused.length - 1} more were refused)`);
-  if (refused.length) throw new Error(refused[0]);
-}
-
-function refuseTooLarge(file) {
-  if (limits && file.size > limits.file_bytes) {
-    const most = Math.round(limits.file_bytes / 2 ** 20);
-    throw new Error(`${file.name}: is too large; expected ${most} MiB at most`);
-  }
-  if (!file.size) throw new Error(`${file.name}: is empty; expected a file with something in it`);
-}
-
-function addMixture(file) {
+function addMixtures(files) {
   return attempt(mixtureSection, () =>
-    sendAll(mixtureSection, [file], "mixture", (sent) => {
-      if (mixture) forget(mixture.id);
-      mixture = sent;
+    sendAll(mixtureSection, files, "mixture", limits, (sent) => {
+      mixtures.push(sent);
+      refresh();
     }),
   );
 }
 
 function addDictionaries(files) {
   return attempt(sourcesSection, () =>
-    sendAll(sourcesSection, files, "dictionary", (sent) => {
+    sendAll(sourcesSection, files, "dictionary", limits, (sent) => {
       dictionaries.push({ ...sent, own: true, chosen: true });
       refresh();
     }),
@@ -127,7 +89,7 @@ function addDictionaries(files) {
 function addSolos(files, folder) {
   if (folder && !find("#source").value) find("#source").value = folder;
   return attempt(training, () =>
-    sendAll(training, files, "solo", (sent) => {
+    sendAll(training, files, "solo", limits, (sent) => {
       solos.push(sent);
       refresh();
     }),
@@ -139,8 +101,8 @@ async function dropAnywhere(event) {
   const { files } = await dropped(event.dataTransfer);
   const some = files.filter((file) => file.name.endsWith(".safetensors"));
   if (some.length) await addDictionaries(some);
-  const other = files.find((file) => !some.includes(file));
-  if (other) await addMixture(other);
+  const others = files.filter((file) => !some.includes(file));
+  if (others.length) await addMixtures(others);
 }
 
 function openTraining(open) {
@@ -154,104 +116,120 @@ async function train() {
   refresh();
   await attempt(training, async () => {
     const source = find("#source").value.trim();
-    const made = await finish(training, "/api/trainings", { source, solos: solos.map((solo) => solo.id) });
-    if (!made) return;
-    dictionaries.push({ ...made.result, own: true, chosen: true });
+    const network = training.querySelector("[name=network]:checked").value;
+    const request = { source, network, solos: solos.map((solo) => solo.id) };
+    const job = await ask("POST", "/api/trainings", request);
+    showRemarks([]);
+    const [end] = await followAll(training, [job], (_, { warnings }) => showRemarks(warnings));
+    if (end.state === "failed") throw Object.assign(new Error(end.message), { status: end.lost ? 404 : 0 });
+    if (end.state !== "done") return;
+    dictionaries.push({ ...end.result, own: true, chosen: true });
     for (const solo of solos) forget(solo.id);
     solos = [];
     find("#source").value = "";
+    showRemarks([]);
     openTraining(false);
-    complain(sourcesSection, made.warnings.join(" "));
+    complain(sourcesSection, end.warnings, `${source} is ready. Of what it learned from:`);
   });
   learning = false;
   refresh();
 }
 
+/** Show what there is to think of the solos while they are learned. */
+function showRemarks(remarks) {
+  const place = find("#remarks");
+  if (place.childElementCount === remarks.length) return; // said already
+  place.hidden = !remarks.length;
+  place.replaceChildren(...remarks.map((remark) => make("p", {}, [remark])));
+}
+
+/** Separate all mixtures; what was separated in the same way before is still there. */
 async function separate() {
   separating = true;
-  showResult(null);
+  const before = separations;
+  separations = mixtures.map(({ id, name }) => {
+    const request = { mixture: id, ...settings() };
+    const isSame = (one) => isDone(one) && JSON.stringify(one.request) === JSON.stringify(request);
+    return before.find(isSame) ?? { name, request, report: null };
+  });
+  const old = before.filter((one) => one.report && !separations.includes(one));
+  for (const { report } of old) ask("DELETE", `/api/jobs/${report.id}/result`).catch(() => {});
   refresh();
   await attempt(listenSection, async () => {
-    const request = {
-      mixture: mixture.id,
-      dictionaries: dictionaries.filter((each) => each.chosen).map((each) => each.id),
-      residual: find("#residual").checked,
-      compose: find("#compose").checked,
+    const refused = await submit(separations.filter(({ report }) => !report));
+    const begun = separations.filter((one) => one.report && !isDone(one));
+    const onReport = (index, report) => {
+      begun[index].report = report;
+      results.show(separations);
     };
-    showResult(await finish(listenSection, "/api/separations", request));
+    const jobs = begun.map(({ report }) => report);
+    const ends = await followAll(listenSection, jobs, onReport, { nameOf: (index) => begun[index].name });
+    if (refused) throw refused;
+    if (ends.some(({ lost }) => lost)) await keepAlive();
+    if (separations.length === 1 && ends[0]?.state === "failed") throw new Error(ends[0].message);
   });
   separating = false;
   refresh();
 }
 
-/** Ask for a job and follow it to its end; null if it was cancelled. */
-async function finish(section, path, request) {
-  const job = await ask("POST", path, request);
-  let cancelling = false;
-  const onCancel = async () => {
-    cancelling = true;
-    showProgress(section, { text: "Cancelling" });
-    await ask("DELETE", `/api/jobs/${job.id}`).catch(() => {});
-  };
-  try {
-    const end = await follow(job, (report) => {
-      if (!cancelling) showProgress(section, { ...progressOf(report), onCancel });
-    });
-    if (end.state === "failed") throw new Error(end.message);
-    return end.state === "done" ? end : null;
-  } finally {
-    showProgress(section);
+/** Ask for separations, until one is refused; returns the refusal, or null. */
+async function submit(entries) {
+  for (const [index, entry] of entries.entries()) {
+    if (entries.length > 1) showProgress(listenSection, { text: `Asking for ${index + 1} of ${entries.length}` });
+    try {
+      entry.report = await ask("POST", "/api/separations", entry.request);
+    } catch (error) {
+      return error;
+    }
   }
+  return null;
 }
 
-function progressOf({ state, n_before: nBefore, stage, step, n_steps: nSteps, elapsed_s: elapsed, silent }) {
-  if (silent) return { text: "The server does not answer; trying again" };
-  if (state === "waiting") return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
-  const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}` : "";
-  if (!stage) return { text: `Getting ready${took}` };
-  return { text: `${STAGES[stage] ?? "Working"}${took}`, share: step / nSteps };
-}
-
-function showResult(job) {
-  player?.destroy();
-  player = null;
-  result = job;
-  find("#result").hidden = !job;
-  if (!job) return;
-  const { result: made } = job;
-  const at = `/api/jobs/${job.id}`;
-  const tracks = made.stems.map((name, index) => ({
-    name,
-    role: made.has_residual && index === made.stems.length - 1 ? "residual" : "stem",
-    url: `${at}/${index}.wav`,
-    spectrogram: `${at}/${index}.png`,
-  }));
-  const whole = { name: mixture?.name ?? "mixture", role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
-  const explained = `${Math.round(100 * made.explained_energy)} % of the mixture's energy is explained.`;
-  find("#outcome").textContent = [explained, ...job.warnings].join(" ");
-  player = createPlayer(find("#player"), { tracks: [whole, ...tracks], duration: made.duration_s });
-  const links = tracks.map(({ name, url }) => make("a", { class: "button", href: url, download: `${name}.wav` }, [name]));
-  const all = make("a", { class: "button", href: `${at}/stems.zip`, download: "" }, ["All as zip"]);
-  find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download"]), ...links, all);
-  find("#outcome").scrollIntoView({ block: "nearest" });
+/** Say how the user wants mixtures to be separated. */
+function settings() {
+  const chosen = dictionaries.filter((each) => each.chosen).map((each) => each.id);
+  const rest = find("#residual").checked || chosen.length === 1; // a single dictionary always leaves one
+  const unknown = rest && find("#unknown").checked;
+  return { dictionaries: chosen, residual: rest, unknown, compose: find("#compose").checked };
 }
 
 function refresh() {
-  const mixtureFacts = mixture ? [soundItem(mixture, () => (mixture = null))] : [];
-  mixtureSection.querySelector(".files").replaceChildren(...mixtureFacts);
-  sourcesSection.querySelector(".dictionaries").replaceChildren(...dictionaries.map(dictionaryItem));
-  const soloItems = solos.map((solo) => soundItem(solo, () => (solos = solos.filter((other) => other !== solo))));
-  training.querySelector(".files").replaceChildren(...soloItems);
-  const total = solos.reduce((sum, solo) => sum + solo.duration_s, 0);
-  find("#solos-total").textContent = solos.length > 1 ? `${solos.length} recordings, ${asDuration(total)} together` : "";
+  const items = (sounds, without) => sounds.map((sound) => soundItem(sound, () => without(sound)));
+  const mixtureItems = items(mixtures, (gone) => (mixtures = mixtures.filter((other) => other !== gone)));
+  renew(mixtureSection.querySelector(".files"), mixtureItems);
+  find("#mixtures-total").textContent = asTotal(mixtures);
+  find('[data-kind="mixture"] label span').textContent = mixtures.length ? "Add more" : "Choose recordings";
+  renew(sourcesSection.querySelector(".dictionaries"), dictionaries.map(dictionaryItem));
+  find("#no-dictionaries").hidden = !known || dictionaries.length > 0;
+  const soloItems = items(solos, (gone) => (solos = solos.filter((other) => other !== gone)));
+  renew(training.querySelector(".files"), soloItems);
+  find("#solos-total").textContent = asTotal(solos);
   training.querySelector("[type=submit]").disabled = learning || !solos.length || !find("#source").value.trim();
+  refreshOptions();
+  results.show(separations);
+  mixtureSection.classList.toggle("ready", mixtures.length > 0);
+  sourcesSection.classList.toggle("ready", dictionaries.some((each) => each.chosen));
+  listenSection.classList.toggle("ready", separations.some(isDone));
+}
+
+/** Offer what means something with the dictionaries that are chosen. */
+function refreshOptions() {
   const nChosen = dictionaries.filter((each) => each.chosen).length;
-  find("#separate").disabled = separating || !mixture || !nChosen;
-  const missing = [mixture ? "" : "a mixture", nChosen ? "" : "at least one dictionary"].filter(Boolean).join(" and ");
-  find("#missing").textContent = missing && !separating ? `Needs ${missing}.` : "";
-  mixtureSection.classList.toggle("ready", Boolean(mixture));
-  sourcesSection.classList.toggle("ready", nChosen > 0);
-  listenSection.classList.toggle("ready", Boolean(result));
+  const alone = nChosen === 1;
+  find("#always").hidden = !alone;
+  find("#residual").parentElement.hidden = alone;
+  find("#compose").parentElement.hidden = alone;
+  find("#unknown").parentElement.hidden = !alone && !find("#residual").checked;
+  find("#unknown").parentElement.classList.toggle("nested", !alone);
+  find("#separate").disabled = separating || !mixtures.length || !nChosen;
+  find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
+  const missing = [mixtures.length ? "" : "a mixture", nChosen ? "" : "at least one dictionary"].filter(Boolean);
+  find("#missing").textContent = missing.length && !separating ? `Needs ${missing.join(" and ")}.` : "";
+}
+
+function asTotal(sounds) {
+  const total = sounds.reduce((sum, sound) => sum + sound.duration_s, 0);
+  return sounds.length > 1 ? `${sounds.length} recordings, ${asDuration(total)} together` : "";
 }
 
 /** A sound in a list; what is removed here is also forgotten there. */
@@ -270,9 +248,14 @@ function soundItem(sound, remove) {
 
 function dictionaryItem(dictionary) {
   const { id, source, own, kept } = dictionary;
-  const box = make("input", { type: "checkbox", change: () => choose(dictionary, box.checked) });
+  const onChange = () => {
+    dictionary.chosen = box.checked;
+    refresh();
+  };
+  const box = make("input", { type: "checkbox", change: onChange });
   box.checked = dictionary.chosen;
-  const heard = `heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}`;
+  const kind = KINDS[dictionary.network] ? `, ${KINDS[dictionary.network]}` : "";
+  const heard = `heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
   const label = make("label", {}, [box, about(source, heard)]);
   const onRemove = () => {
     forget(id);
@@ -290,21 +273,8 @@ function dictionaryItem(dictionary) {
   return make("li", {}, [label, make("span", { class: "end" }, actions)]);
 }
 
-function about(name, facts) {
-  const parts = [make("span", { class: "name" }, [name]), make("span", { class: "facts" }, [facts])];
-  return make("span", { class: "about" }, parts);
-}
-
 function action(text, of, click) {
   return make("button", { type: "button", class: "quiet", "aria-label": `${text} ${of}`, click }, [text]);
-}
-
-function choose(dictionary, chosen) {
-  dictionary.chosen = chosen;
-  const box = document.activeElement;
-  const index = [...document.querySelectorAll(".dictionaries input")].indexOf(box);
-  refresh();
-  document.querySelectorAll(".dictionaries input")[index]?.focus(); // the list was made anew
 }
 
 function keep(dictionary) {
@@ -323,11 +293,11 @@ function forget(id) {
 async function keepAlive() {
   const lost = new Set();
   const own = dictionaries.filter((each) => each.own);
-  for (const { id } of [mixture, ...solos, ...own].filter(Boolean)) {
+  for (const { id } of [...mixtures, ...solos, ...own]) {
     await ask("GET", `/api/uploads/${id}`).catch((error) => error.status === 404 && lost.add(id));
   }
-  if (result) ask("GET", `/api/jobs/${result.id}`).catch(() => {});
-  if (mixture && lost.has(mixture.id)) mixture = null;
+  for (const { report } of separations) if (report) ask("GET", `/api/jobs/${report.id}`).catch(() => {});
+  mixtures = mixtures.filter((each) => !lost.has(each.id));
   solos = solos.filter((solo) => !lost.has(solo.id));
   dictionaries = dictionaries.filter((each) => !lost.has(each.id));
   refresh();

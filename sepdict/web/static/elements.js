@@ -12,13 +12,35 @@ export function make(tag, attributes = {}, children = []) {
   return made;
 }
 
-/** Say in a section what went wrong, until it is dismissed or something else is said. */
-export function complain(section, message) {
+/** Replace the items of a list; the control that had the focus in it has it again, or what took its place. */
+export function renew(list, items) {
+  const focused = document.activeElement;
+  const row = [...list.children].findIndex((item) => item.contains(focused));
+  const column = row < 0 ? -1 : controlsOf(list.children[row]).indexOf(focused);
+  list.replaceChildren(...items);
+  if (row < 0) return;
+  const controls = controlsOf(list.children[Math.min(row, items.length - 1)] ?? list.closest("section"));
+  (controls[column] ?? controls.at(-1) ?? focused).focus();
+}
+
+function controlsOf(element) {
+  return [...element.querySelectorAll("a, button, input")];
+}
+
+/** Name a thing, with what there is to know of it. */
+export function about(name, facts) {
+  const parts = [make("span", { class: "name" }, [name]), make("span", { class: "facts" }, [facts])];
+  return make("span", { class: "about" }, parts);
+}
+
+/** Say in a section what went wrong, until it is dismissed or something else is said; nothing where there is nothing. */
+export function complain(section, messages, lead = "") {
   const notice = section.querySelector(":scope > .notice");
-  notice.hidden = !message;
-  if (!message) return;
-  const dismiss = make("button", { type: "button", class: "quiet", click: () => complain(section, "") }, ["Dismiss"]);
-  notice.replaceChildren(make("span", {}, [sentence(message)]), dismiss);
+  notice.hidden = !messages.length;
+  if (!messages.length) return;
+  const dismiss = make("button", { type: "button", class: "quiet", click: () => complain(section, []) }, ["Dismiss"]);
+  const lines = [lead, ...messages].filter(Boolean).map((message) => make("span", {}, [message]));
+  notice.replaceChildren(make("span", { class: "lines" }, lines), dismiss);
 }
 
 /** Show in a section how far something is; null takes the bar away. */
@@ -100,6 +122,7 @@ function withoutZero(number) {
   return number.replace(".0", "");
 }
 
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** Begin a text as a sentence does, unless a file's name begins it. */
+export function sentence(text) {
+  return /^[^:]+\.\w+: /.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }

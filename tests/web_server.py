@@ -1,0 +1,40 @@
+"""The server that the tests of the page ask: a plugin, for it is started once for each of their files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from front_end import TINY, trained
+from web_client import ADDRESS, LIMITS, SAME_ORIGIN, desk_of
+
+from sepdict.web.server import Settings, create_app
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("library")
+    for source in ("hiss", "hum"):
+        trained(source).save(folder / f"{source}.safetensors")
+    (folder / "broken.safetensors").write_bytes(b"no dictionary")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[TestClient]:
+    """One server for all tests of the module, for its process takes seconds to start."""
+    app = create_app(Settings(library=library, limits=LIMITS, training=TINY))
+    with TestClient(app, base_url=ADDRESS, headers=SAME_ORIGIN, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(server: TestClient) -> Iterator[TestClient]:
+    """The server, from which what a test has uploaded and made is taken away afterwards."""
+    yield server
+    desk = desk_of(server)
+    for identifier in list(desk.store.uploads):
+        desk.store.remove(identifier)
+    desk.queue.kept_s = -1.0
+    desk.queue.sweep()
+    desk.queue.kept_s = LIMITS.kept_s
