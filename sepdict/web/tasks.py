@@ -14,8 +14,7 @@ from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, 
 from sepdict.files import write_atomically
 from sepdict.previews import look_at, loudest, spectrogram
 from sepdict.progress import OnProgress
-from sepdict.recordings import AudioReader, open_audio, writing_audio
-from sepdict.segments import SEGMENT_S
+from sepdict.recordings import AudioReader, copy_audio, open_audio, writing_audio
 from sepdict.separation import separate_in_blocks, stem_names
 from sepdict.survey import survey
 from sepdict.web.library import describe
@@ -95,7 +94,7 @@ class Separating:
                 unknown=self.unknown,
                 on_progress=on_progress,
             )
-        _decode(self.mixture.path, output / MIXTURE)
+        copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         return {
             "stems": names,
@@ -142,20 +141,6 @@ def _writing(paths: Sequence[Path], audio: AudioReader) -> Iterator[Callable[[Te
                 write_stem(stem)
 
         yield write
-
-
-def _decode(source: Path, target: Path) -> None:
-    """Copy any audio file to a WAV."""
-    with open_audio(source) as audio, _writing([target], audio) as write:
-        for block in audio.blocks(_disjoint(audio)):
-            write(block.samples[None])
-
-
-def _disjoint(audio: AudioReader) -> Iterator[slice]:
-    """Cut into spans that do not overlap."""
-    n_block = math.ceil(SEGMENT_S * audio.sample_rate)
-    for start in range(0, audio.n_samples, n_block):
-        yield slice(start, min(start + n_block, audio.n_samples))
 
 
 def _draw(paths: Sequence[Path]) -> None:
