@@ -65,7 +65,7 @@ def test_only_names_of_our_own_are_installed() -> None:
 
 def test_from_another_folder_only_our_own_names_are_found(tmp_path: Path) -> None:
     program = "import importlib.util, sys; print(*[n for n in sys.argv[1:] if importlib.util.find_spec(n)])"
-    names = ["sepdict", "sepdict_cli", "cli", "data", "tests", "conftest", "front_end"]
+    names = ["sepdict", "sepdict_cli", "cli", "data", "docs", "tests", "conftest", "front_end"]
     done = subprocess.run(
         [sys.executable, "-I", "-c", program, *names], cwd=tmp_path, capture_output=True, text=True, check=True
     )

@@ -1,0 +1,74 @@
+"""A voice out of its music: the voice alone, and the music ducked wherever somebody speaks.
+
+Run it with ``uv run python docs/podcaster.py OUT``; the folder OUT gets the voice, the ducked bed, and both in one.
+"""
+
+# %% The settings
+# In a notebook, put your own two folders here.
+import math
+import sys
+from pathlib import Path
+
+import torch
+from torch.nn.functional import avg_pool1d, interpolate, max_pool1d
+
+from sepdict import Audio, Dictionary, read_audio, separate, write_audio
+
+DATA = Path(__file__).parents[1] / "data"
+OUT = Path(*sys.argv[1:2] or ["podcaster"])
+
+DUCK_DB = 12.0  # so far the music goes down under speech
+SPEAKING_DB = -15.0  # somebody speaks where the voice is louder than this, relative to its mean level
+STEP_S = 0.02  # in which the voice's level is measured
+HOLD_S = 0.4  # the music goes down so long before a word, and stays down so long after it
+FADE_S = 0.2  # how long going down takes
+CEILING_DB = -1.0  # no sample is louder: room for the codecs that come after
+
+# %% An episode
+# The demo's narration, in which a violin plays under a reading voice, with three seconds of violin before and after it:
+# a jingle. For your own, `episode = read_audio("episode.wav")`.
+narration, jingle = read_audio(DATA / "narration.flac"), read_audio(DATA / "duet_references" / "violin.flac")
+n_jingle = 3 * narration.sample_rate
+fade = torch.linspace(0, 20, n_jingle).clamp(max=1)  # over a twentieth of it
+opening, closing = jingle.samples[:, :n_jingle] * fade.flip(0), jingle.samples[:, -n_jingle:] * fade
+samples = torch.cat([opening, narration.samples, closing], dim=1)
+episode = Audio(samples, narration.sample_rate, "episode")
+
+# %% Voice and music
+# Dictionaries of the speaker, from a few minutes without music, and of the music or the noise. The first time, they
+# learn to be told apart, which takes a minute or two and is remembered.
+#
+# `separate` holds what it returns in memory: 1.3 GB per stem for an hour of stereo at 44.1 kHz. For long episodes there
+# are `sepdict separate episode.wav -d speaker.safetensors -d music.safetensors`, and `separate_folder` in Python. They
+# read, separate and write a minute at a time (`--segment`, `segment_s`), so three hours take hardly more memory than
+# ten minutes.
+print(f"separating {episode.duration_s:.1f} s ...")
+dictionaries = [Dictionary.load(DATA / f"{source}.safetensors") for source in ["speech", "violin"]]
+stems = separate(episode, dictionaries).stems
+voice, music = stems["speech"], stems["violin"]
+
+# %% Duck the music
+# Unlike a compressor this knows what comes: the music is down before the first word, stays down through short pauses,
+# and is all there again where nobody speaks.
+n_step = round(STEP_S * voice.sample_rate)
+power = avg_pool1d(voice.samples.square().mean(dim=0, keepdim=True), n_step, ceil_mode=True)  # (1, n_steps)
+speaking = (power > 10 ** ((voice.level_db + SPEAKING_DB) / 10)).float()
+n_hold, n_fade = round(HOLD_S / STEP_S), round(FADE_S / STEP_S / 2)
+held = max_pool1d(speaking, 2 * n_hold + 1, stride=1, padding=n_hold)
+ducked = avg_pool1d(held, 2 * n_fade + 1, stride=1, padding=n_fade, count_include_pad=False)  # 0 to 1
+ducked = interpolate(ducked[None], scale_factor=n_step, mode="linear")[0, :, : voice.n_samples]  # (1, n_samples)
+bed = music.samples * 10 ** (-DUCK_DB * ducked / 20)
+print(f"music ducked for {float(ducked.mean()) * episode.duration_s:.1f} s of {episode.duration_s:.1f} s")
+
+# %% As loud as before, and never clipping
+# One gain for all three, so that voice and bed still sum to the mix: that which makes the mix as loud as the episode
+# was, or less where a peak would pass the ceiling. (As loud by its RMS; broadcasters' LUFS take a loudness meter.)
+mix = voice.samples + bed
+parts = {"voice": voice.samples, "bed": bed, "mix": mix}
+peak_db = 20 * math.log10(max(float(part.abs().max()) for part in parts.values()))
+gain_db = min(episode.level_db - Audio(mix, episode.sample_rate).level_db, CEILING_DB - peak_db)
+OUT.mkdir(parents=True, exist_ok=True)
+for name, part in parts.items():
+    audio = Audio(part * 10 ** (gain_db / 20), episode.sample_rate)
+    print(f"wrote {write_audio(OUT / f'{name}.flac', audio)}: {audio.level_db:.1f} dB")  # FLAC of 24 bits
+print(f"gain of all three: {gain_db:+.1f} dB; the episode was at {episode.level_db:.1f} dB")
