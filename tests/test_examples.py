@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import sepdict
@@ -86,7 +87,7 @@ def podcaster(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_every_script_is_tried_here() -> None:
     scripts = {path.stem for path in DOCS.glob("*.py")}
-    assert scripts == {"musician", "bird_recordist", "podcaster"}
+    assert scripts == {"musician", "bird_recordist", "podcaster", "draw_duet"}
 
 
 def test_the_musicians_stems_sum_to_the_mixture(musician: Run) -> None:
@@ -204,3 +205,13 @@ def test_a_loud_episode_is_turned_down_as_a_whole(tmp_path: Path) -> None:
     voice, bed, mix = (loud_episode.samples(f"{name}.flac") for name in ("voice", "bed", "mix"))
     assert max(float(part.abs().max()) for part in (voice, bed, mix)) == pytest.approx(CEILING, abs=1e-4)
     torch.testing.assert_close(voice + bed, mix, rtol=0, atol=2 * STEP_OF_24_BITS)
+
+
+def test_the_picture_of_the_duet_can_be_drawn(tmp_path: Path) -> None:
+    run(DOCS / "draw_duet.py", tmp_path / "duet.png", str(tmp_path / "duet.png"))
+    for path in (tmp_path / "duet.png", DOCS / "duet.png"):
+        assert path.stat().st_size < 300_000
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert picture.width >= 800
+            assert len(picture.convert("RGB").getcolors(maxcolors=2**16)) > 100
