@@ -14,15 +14,13 @@ from pathlib import Path
 
 import torch
 
-from sepdict import Audio, Dictionary, read_audio, separate_folder, write_audio
+from sepdict import Audio, BatchConfig, Dictionary, read_audio, separate_folder, write_audio
 
 DATA = Path(__file__).parents[1] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
 
 STEP_S = 0.1  # in which levels are measured
-THRESHOLD_DB = (
-    -33.0
-)  # full scale is 0: a stem that is louder is the bird. Set it by a recording that you know; this is for dawn
+THRESHOLD_DB = -33.0  # full scale is 0: a louder stem is the bird. Set it by a recording that you know, as here by dawn
 LONGEST_PAUSE_S = 0.3  # within a song
 SHORTEST_SONG_S = 0.2
 
@@ -44,7 +42,7 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
 # read and written a minute at a time, so they may last for hours; `skip_existing` goes on where a run was interrupted.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
-results = separate_folder(recordings, [dictionary], OUT, unknown=True, skip_existing=True)
+results = separate_folder(recordings, [dictionary], OUT, BatchConfig(unknown=True, skip_existing=True))
 
 
 # %% When is its stem loud?
@@ -96,4 +94,4 @@ print(f"wrote {OUT / 'songs.csv'}; calls were at {', '.join(f'{begin}-{end} s' f
 # the stem gained only 1.7 dB of SI-SDR over the mixture, and its level told no better when they sang than the
 # recording's own. With a dictionary of rain beside it, and without `unknown`, it gained 7.9 dB (README's table):
 #
-#     separate_folder(recordings, [blackbird, rain], OUT, skip_existing=True)
+#     separate_folder(recordings, [blackbird, rain], OUT, BatchConfig(skip_existing=True))

@@ -124,7 +124,7 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     if not os.path.isdir(path):
         return {each: each.stem for each in found}
     left_out = {each.parent for each in found if recursive and each.parent != Path(path) and _holds_stems(each.parent)}
-    aside = None if out is None or Path(out).resolve() == Path(path).resolve() else Path(out).resolve()
+    aside = Path(out).resolve() if out is not None and Path(path).resolve() in Path(out).resolve().parents else None
     names = {
         each: str(each.relative_to(path).with_suffix(""))
         for each in found

@@ -297,6 +297,15 @@ def test_stems_of_an_earlier_run_are_no_mixtures(tmp_path: Path, pair: list[Dict
     assert [(result.mixture, result.kept) for result in again] == [(result.mixture, True) for result in first]
 
 
+@pytest.mark.parametrize("recursive", [True, False])
+def test_mixtures_may_lie_in_a_folder_of_the_output_folder(
+    tmp_path: Path, pair: list[Dictionary], recursive: bool
+) -> None:
+    write_mixtures(tmp_path / "recordings", "a")
+    (result,) = separate_folder(tmp_path / "recordings", pair, tmp_path, BatchConfig(fit=QUICK), recursive=recursive)
+    assert result.manifest == tmp_path / "a/manifest.json"
+
+
 def test_a_folder_of_nothing_but_stems_is_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
     separate_files(write_mixtures(tmp_path, "a"), pair, tmp_path / "stems", BatchConfig(fit=QUICK))
     with pytest.raises(AudioFileError, match="stems: holds nothing but stems of an earlier run; expected mixtures"):
