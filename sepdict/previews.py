@@ -6,7 +6,7 @@ Files are read block by block. Of long ones only the beginning is shown.
 import base64
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sepdict.spectrogram import StftConfig, magnitude, stft
 SHOWN_S = 300.0  # of longer files, the beginning: a song, and no more than a browser can hold decoded
 N_COLUMNS = 1200  # of a picture: what a laptop's screen is wide
 N_ROWS = 128  # of a picture
-LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are
+LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are; player.js marks what is in between
 WINDOW_S = 0.064  # seconds: shows harmonics and onsets alike
 BLOCK_FRAMES = 1024  # read and transformed at once
 FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
@@ -52,6 +52,10 @@ class Look:
     energy: Tensor
     peak: float
     shown_s: float
+
+    def softened(self, gain: float) -> "Look":
+        """Look at the same with all samples multiplied by a gain."""
+        return replace(self, energy=gain**2 * self.energy, peak=gain * self.peak)
 
 
 def look_at(path: Path, *, shown_s: float | None = None) -> Look:

@@ -6,6 +6,7 @@
  * @example
  * const player = createPlayer(document.querySelector("#player"), {
  *   duration: 11.6,
+ *   sampleRate: 44100,
  *   tracks: [
  *     { name: "duet", role: "mixture", url: "duet.flac", spectrogram: "duet.png" },
  *     { name: "violin", role: "stem", url: "violin.flac", spectrogram: "violin.png", mask: "violin-mask.png" },
@@ -14,15 +15,19 @@
  *
  * @typedef {object} Track
  * @property {string} name
- * @property {"mixture"|"stem"|"residual"} role
+ * @property {"mixture"|"stem"|"rest"|"residual"} role rest: the sum of all stems but those shown
  * @property {string} url of a sound that the browser can decode; data: URLs are read without any request
  * @property {string} [spectrogram] URL of a picture that spans the whole duration from its left to its right edge
  * @property {string} [mask] the same of the mask, and
  * @property {string} [excitation] of the excitations: where any track has one, the user can choose what is shown
+ * @property {number} [hue] 1 to 6, as in player.css; stems have them in turn
  */
 
 const VIEWS = { spectrogram: "Spectrogram", mask: "Mask", excitation: "Excitation" };
-const ROLES = { mixture: "mixture", stem: "stem", residual: "what is left" };
+const ROLES = { mixture: "mixture", stem: "stem", rest: "everything else", residual: "what is left" };
+const LOWEST_HZ = 50; // where pictures of spectrograms and masks begin
+const HIGHEST_HZ = 16000; // and end, if the sound does not end below; in between they are equal in octaves
+const MARK_MARGIN = 0.06; // of a picture's height: closer to its edges no frequency is marked
 const N_HUES = 6; // of stems, in player.css
 const START_DELAY_S = 0.03; // so far ahead sources are scheduled, that all of them start at once
 const FADE_S = 0.015; // of solo, mute and volume, that nothing clicks
@@ -30,6 +35,7 @@ const STEP_S = 1; // of an arrow key, and with Shift
 const LONG_STEP_S = 10;
 const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const TICK_WIDTH_PX = 72; // at least, or labels would touch
+const LABEL_WIDTH_PX = 36; // closer to the end there is no room for one
 const PLAY_SHAPE = "M7 4.5v15l12.5-7.5z";
 const PAUSE_SHAPE = "M6.5 5h4v14h-4zM13.5 5h4v14h-4z";
 const CONTROLS = "button, input, select, textarea, a, summary, [contenteditable]"; // have keys of their own
@@ -50,17 +56,19 @@ let nPlayers = 0;
  * @param {Track[]} options.tracks
  * @param {number} options.duration in seconds
  * @param {number} [options.sampleRate] to decode to, in Hz: the sounds' own takes the least memory
+ * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
+ *   that is another; with neither, frequencies are not marked
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
  *   solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
  *   setVolume: (index: number, volume: number) => void, show: (view: string) => void, destroy: () => void,
  *   readonly time: number, readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
  */
-export function createPlayer(element, { tracks, duration, sampleRate }) {
+export function createPlayer(element, { tracks, duration, sampleRate, spectrogramRate = sampleRate }) {
   const hasStems = tracks.some((track) => track.role !== "mixture");
   let hue = 0;
   const channels = tracks.map((track) => ({
     track,
-    hue: track.role === "stem" ? (hue++ % N_HUES) + 1 : 0,
+    hue: track.hue ?? (track.role === "stem" ? (hue++ % N_HUES) + 1 : 0),
     soloed: false,
     muted: hasStems && track.role === "mixture",
     volume: 1,
@@ -72,7 +80,8 @@ export function createPlayer(element, { tracks, duration, sampleRate }) {
   let loading = null;
 
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
-  const view = buildView(element, channels, duration, { toggle, seek, drag, solo, mute, setVolume, show });
+  const marks = frequencyMarks(spectrogramRate);
+  const view = buildView(element, channels, duration, marks, { toggle, seek, drag, solo, mute, setVolume, show });
   const resized = new ResizeObserver(() => view.drawTicks());
   resized.observe(view.ruler);
   element.addEventListener("pointerdown", () => (latest = element));
@@ -328,9 +337,10 @@ async function bytesOf(url) {
 }
 
 /** Make the elements, and say how they show what changes. */
-function buildView(element, channels, duration, act) {
+function buildView(element, channels, duration, marks, act) {
   const number = ++nPlayers;
   element.classList.add("player");
+  element.classList.toggle("player-scaled", marks.length > 0);
   element.setAttribute("role", "group");
   element.setAttribute("aria-label", "Player");
   const shape = make("path", { d: PLAY_SHAPE }, [], "http://www.w3.org/2000/svg");
@@ -356,7 +366,7 @@ function buildView(element, channels, duration, act) {
     },
     [ticks, make("i", { class: "player-cursor" })],
   );
-  const rows = channels.map((channel, index) => buildTrack(channel, index, act));
+  const rows = channels.map((channel, index) => buildTrack(channel, index, marks, act));
   const list = make(
     "ol",
     { class: "player-tracks" },
@@ -396,8 +406,10 @@ function buildView(element, channels, duration, act) {
       const count = Math.floor(duration / step + 1e-9) + 1;
       ticks.replaceChildren(
         ...Array.from({ length: count }, (_, index) => {
-          const label = make("span", {}, [asClock(index * step, step < 1 ? 1 : 0)]);
-          label.style.left = `${(100 * index * step) / (duration || 1)}%`;
+          const share = (index * step) / (duration || 1);
+          const fits = (1 - share) * ruler.clientWidth >= LABEL_WIDTH_PX;
+          const label = make("span", {}, fits ? [asClock(index * step, step < 1 ? 1 : 0)] : []);
+          label.style.left = `${100 * share}%`;
           return label;
         }),
       );
@@ -406,7 +418,7 @@ function buildView(element, channels, duration, act) {
 }
 
 /** Make the row of one track: its name and controls, and its picture with the cursor. */
-function buildTrack(channel, index, act) {
+function buildTrack(channel, index, marks, act) {
   const { name, role } = channel.track;
   const key = index < 9 ? ` (key ${index + 1})` : "";
   const solo = make("button", { type: "button", class: "player-solo", title: `Hear only what is soloed${key}` }, ["Solo"]);
@@ -417,13 +429,14 @@ function buildTrack(channel, index, act) {
   volume.setAttribute("aria-label", `Volume of ${name}`);
   const picture = make("img", { alt: "", draggable: "false", decoding: "async" });
   const lane = make("div", { class: "player-lane" }, [picture, make("i", { class: "player-cursor" })]);
+  const axis = buildAxis(marks);
   const title = make("div", { class: "player-title" }, [
     make("span", { class: "player-name", title: name }, [name]),
     make("span", { class: "player-role" }, name === role ? [] : [ROLES[role] ?? role]),
   ]);
   const controls = make("div", { class: "player-controls" }, [solo, mute, volume]);
   const head = make("div", { class: "player-head" }, [title, controls]);
-  const item = make("li", { class: "player-track", "data-role": role, "data-hue": String(channel.hue) }, [head, lane]);
+  const item = make("li", { class: "player-track", "data-role": role, "data-hue": String(channel.hue) }, [head, axis, lane]);
   item.setAttribute("aria-label", name);
   solo.addEventListener("click", () => act.solo(index, !channel.soloed));
   mute.addEventListener("click", () => act.mute(index, !channel.muted));
@@ -442,10 +455,32 @@ function buildTrack(channel, index, act) {
       const url = channel.track[shown];
       item.dataset.view = shown;
       picture.hidden = !url;
+      axis.hidden = !url || shown === "excitation"; // whose rows are no frequencies
       if (url) picture.src = url;
       picture.alt = url ? `${VIEWS[shown]} of ${name}` : "";
     },
   };
+}
+
+/** Place frequencies, in Hz, in pictures of what has a sample rate: `share` 0 is at the bottom, 1 at the top. */
+function frequencyMarks(sampleRate) {
+  if (!sampleRate) return [];
+  const highest = Math.min(HIGHEST_HZ, sampleRate / 2);
+  const lowest = Math.min(LOWEST_HZ, highest / 8);
+  return [1, 10, 100, 1000, 10000]
+    .flatMap((decade) => [decade, 3 * decade])
+    .map((hz) => ({ hz, share: Math.log(hz / lowest) / Math.log(highest / lowest) }))
+    .filter(({ share }) => share > MARK_MARGIN && share < 1 - MARK_MARGIN);
+}
+
+/** Make the scale of frequencies beside a picture. */
+function buildAxis(marks) {
+  const labels = marks.map(({ hz, share }) => {
+    const label = make("span", {}, [hz < 1000 ? `${hz} Hz` : `${hz / 1000} kHz`]);
+    label.style.bottom = `${100 * share}%`;
+    return label;
+  });
+  return make("div", { class: "player-axis", "aria-hidden": "true" }, labels);
 }
 
 /** Let a surface that spans the whole duration be clicked and dragged. */
