@@ -73,7 +73,11 @@ export function createResults(place) {
     const which = entries.length > 1 ? `${entry.name}: ` : "";
     const outcome = `${which}${explained(result)} of the mixture's energy is explained.`;
     find("#outcome").textContent = [outcome, ...warnings.map(sentence)].join(" ");
-    player = createPlayer(find("#player"), { tracks: [whole, ...tracks], duration: result.duration_s });
+    player = createPlayer(find("#player"), {
+      tracks: [whole, ...tracks],
+      duration: result.duration_s,
+      sampleRate: result.sample_rate,
+    });
     const links = tracks.map(({ name, url }) =>
       make("a", { class: "button", href: url, download: `${name}.wav` }, [name]),
     );
