@@ -1,6 +1,7 @@
 """`sepdict evaluate`: how good stems are, compared with the true sources."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,9 @@ def evaluate(
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:
-        page = evaluation_page(evaluation, title=f"{estimates} against {references}")
+        page = evaluation_page(
+            evaluation, title=f"{estimates} against {references}", command=["sepdict", *sys.argv[1:]]
+        )
         write_atomically(report.absolute(), page.encode(errors="surrogateescape"))
     if as_json:
         metrics = {"si_sdr_db": "SI-SDR, dB", "sdr_db, sir_db, sar_db": f"{bss_eval()}, dB"}

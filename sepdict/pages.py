@@ -6,7 +6,8 @@ All that goes into it is escaped.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
@@ -14,7 +15,7 @@ WEB = resources.files("sepdict") / "web"
 
 
 def fill_page(
-    template: str, *, script: str | None = None, data: Mapping[str, Any] | None = None, **content: Any
+    template: str, *, scripts: Sequence[str] = (), data: Mapping[str, Any] | None = None, **content: Any
 ) -> str:
     """Fill in one of the templates in ``web/templates``.
 
@@ -22,10 +23,10 @@ def fill_page(
     ----------
     template : str
         Its name.
-    script : str, optional
-        Name of the script in ``web/static`` that the page runs, behind that of the player.
+    scripts : sequence of str, optional
+        Names of the scripts in ``web/static`` that the page runs, one behind the other in one module.
     data : mapping, optional
-        What that script finds, as JSON, in the element with the id ``data``.
+        What they find, as JSON, in the element with the id ``data``.
     content
         What the template speaks of.
 
@@ -44,8 +45,8 @@ def fill_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clock"] = as_clock
-    code = "" if script is None else f"{_read('static', 'player.js')}\n{_read('static', script)}"
+    environment.filters |= {"clock": as_clock, "duration": as_duration, "moment": as_moment}
+    code = "\n".join(_read("static", name) for name in scripts)
     return environment.get_template(template).render(
         style=Markup(_read("static", "player.css") + _read("static", "page.css")),
         code=Markup(code),
@@ -66,6 +67,32 @@ def as_clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def as_duration(seconds: float) -> str:
+    """Write how long something lasts, to a tenth of a second where it is short.
+
+    Examples
+    --------
+    >>> as_duration(0.04), as_duration(11.62), as_duration(83.4), as_duration(7325)
+    ('0.0 s', '11.6 s', '1 min 23 s', '2 h 2 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def as_moment(date: str) -> str:
+    """Write a date and time, given as in ISO 8601, to the minute and in UTC.
+
+    Examples
+    --------
+    >>> as_moment("2026-03-01T13:34:56+01:00")
+    '2026-03-01, 12:34 UTC'
+    """
+    return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d, %H:%M UTC")
 
 
 def _read(folder: str, name: str) -> str:

@@ -4,6 +4,7 @@ import math
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sepdict import charts
-from sepdict.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionary import RESIDUAL, Card, Dictionary
 from sepdict.evaluation import RATIOS, Evaluation
 from sepdict.files import to_json
 from sepdict.pages import fill_page
@@ -38,6 +39,7 @@ POOREST = 0.8  # explained energy below this is marked
 SHORTEST_STEP_S = 0.25  # of explained energy over time
 N_STEPS = 240  # of explained energy in a page, at most
 N_LEVELS = 400  # points of a curve of levels
+N_HUES = 6  # of stems, in player.css
 N_POOREST = 3  # moments to jump to
 SOFTEST = 1e-3  # of the loudest step's energy: softer ones are no such moment
 CLIPPED = 0.99  # peaks of what is embedded
@@ -63,7 +65,7 @@ def separation_page(
     Parameters
     ----------
     manifest : mapping
-        What ``manifest.json`` holds.
+        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``gain`` and ``excerpt`` may be absent.
     stems : mapping of name to Path
         Where the manifest's stems lie, whatever it says: they may be on their way.
     dictionaries : sequence of Dictionary
@@ -82,34 +84,39 @@ def separation_page(
     AudioFileError
         If the mixture or a stem cannot be read.
     """
-    looks = {name: look_at(path) for name, path in {"": mixture, **stems}.items()}  # no stem has an empty name
-    sound = _sound_facts(mixture, looks)
-    tracks = _tracks(mixture, stems, looks, timeline, [d.source for d in dictionaries], sound)
-    duration_s = manifest["mixture"]["duration_s"]
-    files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
-    step_s, explained = timeline.explained(max(SHORTEST_STEP_S, duration_s / N_STEPS))
+    name = Path(manifest["mixture"]["file"]).name
+    paths = {"": mixture, **stems}  # no stem has an empty name
+    looks = {stem: look_at(path) for stem, path in paths.items()}
+    looks[""] = looks[""].softened(manifest.get("gain", 1.0))  # as the stems were
+    sources = [dictionary.source for dictionary in dictionaries]
+    sound = _sound_facts(manifest, mixture, looks)
+    tracks = _tracks(manifest, paths, looks, _excitations(timeline, sources, sound["shown_s"]), sound)
+    step_s, explained = timeline.explained(max(SHORTEST_STEP_S, sound["duration_s"] / N_STEPS))
+    data = {"tracks": tracks, "duration": sound["shown_s"], "total": sound["duration_s"], "sampleRate": sound["rate"]}
     return fill_page(
         "separation.html",
-        script="report.js",
-        data={"tracks": tracks, "duration": sound["shown_s"], "total": duration_s, "sampleRate": sound["rate"]},
-        title=Path(manifest["mixture"]["file"]).name,
+        scripts=("player.js", "report.js", "copy.js"),
+        data=data | {"spectrogramRate": manifest["mixture"]["sample_rate"]},
+        title=name,
         manifest=manifest,
         manifest_text=to_json(manifest),
         sound=sound,
-        cards=[(dictionary.card, files.get(dictionary.source)) for dictionary in dictionaries],
+        cards=_cards(manifest, dictionaries),
         explained=_explained(explained.tolist()),
         poorest=_poorest(explained, step_s, timeline),
-        levels=_levels(timeline, [d.source for d in dictionaries]),
+        levels=_levels(timeline, sources),
+        marks=charts.time_marks(sound["duration_s"]),
         loss=_loss(manifest["loss"]["curve"]),
         scores=None if manifest["scores"] is None else _scores(manifest["scores"]),
-        command=shlex.join(manifest["command"]) if manifest["command"] else None,
+        command=_words(manifest["command"]),
+        date=manifest.get("date"),
         versions=_versions(),
         poorest_share=POOREST,
     )
 
 
-def evaluation_page(evaluation: Evaluation, *, title: str) -> str:
-    """Write the page of an evaluation, as HTML.
+def evaluation_page(evaluation: Evaluation, *, title: str, command: Sequence[str] = ()) -> str:
+    """Write the page of an evaluation, as HTML, with the words of the command that asked for it, if one did.
 
     Examples
     --------
@@ -118,46 +125,81 @@ def evaluation_page(evaluation: Evaluation, *, title: str) -> str:
     >>> "&lt;flute&gt;" in page, "<flute>" in page
     (True, False)
     """
-    return fill_page("evaluation.html", title=title, scores=_scores(evaluation.as_dict()))
+    return fill_page(
+        "evaluation.html",
+        scripts=("copy.js",) if command else (),
+        title=title,
+        scores=_scores(evaluation.as_dict()),
+        command=_words(command),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+    )
 
 
-def _sound_facts(mixture: Path, looks: Mapping[str, Look]) -> dict[str, Any]:
+def _sound_facts(manifest: Mapping[str, Any], mixture: Path, looks: Mapping[str, Look]) -> dict[str, Any]:
     """Say what of the sounds is embedded, and how."""
     with open_audio(mixture) as reader:
         lossless, rate = is_lossless(len(looks), reader), embedded_rate(reader.sample_rate)
+        duration_s = reader.n_samples / reader.sample_rate
     peak = max(look.peak for look in looks.values())
     gain = min(1.0, CLIPPED / peak) if peak > 0 else 1.0
-    facts = {"shown_s": looks[""].shown_s, "rate": rate, "lossless": lossless, "gain": gain}
-    return facts | {"softer_db": -20 * math.log10(gain)}
+    facts = {"duration_s": duration_s, "shown_s": looks[""].shown_s, "rate": rate, "lossless": lossless, "gain": gain}
+    return facts | {"softer_db": -_as_db(gain), "stems_db": _as_db(manifest.get("gain", 1.0))}
+
+
+def _as_db(gain: float) -> float:
+    """Express a gain in dB."""
+    return 20 * math.log10(gain)
 
 
 def _tracks(
-    mixture: Path,
-    stems: Mapping[str, Path],
+    manifest: Mapping[str, Any],
+    paths: Mapping[str, Path],
     looks: Mapping[str, Look],
-    timeline: Timeline,
-    sources: Sequence[str],
+    excitations: Mapping[str, Tensor],
     sound: Mapping[str, Any],
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """Make what the player plays and shows: the mixture, then the stems."""
     reference = loudest(looks[""].energy)
-    masks = _masks({name: looks[name].energy for name in stems}, looks[""].energy)
-    excitations = _excitations(timeline, sources, looks[""].shown_s)
+    masks = _masks({name: look.energy for name, look in looks.items() if name}, looks[""].energy)
+    hues = {source: number % N_HUES + 1 for number, source in enumerate(excitations)}
     tracks = []
-    for name, path in {"": mixture, **stems}.items():
-        track = {
-            "name": name or mixture.name,
-            "role": "residual" if name == RESIDUAL else "stem" if name else "mixture",
-            "url": sound_url(path, gain=sound["gain"], lossless=sound["lossless"]),
+    for name, path in paths.items():
+        gain = sound["gain"] if name else sound["gain"] * manifest.get("gain", 1.0)
+        track: dict[str, Any] = {
+            "name": name or Path(manifest["mixture"]["file"]).name,
+            "role": _role(name, manifest["settings"]),
+            "url": sound_url(path, gain=gain, lossless=sound["lossless"]),
             "spectrogram": picture_url(spectrogram(looks[name].energy, reference)),
         }
         if name in masks:
             track["mask"] = picture_url(picture(masks[name], "gray", lowest=0, highest=1))
-        if name in excitations:
+        if name in excitations and track["role"] == "stem":
             drawn = picture(excitations[name], "berlin", lowest=-WIDEST_CODE, highest=WIDEST_CODE)
-            track["excitation"] = picture_url(drawn)
+            track |= {"excitation": picture_url(drawn), "hue": hues[name]}
         tracks.append(track)
     return tracks
+
+
+def _role(name: str, settings: Mapping[str, Any]) -> str:
+    """Tell what a track is, the mixture having no name."""
+    if not name:
+        return "mixture"
+    if name == settings.get("residual_name", RESIDUAL):
+        return "residual"
+    wanted = settings.get("two_stems")
+    return "rest" if wanted is not None and name == f"no_{wanted}" else "stem"
+
+
+def _cards(manifest: Mapping[str, Any], dictionaries: Sequence[Dictionary]) -> list[tuple[Card, Path | None]]:
+    """Give what the dictionaries say of themselves, and the files that they came from, where that is known."""
+    files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
+    return [(dictionary.card, files.get(dictionary.source)) for dictionary in dictionaries]
+
+
+def _words(command: Sequence[str]) -> list[str]:
+    """Quote the words of a command for a shell."""
+    return [shlex.quote(word) for word in command]
 
 
 def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
@@ -186,12 +228,12 @@ def _gains_db(timeline: Timeline) -> Tensor:
     return 20 * torch.log10((timeline.gains / largest).clamp(min=10 ** (FAINTEST_GAIN_DB / 20)))
 
 
-def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str]]:
-    """Draw each source's level over time."""
+def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Draw each source's level over time, in its hue."""
     n_joined = max(1, timeline.gains.shape[1] // N_LEVELS)
     gains_db = torch.nn.functional.avg_pool1d(_gains_db(timeline), n_joined, ceil_mode=True)
-    outlines = [charts.line(row, FAINTEST_GAIN_DB, 0) for row in gains_db.tolist()]
-    return list(zip(sources, outlines, strict=True))
+    outlines = [charts.area(row, FAINTEST_GAIN_DB, 0) for row in gains_db.tolist()]
+    return [(*pair, number % N_HUES + 1) for number, pair in enumerate(zip(sources, outlines, strict=True))]
 
 
 def _explained(shares: Sequence[float]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from sepdict.audio import Audio
 from sepdict.batch import TrackResult, separate_files
 from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError
+from sepdict.evaluation import Evaluation, SourceScore
 from sepdict.excitations import FitConfig
 from sepdict.recordings import read_audio, write_audio
+from sepdict.timeline import Timeline
 from sepdict.tracks import NO_FILES
 from sepdict.work import BatchConfig
 
@@ -90,6 +93,32 @@ def report(
     assert result.error is None, result.error
     assert result.report is not None
     return result, Page.of(result.report.read_text("utf-8"))
+
+
+def redrawn(result: TrackResult, *, heard: Path | None = None, file: str | None = None, **facts: Any) -> Page:
+    """Make the page of two stems again, as if its manifest said something else; settings are said in addition."""
+    assert result.manifest is not None
+    manifest = read_json(result.manifest)
+    settings = manifest["settings"] | facts.pop("settings", {})
+    ones = torch.ones(2, 50)
+    timeline = Timeline(result.duration_s / 50, ones[0], 0.1 * ones[0], ones, (ones, ones))
+    sources = [trained("hiss"), trained("hum")]
+    manifest |= facts | {"settings": settings}
+    manifest["mixture"]["file"] = file or manifest["mixture"]["file"]
+    stems = {name: Path(path) for name, path in manifest["stems"].items()}
+    heard = result.mixture if heard is None else heard
+    return Page.of(sepdict.report.separation_page(manifest, stems, sources, timeline, mixture=heard))
+
+
+def renamed(result: TrackResult, names: dict[str, str], *, gain: float = 1.0) -> dict[str, Path]:
+    """Write stems again under other names, in other forms and with a gain: these, as a manifest has them."""
+    stems = {}
+    for old, new in names.items():
+        stem = read_audio(result.stems[old])
+        path = result.stems[old].with_name(new)
+        soundfile.write(path, gain * stem.samples.T.numpy(), stem.sample_rate)
+        stems[path.stem] = path
+    return stems
 
 
 def heard(url: str) -> tuple[np.ndarray, int]:
@@ -220,6 +249,8 @@ def test_of_a_long_track_the_page_holds_the_beginning_and_says_so(
     assert (page.data["duration"], page.data["total"]) == (0.5, 2.0)
     assert all(len(heard(track["url"])[0]) == 4000 for track in page.data["tracks"])
     assert "This page has the first 0:00" in page.text
+    beyond = [name for name in page.attributes if name == ("class", "chart-beyond")]
+    assert len(beyond) == 3  # what is explained, and two levels
 
 
 def test_large_sounds_are_compressed_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +268,7 @@ def test_large_sounds_are_compressed_and_the_page_says_so(tmp_path: Path, monkey
 def test_a_page_is_no_larger_than_its_sounds_and_pictures_need(tmp_path: Path) -> None:
     result, page = report(tmp_path, mixture(n_samples=16000, n_channels=2))
     assert result.report is not None
-    embedded = sum(len(value) for track in page.data["tracks"] for value in track.values())
+    embedded = sum(len(value) for track in page.data["tracks"] for value in map(str, track.values()))
     assert result.report.stat().st_size < embedded + 80_000
     assert embedded < 4 / 3 * 3 * (16000 * 2 * 2 + 60_000)  # 16 bits, and pictures
 
@@ -262,6 +293,102 @@ def test_a_report_tells_scores_versions_and_the_command(tmp_path: Path) -> None:
     assert "sepdict separate 'a b'" in page.text
     assert f"torch {torch.__version__.partition('+')[0]}" in page.text
     assert read_json(result.manifest)["command"] == ["sepdict", "separate", "a b"]
+
+
+def test_a_report_says_when_it_was_made_and_how_long_that_took(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture())
+    page = redrawn(result, date="2026-03-01T12:34:56Z", seconds=83.2)
+    assert "2026-03-01, 12:34 UTC" in page.text
+    assert ("datetime", "2026-03-01T12:34:56Z") in page.attributes
+    assert re.search(r"separated in\s*1 min 23 s", page.text)
+
+
+def test_every_word_of_the_command_stays_whole_and_all_of_them_are_the_command(tmp_path: Path) -> None:
+    words = ["sepdict", "separate", "a b/c.wav", "--no-compose"]
+    result, page = report(tmp_path, mixture(), command=words)
+    assert result.report is not None
+    (command,) = re.findall(r'<pre class="command" id="command">(.*?)</pre>', result.report.read_text("utf-8"))
+    shown = command.replace("<wbr>", "").replace("&#39;", "'")
+    assert shown == " ".join(f"<span>{shlex.quote(word)}</span>" for word in words)
+    assert shlex.join(words) in page.text
+
+
+def test_the_player_marks_the_frequencies_that_pictures_are_drawn_of(tmp_path: Path) -> None:
+    script = (sepdict.pages.WEB / "static/player.js").read_text("utf-8")
+    (lowest,), (highest,) = (re.findall(rf"^const {name}_HZ = (\d+);", script, re.M) for name in ("LOWEST", "HIGHEST"))
+    assert (float(lowest), float(highest)) == (previews.LOWEST_HZ, previews.HIGHEST_HZ)
+    odd = replace(mixture(), sample_rate=9000)
+    path = write_audio(tmp_path / "odd.wav", odd)
+    config = BatchConfig(fit=UNCOMPOSED, report=True)
+    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", config)
+    assert result.report is not None
+    data = Page.of(result.report.read_text("utf-8")).data
+    assert (data["spectrogramRate"], data["sampleRate"]) == (9000, 8000)  # of the files, and of the sounds in the page
+
+
+@pytest.mark.parametrize("form", ["flac", "mp3", "ogg"])
+def test_stems_may_be_of_any_form(tmp_path: Path, form: str) -> None:
+    result, before = report(tmp_path, mixture(n_samples=16000))
+    after = redrawn(result, stems=renamed(result, {name: f"{name}.{form}" for name in ("hiss", "hum")}))
+    for one, other in zip(before.data["tracks"][1:], after.data["tracks"][1:], strict=True):
+        assert {name: other[name] for name in ("name", "role", "hue")} == {
+            name: one[name] for name in ("name", "role", "hue")
+        }
+        assert seen(other["mask"]).shape == seen(one["mask"]).shape
+        expected, found = (heard(track["url"])[0] for track in (one, other))
+        if form == "flac":
+            np.testing.assert_allclose(found, expected, atol=2**-14)
+        assert np.corrcoef(found[:16000, 0], expected[:, 0])[0, 1] > 0.6  # noise, which compression simplifies
+
+
+def test_the_residual_is_what_the_settings_call_it(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture(), residual=True)
+    stems = renamed(result, {"hiss": "hiss.wav", "hum": "hum.wav", "residual": "noise.wav"})
+    called = redrawn(result, stems=stems, settings={"residual_name": "noise"}).data["tracks"]
+    assert [track["role"] for track in called] == ["mixture", "stem", "stem", "residual"]
+    none = redrawn(result, stems=stems, settings={"residual_name": None}).data["tracks"]
+    assert [track["role"] for track in none] == ["mixture", "stem", "stem", "stem"]
+
+
+def test_of_two_stems_one_is_everything_else_and_the_other_has_its_own_colour(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture())
+    stems = renamed(result, {"hum": "hum.wav", "hiss": "no_hum.wav"})
+    page = redrawn(result, stems=stems, settings={"two_stems": "hum"})
+    assert [(track["name"], track["role"]) for track in page.data["tracks"][1:]] == [
+        ("hum", "stem"),
+        ("no_hum", "rest"),
+    ]
+    assert ["excitation" in track for track in page.data["tracks"]] == [False, True, False]
+    assert page.data["tracks"][1]["hue"] == 2  # as in the charts, where all dictionaries are
+
+
+def test_where_all_stems_are_softer_the_mixture_is_played_as_soft_and_the_page_says_so(tmp_path: Path) -> None:
+    result, plain = report(tmp_path, mixture(n_channels=2))
+    gain = 10 ** (-1.6 / 20)
+    stems = renamed(result, {"hiss": "hiss.flac", "hum": "hum.flac"}, gain=gain)
+    page = redrawn(result, stems=stems, gain=gain)
+    mixed, *parts = (heard(track["url"])[0] for track in page.data["tracks"])
+    np.testing.assert_allclose(mixed.T, gain * read_audio(result.mixture).samples.numpy(), atol=2**-15)
+    np.testing.assert_allclose(sum(parts), mixed, atol=5 * 2**-15)
+    assert "All stems are 1.6 dB softer than the mixture so that none clips" in page.text
+    assert "softer" not in plain.text
+    for track, before in zip(page.data["tracks"], plain.data["tracks"], strict=True):
+        difference = seen(track["spectrogram"]).astype(int) - seen(before["spectrogram"])
+        assert np.abs(difference).mean() < 2  # drawn to the softer mixture's scale
+
+
+def test_of_an_excerpt_the_page_plays_and_times_the_excerpt_and_says_which_it_is(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture(n_samples=16000))
+    excerpt = write_audio(tmp_path / "excerpt.wav", read_audio(result.mixture))
+    page = redrawn(result, heard=excerpt, file="gone/whole.wav", excerpt={"start_s": 72.5, "duration_s": 2.0})
+    assert [track["name"] for track in page.data["tracks"]] == ["whole.wav", "hiss", "hum"]
+    assert (page.data["duration"], page.data["total"]) == (2.0, 2.0)
+    np.testing.assert_allclose(
+        heard(page.data["tracks"][0]["url"])[0].T, read_audio(excerpt).samples.numpy(), atol=2**-15
+    )
+    assert re.search(r"part of the recording\s*1:12 to 1:14", page.text)
+    assert "Only a part of the recording was separated: 2.0 s from 1 min 12 s on" in page.text
+    assert "Only a part" not in redrawn(result, excerpt=None).text
 
 
 def test_the_manifest_tells_what_is_explained_when(tmp_path: Path) -> None:
@@ -314,9 +441,21 @@ def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_outlines_stay_in_their_box() -> None:
-    outline = charts.bars([-1.0, 0.3, 2.0], 0, 1) + charts.line([-1.0, 0.3, 2.0], 0, 1)
+    outline = "".join(draw([-1.0, 0.3, 2.0], 0, 1) for draw in (charts.bars, charts.line, charts.area))
     points = [float(number) for number in re.findall(r"V([\d.]+)|,([\d.]+)", outline) for number in number if number]
     assert (min(points), max(points)) == (0, 100)
+
+
+@pytest.mark.parametrize("duration_s", [0.4, 1, 11.6, 300, 1200, 3601, 40000, 400000])
+def test_marked_times_are_few_and_round_and_where_they_say(duration_s: float) -> None:
+    marks = charts.time_marks(duration_s)
+    assert marks[0] == (0, 0)
+    assert len(marks) <= charts.N_MARKS + 1
+    assert len(marks) >= 3 or duration_s < 2
+    for time_s, share in marks:
+        assert time_s == int(time_s)
+        assert share * duration_s == pytest.approx(time_s)
+        assert share <= 1
 
 
 def test_the_command_says_where_the_report_is(tmp_path: Path) -> None:
@@ -333,8 +472,9 @@ def test_evaluate_writes_its_scores_as_a_page(tmp_path: Path) -> None:
     arguments = ["evaluate", references, references, "--report", tmp_path / "scores.html"]
     printed = "\n".join(succeed(*arguments))
     page = Page.of((tmp_path / "scores.html").read_text("utf-8"))
-    assert "script" not in page.tags
-    assert any(value.endswith("script-src 'none'") for _, value in page.attributes)
+    assert len(page.scripts) == 1  # copies the command
+    assert "sepdict" in page.text
+    assert f"torch {torch.__version__.partition('+')[0]}" in page.text
     assert "hiss" in printed
     assert all(word in page.text for word in ("hiss", "hum", "mean", "SI-SDR", "inf"))
     before = (tmp_path / "scores.html").read_bytes()
@@ -343,9 +483,17 @@ def test_evaluate_writes_its_scores_as_a_page(tmp_path: Path) -> None:
     succeed(*arguments, "--overwrite")
 
 
-def test_bars_of_scores_are_as_long_as_they_say() -> None:
-    from sepdict.evaluation import Evaluation, SourceScore
+def test_a_page_of_scores_that_no_command_asked_for_has_no_script() -> None:
+    evaluation = Evaluation((SourceScore("hum", *[1.0] * 5, silent=False),))
+    page = Page.of(sepdict.report.evaluation_page(evaluation, title="stems/of/songs"))
+    assert "script" not in page.tags
+    assert any(value.endswith("script-src 'none'") for _, value in page.attributes)
+    assert "How to do it again" not in page.text
+    asked = Page.of(sepdict.report.evaluation_page(evaluation, title="x", command=["sepdict", "evaluate", "a b/c"]))
+    assert "sepdict evaluate 'a b/c'" in asked.text
 
+
+def test_bars_of_scores_are_as_long_as_they_say() -> None:
     worse = SourceScore("worse", -5.0, -5.0, 2.5, float("inf"), 10.0, silent=False)
     silent = SourceScore("silent", *[float("nan")] * 5, silent=True)
     text = sepdict.report.evaluation_page(Evaluation((worse, silent)), title="x")

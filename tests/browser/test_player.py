@@ -2,7 +2,10 @@
 
 import base64
 import io
+import json
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,27 @@ import soundfile
 import torch
 from front_end import mixture, trained
 
+from sepdict.audio import Audio
 from sepdict.batch import separate_files
+from sepdict.dictionary import Dictionary
 from sepdict.excitations import FitConfig
+from sepdict.previews import look_at
 from sepdict.recordings import write_audio
 from sepdict.work import BatchConfig
 
 pytestmark = pytest.mark.browser
 
 DURATION_S = 6.0
+COMMAND = [
+    "sepdict",
+    "separate",
+    "some where/song.wav",
+    "--dictionary",
+    "hiss",
+    "--residual",
+    "--no-compose",
+    "--report",
+]
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
@@ -29,7 +45,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
     sources = [trained("hiss"), trained("hum")]
     config = FitConfig(composition_weight=0, n_iterations=3)
-    (result,) = separate_files([path], sources, folder / "out", BatchConfig(fit=config, residual=True, report=True))
+    options = BatchConfig(fit=config, residual=True, report=True)
+    (result,) = separate_files([path], sources, folder / "out", options, command=COMMAND)
     assert result.report is not None
     return result.report
 
@@ -190,6 +207,89 @@ def test_nothing_sticks_out_and_what_is_pressed_is_large_enough_for_a_finger(pag
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for button in page.get_by_role("button").all():
         assert button.bounding_box()["height"] >= 24
+
+
+def test_the_facts_of_every_source_are_on_the_screen(page: Any) -> None:
+    sources = page.get_by_role("table").last
+    assert sources.get_by_role("rowheader").all_inner_texts() == ["hiss", "hum"]
+    for cell in sources.get_by_role("cell").all():
+        box = cell.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= page.viewport_size["width"]
+        assert cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+
+
+def test_words_of_the_command_are_not_broken_and_all_can_be_copied(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    heights = page.locator("#command span").evaluate_all(
+        "words => words.map((word) => word.getBoundingClientRect().height)"
+    )
+    assert len(heights) == len(COMMAND)
+    assert len(set(heights)) == 1
+    page.get_by_role("button", name="Copy the command").press("Enter")
+    page.get_by_text("Copied", exact=True).wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == shlex.join(COMMAND)
+
+
+def test_a_page_that_may_not_copy_selects_the_command(page: Any) -> None:
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('no'); }; }")
+    page.get_by_role("button", name="Copy the command").click()
+    page.get_by_text("Selected; copy it from there").wait_for()
+    assert page.evaluate("String(getSelection())") == shlex.join(COMMAND)
+
+
+def test_frequencies_are_marked_beside_spectrograms_and_masks_only(page: Any) -> None:
+    axis = page.locator(".player-axis").nth(1)
+    for view, visible in {"Mask": True, "Excitation": False, "Spectrogram": True}.items():
+        page.get_by_text(view, exact=True).click()
+        assert axis.is_visible() == visible
+
+
+PLACES = """lane => [...lane.previousElementSibling.children].map((label) => {
+  const { top, height } = lane.getBoundingClientRect();
+  const box = label.getBoundingClientRect();
+  return [label.textContent, 1 - ((box.top + box.bottom) / 2 - top) / height];
+})"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 96000])
+def test_a_marked_frequency_is_where_a_sound_of_that_frequency_is_drawn(
+    browser: Any, tmp_path: Path, sample_rate: int, size: str
+) -> None:
+    page = browser.new_page(viewport=SIZES[size])
+    static = resources.files("sepdict") / "web/static"
+    script, style = ((static / name).read_text("utf-8") for name in ("player.js", "player.css"))
+    tracks = [{"name": "tone", "role": "stem", "url": "", "spectrogram": "data:,"}]
+    options = json.dumps({"duration": 1, "sampleRate": sample_rate, "tracks": tracks})
+    start = f"createPlayer(document.body.firstChild, {options});"
+    page.set_content(f'<style>{style}</style><body><div></div><script type="module">{script}\n{start}</script>')
+    places = page.locator(".player-lane").evaluate(PLACES)
+    page.close()
+    labels = [label for label, _ in places]
+    assert labels == ["100 Hz", "300 Hz", "1 kHz", "3 kHz", "10 kHz"][: 5 if sample_rate > 22050 else 4]
+    for label, place in places:
+        number, unit = label.split()
+        frequency_hz = float(number) * {"Hz": 1, "kHz": 1000}[unit]
+        time_s = torch.arange(sample_rate) / sample_rate
+        tone = Audio(0.5 * torch.sin(2 * torch.pi * frequency_hz * time_s)[None], sample_rate)
+        energy = look_at(write_audio(tmp_path / f"{label}.wav", tone)).energy.mean(dim=1)
+        centre = float((energy * (torch.arange(len(energy)) + 0.5)).sum() / energy.sum() / len(energy))
+        assert place == pytest.approx(centre, abs=0.02)  # bins are as wide at 100 Hz; marks are 0.19 apart
+
+
+def test_a_long_name_stays_in_the_page(browser: Any, tmp_path: Path) -> None:
+    path = write_audio(tmp_path / f"{'Sunday morning, ' * 8}take-{'7' * 50}.wav", mixture(n_samples=4000))
+    hum = trained("hum")
+    long = Dictionary(replace(hum.card, source="an-uncommonly-long-name-of-a-source-without-any-space"), hum.network)
+    config = BatchConfig(fit=FitConfig(composition_weight=0, n_iterations=1), report=True)
+    (result,) = separate_files([path], [trained("hiss"), long], tmp_path / "out", config)
+    for size in SIZES.values():
+        page = browser.new_page(viewport=size)
+        page.goto(result.report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for head in page.locator(".player-head").all():
+            assert head.evaluate("head => head.scrollWidth <= head.clientWidth")
+        page.close()
 
 
 def test_what_cannot_be_loaded_is_said(browser: Any) -> None:

@@ -14,5 +14,6 @@ for (const button of document.querySelectorAll("[data-seek]"))
 for (const chart of document.querySelectorAll(".chart-time"))
   chart.addEventListener("click", (event) => {
     const { left, width } = chart.getBoundingClientRect();
-    player.seek((data.total * (event.clientX - left)) / width);
+    const time = (data.total * (event.clientX - left)) / width;
+    if (time <= data.duration) player.seek(time);
   });
