@@ -22,8 +22,16 @@ def list_dictionaries(as_json: Json = False, verbose: Verbose = False) -> None:
             report_error(str(error))
             n_failed += 1
     if as_json:
-        rates = {name: {"sample_rate": card.sample_rate, "trained_s": card.trained_s} for name, card in found.items()}
-        say(to_json({"folder": library_folder(), "dictionaries": rates}))
+        facts = {
+            name: {
+                "sample_rate": card.sample_rate,
+                "n_fft": card.stft.n_fft,
+                "trained_s": card.trained_s,
+                "network": card.network.kind,
+            }
+            for name, card in found.items()
+        }
+        say(to_json({"folder": library_folder(), "dictionaries": facts}))
     elif found:
         cells = [
             [name, f"{card.sample_rate}", f"{card.stft.n_fft}", f"{card.trained_s / 60:.1f}", card.network.kind]

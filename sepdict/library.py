@@ -3,11 +3,15 @@
 The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default ``~/.local/share/sepdict``.
 """
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sepdict.dictionary import Dictionary
-from sepdict.errors import DictionaryFileError
+from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.files import user_folder
+
+if TYPE_CHECKING:
+    from sepdict.dictionary import Dictionary
 
 EXTENSION = ".safetensors"
 
@@ -25,13 +29,26 @@ def installed(folder: Path | None = None) -> dict[str, Path]:
     folder : Path, optional
         Another than the library's; one that is missing holds none.
 
+    Raises
+    ------
+    ConfigError
+        If it is no folder, or may not be looked into.
+
     Examples
     --------
     >>> sorted(installed()) == [path.stem for path in installed().values()]
     True
     """
     folder = library_folder() if folder is None else folder
-    return {path.stem: path for path in sorted(folder.glob(f"[!.]*{EXTENSION}")) if path.is_file()}
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(EXTENSION) and not name.startswith("."))
+        return {path.stem: path for path in (folder / name for name in names) if path.is_file()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be looked into ({error.strerror}); SEPDICT_LIBRARY names the folder of dictionaries"
+        ) from error
 
 
 def find_dictionary(name: str | Path) -> Path:
@@ -43,6 +60,8 @@ def find_dictionary(name: str | Path) -> Path:
     ------
     DictionaryFileError
         If there is neither.
+    ConfigError
+        If the library cannot be looked into.
     """
     path = Path(name)
     if path.exists() or path.suffix or len(path.parts) != 1:
@@ -56,12 +75,16 @@ def find_dictionary(name: str | Path) -> Path:
     return found[path.name]
 
 
-def load_dictionary(name: str | Path) -> Dictionary:
+def load_dictionary(name: str | Path) -> "Dictionary":
     """Load a dictionary by its file's path or by its name in the library.
 
     Raises
     ------
     DictionaryFileError
         If there is none, or as `Dictionary.load` does.
+    ConfigError
+        If the library cannot be looked into.
     """
+    from sepdict.dictionary import Dictionary  # loads torch; names are found without, while a shell waits for them
+
     return Dictionary.load(find_dictionary(name))

@@ -68,7 +68,18 @@ def test_the_list_shows_what_is_installed(library: Path) -> None:
     assert row.split() == ["hiss", "8000", "512", "0.0", "dense"]
     shown = json.loads("\n".join(succeed("list", "--json")))
     assert shown["folder"] == str(library)
+    facts = shown["dictionaries"]["hiss"]
     assert list(shown["dictionaries"]) == ["hiss"]
+    assert (facts["sample_rate"], facts["n_fft"], facts["network"]) == (8000, 512, "dense")
+    assert facts["trained_s"] == trained("hiss").card.trained_s
+
+
+def test_a_library_that_is_a_file_is_not_an_empty_one(library: Path) -> None:
+    library.touch()
+    said = (
+        f"sepdict: {library}: cannot be looked into (Not a directory); SEPDICT_LIBRARY names the folder of dictionaries"
+    )
+    assert [fail("list"), fail("list", "--json"), fail("info", "violin")] == [said] * 3
 
 
 def test_a_damaged_dictionary_in_the_library_is_named_and_the_others_are_shown(library: Path) -> None:

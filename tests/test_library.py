@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sepdict.dictionary import Card, Dictionary
-from sepdict.errors import DictionaryFileError
+from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.layers import initialise
 from sepdict.library import find_dictionary, installed, library_folder, load_dictionary
 from sepdict.networks import Autoencoder, NetworkConfig
@@ -80,3 +80,13 @@ def test_without_the_variable_the_library_is_in_the_home_folder(
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert library_folder() == tmp_path / ".local" / "share" / "sepdict"
+
+
+@pytest.mark.parametrize("place", ["library", "library/below"])
+def test_a_library_that_cannot_be_looked_into_is_no_empty_one(
+    library: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    library.touch()
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(library.parent / place))
+    with pytest.raises(ConfigError, match=rf"{place}: cannot be looked into \(Not a directory\); SEPDICT_LIBRARY"):
+        installed()
