@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .compare import compare
-from .console import one_line_errors
+from .console import OneLineUsage, one_line_errors
 from .env import env
 from .evaluate import evaluate
 from .info import info
@@ -35,6 +35,7 @@ WITHOUT_ARGUMENTS = ("list", "env", "serve")
 
 app = typer.Typer(
     name="sepdict",
+    cls=OneLineUsage,
     help="Teach it a sound from solo recordings, then pull that sound out of any mix.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,32 +1,34 @@
 """`sepdict compare`: whether sources can be told apart."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import ProgressReport, print_table, say
-from .options import Json, Quiet, Verbose
+from .options import DictionaryFiles, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from sepdict.comparison import Comparison
 
 
 def compare(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Dictionaries, two at least.")],
+    files: DictionaryFiles,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other sums to try on.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say whether sources can be told apart, from their dictionaries alone: some five seconds for each pair."""
+    """Say whether sources can be told apart, from their dictionaries alone: some five seconds for each pair.
+
+    It takes two dictionaries at least.
+    """
     from sepdict.comparison import compare
     from sepdict.files import to_json
     from sepdict.library import load_dictionary
 
     dictionaries = [load_dictionary(file) for file in files]
     with ProgressReport(quiet=quiet) as report:
-        report.begin(f"comparing {len(files)} dictionaries")
+        report.begin(f"comparing {', '.join(dictionary.source for dictionary in dictionaries)}")
         comparison = compare(dictionaries, seed=seed, on_progress=report.step)
     if as_json:
         say(to_json(comparison.as_dict()))

@@ -3,20 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
-from .options import Json, Verbose
+from .options import DictionaryFile, Json, Verbose
 
 if TYPE_CHECKING:
     from sepdict.dictionary import Card, Dictionary
 
 
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A dictionary.")],
+    file: DictionaryFile,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:

@@ -3,23 +3,23 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .console import ProgressReport, find_audio, report_failures, say
-from .options import Device, Overwrite, Quiet, Verbose
+from .options import Device, DictionaryFiles, Overwrite, Quiet, Verbose
 
 if TYPE_CHECKING:
     from sepdict.dictionary import Dictionary
 
 
 def inspect(
-    files: Annotated[list[Path], typer.Argument(metavar="DICT...", help="Dictionaries.")],
+    files: DictionaryFiles,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets a folder for each source.")
     ] = Path("inspected"),
-    picture_format: Annotated[str, typer.Option("--format", metavar="png|svg", help="Of the pictures.")] = "png",
+    picture_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="Of the pictures.")] = "png",
     solos: Annotated[
         str | None,
         typer.Option(
@@ -38,11 +38,13 @@ def inspect(
 
     Pictures of spectra that the decoder draws, of what excites the encoder's units, of codes and of the training.
     """
-    from sepdict.devices import AUTO
+    from sepdict.devices import AUTO, choose_device
     from sepdict.library import load_dictionary
     from sepdict.portrait import inspect_dictionary
     from sepdict.recordings import read_audio
 
+    device = AUTO if device is None else device
+    choose_device(device)  # refused before the first picture, not after the last
     dictionaries = [load_dictionary(file) for file in files]
     _refuse_together(dictionaries, solos)
     paths, n_failed = find_audio([solos] if solos is not None else [])
@@ -56,7 +58,7 @@ def inspect(
                 output,
                 picture_format=picture_format,
                 solos=recordings,
-                device=AUTO if device is None else device,
+                device=device,
                 overwrite=overwrite,
                 on_progress=report.step,
             )

@@ -1,15 +1,42 @@
 """Arguments and options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .completion import complete_device, complete_dictionary
+
+DictionaryFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE|NAME",
+        help="A dictionary, or the name of an installed one.",
+        autocompletion=complete_dictionary,
+        readable=False,  # whether it is, the library says, as it says that a file is missing
+    ),
+]
+DictionaryFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE|NAME",
+        help="Dictionaries, or the names of installed ones.",
+        autocompletion=complete_dictionary,
+        readable=False,
+    ),
+]
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", show_default=False),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:1 or mps.",
+        autocompletion=complete_device,
+        show_default=False,
+    ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Search folders with their subfolders.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the paths written, and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress and no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log, and where an error came from.")]

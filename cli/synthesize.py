@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from .console import say
-from .options import Overwrite, Verbose
+from .options import DictionaryFile, Overwrite, Verbose
 
 
 def synthesize(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A dictionary.")],
+    file: DictionaryFile,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="[default: {source}.wav]", show_default=False),

@@ -173,7 +173,8 @@ def test_a_wrong_use_exits_with_2(arguments: list[str]) -> None:
     result = run("train-dictionary", *arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Error" in result.stderr
+    assert result.stderr.startswith("sepdict: ")
+    assert result.stderr.endswith("see sepdict train-dictionary --help\n")
     assert "Traceback" not in result.stderr
 
 
