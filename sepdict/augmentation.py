@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio, resample
-from sepdict.errors import ConfigError, refuse_out_of_range
+from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
 
 LOWEST_GAIN_HZ = 50.0  # of a microphone's random gains: below, few sources have anything
 TAPS_S = 0.064  # length of a microphone's filter: a window's, and its impulse response is over long before
@@ -60,6 +60,7 @@ class AugmentationConfig:
     filter_db: float = 6.0
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         most = {"level_db": 60, "pitch_percent": 50, "stretch_percent": 50, "shift_s": 10, "filter_db": 40}
         refuse_out_of_range(self, {name: (0, amount) for name, amount in most.items()})
         snrs_db = tuple(self.background_snr_db)

@@ -26,7 +26,7 @@ from torch import Tensor
 from sepdict.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
-from sepdict.errors import ConfigError, refuse_out_of_range
+from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
 from sepdict.files import user_folder, write_atomically
 from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
@@ -79,6 +79,7 @@ class CompositionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         ranges = {
             "n_steps": (1, math.inf),
             "n_cuts": (1, 4096),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepdict.augmentation import AugmentationConfig
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import ConfigError, refuse_out_of_range
+from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
 from sepdict.layers import initialise
 from sepdict.lessons import Lesson, batches, patches
 from sepdict.networks import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardise_codes
@@ -106,6 +106,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         beta_of(self.divergence)
         ranges = {
             "level_exponent": (0, 1),

@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_other_type
 
 AUTO = "auto"
 
@@ -28,6 +28,7 @@ def choose_device(name: str = AUTO) -> torch.device:
     >>> choose_device("cpu")
     device(type='cpu')
     """
+    refuse_other_type("device", name, str)
     if name == AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -36,8 +37,14 @@ def choose_device(name: str = AUTO) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here; expected auto, cpu, cuda or mps") from error
+        raise ConfigError(f"device {name!r} cannot be used here; expected {AUTO} or {_present()}") from error
     return device
+
+
+def _present() -> str:
+    """Name the devices that there are."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return " or ".join(["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])])
 
 
 def describe_device(device: torch.device) -> str:

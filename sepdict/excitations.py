@@ -23,7 +23,7 @@ from torch.nn.functional import softplus
 from sepdict.bands import band_sums
 from sepdict.dictionary import Dictionary
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import AudioError, ConfigError, ShapeError
+from sepdict.errors import AudioError, ConfigError, ShapeError, refuse_other_type, refuse_other_types
 from sepdict.optimizers import Minimum, minimise_adam, minimise_lbfgs
 from sepdict.progress import OnProgress, Progress, ignore_progress
 
@@ -80,6 +80,7 @@ class FitConfig:
     step: float = 0.05
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         beta_of(self.divergence)
         if self.method not in METHODS:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
@@ -171,6 +172,7 @@ def fit_excitations(
     torch.Size([1, 2, 257, 30])
     """
     config = FitConfig() if config is None else config
+    refuse_other_type("config", config, FitConfig)
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
     if magnitude.ndim != 3:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sepdict.bands import band_sums
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_other_types
 from sepdict.layers import ACTIVATIONS, CELLS, Layer, RecurrentStack, Stack
 
 KINDS = ("dense", "convolutional", "recurrent", "nonnegative", "linear")
@@ -79,6 +79,7 @@ class NetworkConfig:
     critic: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         for name, value, expected in (
             ("network kind", self.kind, KINDS),
             ("activation", self.activation, tuple(ACTIVATIONS)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sepdict.errors import ConfigError, refuse_out_of_range
+from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
 from sepdict.networks import Autoencoder, spectral_shape
 from sepdict.optimizers import Adam
 
@@ -73,6 +73,7 @@ class Regularisation:
     adversarial: float = 0.0
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         most = {"dropout": 0.95, "masking": 0.95, "target_activity": 0.99}
         refuse_out_of_range(self, {field.name: (0, most.get(field.name, 1e6)) for field in fields(self)})
         if not self.target_activity > 0:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepdict.errors import ConfigError, ShapeError
+from sepdict.errors import ConfigError, ShapeError, refuse_other_types
 
 SPEECH_RATE = 16000  # Hz; up to here recordings are mostly speech
 SPEECH_WINDOW_S = 0.064  # seconds: resolves a voice's harmonics and still follows its syllables
@@ -43,6 +43,7 @@ class StftConfig:
     window: str = "hann"
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         if not isinstance(self.n_fft, int) or not 4 <= self.n_fft <= 2**17 or self.n_fft % 2:
             raise ConfigError(f"n_fft is {self.n_fft}; expected an even number from 4 to {2**17}")
         if not isinstance(self.hop_length, int) or not 1 <= self.hop_length <= self.n_fft // 2:

@@ -19,7 +19,7 @@ from sepdict.descent import Descent, TrainingConfig
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import RESIDUAL, Card, Dictionary
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import AudioError, ConfigError
+from sepdict.errors import AudioError, ConfigError, refuse_other_type
 from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.networks import NetworkConfig, spectral_shape
@@ -84,6 +84,7 @@ def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
     >>> regularised(TrainingConfig(), {"variational": 0.5, "dropout": 0.1}).network.prior_weight
     0.5
     """
+    refuse_other_type("config", config, TrainingConfig)
     for name in amounts:
         if name not in REGULARISERS:
             raise ConfigError(f"regulariser is {name!r}; expected one of {', '.join(REGULARISERS)}")
@@ -145,6 +146,7 @@ def train_dictionary(
     'noise'
     """
     config = PRESETS["default"] if config is None else config
+    refuse_other_type("config", config, TrainingConfig)
     recordings = [recordings] if isinstance(recordings, Audio) else list(recordings)
     if not recordings:
         raise AudioError("there are no recordings to learn from; expected one at least")

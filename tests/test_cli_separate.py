@@ -314,7 +314,7 @@ def test_dictionaries_of_other_rates_are_refused(here: Path, tmp_path: Path, pai
 def test_an_unknown_device_is_one_line(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
     said = fail("separate", "song.wav", *pair, "--device", "abacus")
-    assert said == "sepdict: device 'abacus' cannot be used here; expected auto, cpu, cuda or mps"
+    assert said.startswith("sepdict: device 'abacus' cannot be used here; expected auto or cpu")
 
 
 def test_files_are_separated_several_at_a_time_and_printed_in_order(

@@ -28,6 +28,18 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
         choose_device("cuda")
 
 
+def test_a_refusal_names_the_devices_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"'vulkan' .* expected auto or cpu or cuda:0 or cuda:1$"):
+        choose_device("vulkan")
+
+
+def test_a_device_that_is_no_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="device is None; expected str"):
+        choose_device(None)  # type: ignore[arg-type]
+
+
 def test_a_device_is_described_in_one_line() -> None:
     text = describe_device(choose_device())
     assert text.startswith(choose_device().type)
