@@ -63,6 +63,13 @@ class Timeline:
     gains: Tensor
     excitations: tuple[Tensor, ...]
 
+    def __repr__(self) -> str:
+        """Say what there is, in place of thousands of numbers."""
+        return (
+            f"Timeline({len(self.gains)} sources, {len(self.energy)} columns of {self.step_s:.4g} s, "
+            f"explained_energy={self.explained_energy:.3f})"
+        )
+
     @property
     def explained_energy(self) -> float:
         """Share of all energy that the dictionaries account for, 0 to 1; of silence, all of it."""

@@ -76,3 +76,10 @@ def test_hours_are_kept_in_no_more_columns_than_a_few_thousand() -> None:
     timeline = recorder.timeline()
     assert len(timeline.energy) == N_COLUMNS
     assert timeline.energy.sum() == 6000
+
+
+def test_a_timeline_prints_as_one_line_however_long_it_is() -> None:
+    timeline = separate(mixture(n_samples=16000), [trained("hiss"), trained("hum")], UNCOMPOSED).timeline
+    assert "\n" not in repr(timeline)
+    assert len(repr(timeline)) < 120
+    assert f"2 sources, {len(timeline.energy)} columns" in repr(timeline)
