@@ -23,9 +23,13 @@ def replacing(path: Path) -> Iterator[int]:
     Raises
     ------
     OSError
-        As the operating system has it; the caller says what the file was for.
+        As the operating system has it, of ``path``; the caller says what the file was for.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".sepdict-", suffix=".tmp")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".sepdict-", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # no one asked for the temporary file
+        raise
     try:
         try:
             yield descriptor
@@ -34,7 +38,9 @@ def replacing(path: Path) -> Iterator[int]:
             os.close(descriptor)
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private; give the usual permissions
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            error.filename = str(path)
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise

@@ -157,3 +157,17 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
     ):
         pytest.fail("the work began")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["mkstemp", "fsync", "replace"])
+def test_an_error_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def full(*names: object, **_: object) -> None:
+        raise OSError(errno.ENOSPC, "Disk full", *(str(name) for name in names[:1] if broken == "replace"))
+
+    monkeypatch.setattr(tempfile if broken == "mkstemp" else os, broken, full)
+    with pytest.raises(OSError, match="Disk full") as refusal:
+        write_atomically(tmp_path / "a.bin", b"new")
+    assert refusal.value.filename == str(tmp_path / "a.bin")
+    assert not list(tmp_path.iterdir())
