@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .completion import complete_dictionary
+
 Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
 Dictionaries = Annotated[
     list[Path],
@@ -12,6 +14,8 @@ Dictionaries = Annotated[
         "--dictionary",
         "-d",
         metavar="FILE|NAME",
+        autocompletion=complete_dictionary,
+        readable=False,
         help="A dictionary, or the name of an installed one; give one for each source.",
     ),
 ]
@@ -81,6 +85,7 @@ References = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
+        readable=False,
         help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
         show_default=False,
     ),
@@ -103,7 +108,8 @@ Segment = Annotated[
     typer.Option(
         "--segment",
         metavar="SECONDS",
-        help="Take long mixtures apart in pieces of this length, 3 or more: shorter ones take less memory and more "
+        min=3,
+        help="Take long mixtures apart in pieces of this length: shorter ones take less memory and more "
         "time.  [default: 60]",
         show_default=False,
     ),

@@ -109,7 +109,11 @@ def _orders(
     from sepdict.library import EXTENSION, library_folder
 
     if not each:
-        if output is None and name is None and not (len(solos) == 1 and Path(solos[0]).exists()):
+        if output is None and name is None and len(solos) == 1 and not Path(solos[0]).exists():
+            raise ConfigError(
+                f"{solos[0]}: is no file or folder that could name the source; check it, or give a --name"
+            )
+        if output is None and name is None and len(solos) > 1:
             raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
         source = name if name is not None else (Path(solos[0]).absolute() if output is None else output).stem
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,14 +38,17 @@ Network = Annotated[
         show_default=False,
     ),
 ]
-CodeSize = Annotated[int | None, typer.Option(help="Numbers per frame in the excitation.", show_default=False)]
+CodeSize = Annotated[int | None, typer.Option(min=1, help="Numbers per frame in the excitation.", show_default=False)]
 Hidden = Annotated[
     str | None,
     typer.Option(metavar="N,N,...", help="Units of the decoder's hidden layers, from the code on.", show_default=False),
 ]
-Activation = Annotated[str | None, typer.Option(help="relu, tanh, softplus or sigmoid.", show_default=False)]
+Activation = Annotated[
+    Literal["relu", "tanh", "softplus", "sigmoid"] | None,
+    typer.Option(help="What a hidden unit does with its sum.", show_default=False),
+]
 Templates = Annotated[
-    int | None, typer.Option(help="Spectra that the decoder adds up; 0 for none.", show_default=False)
+    int | None, typer.Option(min=0, help="Spectra that the decoder adds up; 0 for none.", show_default=False)
 ]
 Regularise = Annotated[
     list[str] | None,
@@ -59,8 +62,8 @@ Regularise = Annotated[
     ),
 ]
 Pretrain = Annotated[
-    str | None,
-    typer.Option(help="Begin layer by layer: autoencoders or boltzmann (machines).", show_default=False),
+    Literal["autoencoders", "boltzmann"] | None,
+    typer.Option(help="Begin layer by layer, with autoencoders or Boltzmann machines.", show_default=False),
 ]
 Augment = Annotated[
     bool,
@@ -79,9 +82,9 @@ Divergence = Annotated[
     str | None,
     typer.Option(metavar="kl|is|l2|beta=B", help="What training minimises.", show_default=False),
 ]
-Seed = Annotated[int | None, typer.Option(help="Same seed, same machine, same dictionary.", show_default=False)]
-Steps = Annotated[int | None, typer.Option(help="At most so many updates of the weights.", show_default=False)]
-BatchFrames = Annotated[int | None, typer.Option(help="Frames in each; 0 for all of them.", show_default=False)]
+Seed = Annotated[int | None, typer.Option(min=0, help="Same seed, same machine, same dictionary.", show_default=False)]
+Steps = Annotated[int | None, typer.Option(min=1, help="At most so many updates of the weights.", show_default=False)]
+BatchFrames = Annotated[int | None, typer.Option(min=0, help="Frames in each; 0 for all of them.", show_default=False)]
 
 
 def training_config(

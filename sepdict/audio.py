@@ -13,7 +13,7 @@ from torch import Tensor
 from sepdict.errors import AudioError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audio:
     """Samples and their rate.
 
@@ -58,6 +58,9 @@ class Audio:
         refuse_not_finite(samples, self.name, self.sample_rate)
         object.__setattr__(self, "samples", samples)
         object.__setattr__(self, "sample_rate", int(self.sample_rate))
+
+    def __repr__(self) -> str:
+        return f"Audio({self.name!r}, {self.n_channels} channel(s), {self.duration_s:.2f} s at {self.sample_rate} Hz)"
 
     @property
     def n_channels(self) -> int:

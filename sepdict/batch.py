@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sepdict.devices import choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError, AudioFileError
+from sepdict.errors import AudioError, AudioFileError, refuse_other_type
 from sepdict.files import writable_folder
 from sepdict.jobs import in_processes
 from sepdict.manifest import OnTrack, TrackResult, describe, finished, kept, order_of
@@ -120,6 +120,7 @@ def separate_files(
     """
     out = Path(out).absolute()
     config = BatchConfig() if config is None else config
+    refuse_other_type("config", config, BatchConfig)
     refuse_unfit(dictionaries)
     choose_device(config.device)
     names = stem_names(dictionaries, residual=config.residual or config.unknown)

@@ -76,7 +76,7 @@ class Card:
         return float(sum(recording["duration_s"] for recording in self.heard))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dictionary:
     """What one source can sound like: a decoder from excitations to spectral shapes, and the encoder trained with it.
 
@@ -99,6 +99,10 @@ class Dictionary:
 
     def __post_init__(self) -> None:
         self.network.requires_grad_(False).eval()  # frozen: a dictionary never learns from a mixture
+
+    def __repr__(self) -> str:
+        heard = f"heard {self.card.trained_s:.1f} s at {self.card.sample_rate} Hz"
+        return f"Dictionary({self.source!r}, {self.card.network.kind}, {heard})"
 
     @property
     def source(self) -> str:

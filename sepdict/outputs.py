@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sepdict.dictionary import RESIDUAL, refuse_unwritable
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, refuse_other_types
 from sepdict.recordings import copy_audio
 
 ENCODINGS: Mapping[str, Mapping[str, str]] = {
@@ -71,6 +71,7 @@ class OutputConfig:
     residual_name: str = RESIDUAL
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         if self.format not in ENCODINGS:
             raise ConfigError(f"format is {self.format!r}; expected one of {', '.join(ENCODINGS)}")
         depths = ENCODINGS[self.format]
@@ -155,7 +156,7 @@ def _refuse_template(filename: str) -> None:
     expected = "expected {track}, {source} and, at the end, .{ext}, as in {track}/{source}.{ext}"
     try:
         fields = [part[1:] for part in string.Formatter().parse(filename) if part[1] is not None]
-    except (ValueError, TypeError):  # a lone brace, no text
+    except ValueError:  # a lone brace
         raise ConfigError(f"filename is {filename!r}; {expected}") from None
     for field, form, conversion in fields:
         if field not in FIELDS or form or conversion:

@@ -328,6 +328,8 @@ def _existing_file(path: str | Path) -> Path:
         raise AudioFileError(f"{path}: no such file")
     if not path.is_file():
         raise AudioFileError(f"{path}: is not a file; expected an audio file")
+    if not os.access(path, os.R_OK):
+        raise AudioFileError(f"{path}: may not be read (permission denied)")
     if path.stat().st_size == 0:
         raise AudioFileError(f"{path}: is empty (0 bytes); expected an audio file")
     return path

@@ -20,7 +20,7 @@ from sepdict.audio import Audio, resample
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError
+from sepdict.errors import AudioError, refuse_other_type
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -87,7 +87,7 @@ class Outcome:
     timeline: Timeline
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Separation(Outcome):
     """What a mixture was taken apart into, and how that went.
 
@@ -99,6 +99,9 @@ class Separation(Outcome):
     """
 
     stems: Mapping[str, Audio]
+
+    def __repr__(self) -> str:
+        return f"Separation({', '.join(self.stems)}; explained_energy={self.explained_energy:.3f}; {self.fit.message})"
 
 
 def separate(
@@ -221,6 +224,7 @@ def separate_in_blocks(
     refuse_unfit(dictionaries)
     refuse_short(segment_s)
     config = FitConfig() if config is None else config
+    refuse_other_type("config", config, FitConfig)
     chosen = choose_device(device)
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
     spans = spans_of(mixture, segment_s)

@@ -14,7 +14,7 @@ from sepdict.audio import Audio
 from sepdict.composition import Composition
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import Dictionary
-from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError
+from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError, refuse_other_types
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import Snapshot, to_json, write_atomically
@@ -83,9 +83,10 @@ class BatchConfig:
     device: str = AUTO
 
     def __post_init__(self) -> None:
+        refuse_other_types(self)
         refuse_short(self.segment_s)
-        if not isinstance(self.n_jobs, int) or self.n_jobs < 1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected a whole number, 1 or more")
+        if self.n_jobs < 1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected 1 or more")
         if not 0 <= self.start_s < math.inf:
             raise ConfigError(f"the start is at {self.start_s} s; expected 0 or more")
         if not self.duration_s > 0:

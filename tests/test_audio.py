@@ -128,3 +128,7 @@ def test_audio_tells_its_length_level_and_digest() -> None:
     assert audio.sha256 == hashlib.sha256(np.array([0.5, -0.5, 0.5, 0.5], dtype="<f4").tobytes()).hexdigest()
     assert audio == audio
     assert audio != Audio(audio.samples, 4)  # by identity: samples have no single truth value
+
+
+def test_a_sound_is_told_in_one_line() -> None:
+    assert repr(Audio(torch.zeros(2, 8000), 16000, "a.wav")) == "Audio('a.wav', 2 channel(s), 0.50 s at 16000 Hz)"

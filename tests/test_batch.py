@@ -441,7 +441,7 @@ def test_several_at_a_time_become_what_one_after_the_other_does(
 
 
 def test_no_jobs_are_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
-    with pytest.raises(ConfigError, match="n_jobs is 0; expected a whole number, 1 or more"):
+    with pytest.raises(ConfigError, match="n_jobs is 0; expected 1 or more"):
         separate_files([], pair, tmp_path / "out", BatchConfig(n_jobs=0))
 
 

@@ -154,7 +154,6 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(
         (["--name", "a/b"], "source name is 'a/b'"),
         (["--name", ""], "source name is ''"),
         (["--divergence", "fast"], "fast"),
-        (["--seed", "-1"], "seed is -1"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
     ],
 )
@@ -292,10 +291,7 @@ def test_backgrounds_are_heard_and_not_learnt(solos: Path, tmp_path: Path, optio
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--code-size", "0"], "0"),
         (["--hidden", "8,0"], "widths are (2, 8, 0); expected 1 to"),
-        (["--activation", "gelu"], "activation is 'gelu'; expected one of relu, tanh, softplus, sigmoid"),
-        (["--templates", "-1"], "n_templates is -1"),
         (["--network", "linear", "--hidden", "8"], "hidden is (8,); linear networks are shallow: expected ()"),
         (["--network", "nonnegative", "--templates", "3"], "n_templates is 3; expected 4 of this nonnegative network"),
         (["--network", "recurrent", "--hidden", ""], "hidden is (); a recurrent network remembers in hidden layers"),
@@ -306,11 +302,8 @@ def test_backgrounds_are_heard_and_not_learnt(solos: Path, tmp_path: Path, optio
         (["-r", "variational=inf"], "prior_weight is inf; expected 0 to"),
         (["-r", "sparse", "--batch-frames", "1"], "batch_frames is 1; sparse compares frames"),
         (["-r", "others"], "there are no backgrounds to be heard beside the source; give some that are not silent"),
-        (["--pretrain", "some"], "pretraining is 'some'; expected one of none, autoencoders, boltzmann"),
         (["--pretrain", "boltzmann"], "cannot be pretrained by boltzmann machines; expected dense, activation sigmoid"),
         (["--network", "linear", "--pretrain", "autoencoders"], "a linear network cannot be pretrained"),
-        (["--steps", "0"], "n_steps is 0; expected 1"),
-        (["--batch-frames", "-1"], "batch_frames is -1; expected 0"),
     ],
     ids=str,
 )
@@ -356,6 +349,31 @@ def test_a_bad_background_is_refused_before_the_training(solos: Path, output: Pa
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--code-size", "0", "greater than or equal to 1"),
+        ("--activation", "gelu", "is not one of 'relu', 'tanh', 'softplus', 'sigmoid'"),
+        ("--templates", "-1", "greater than or equal to 0"),
+        ("--pretrain", "some", "is not one of 'autoencoders', 'boltzmann'"),
+        ("--steps", "0", "greater than or equal to 1"),
+        ("--batch-frames", "-1", "greater than or equal to 0"),
+        ("--seed", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_value_out_of_range_is_a_wrong_use(
+    solos: Path, tmp_path: Path, option: str, value: str, expected: str
+) -> None:
+    before = tree(tmp_path)
+    result = run("train-dictionary", solos, "-o", tmp_path / "v.safetensors", option, value)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"sepdict: invalid value for '{option}'")
+    assert expected in line
+    assert value in line
+    assert tree(tmp_path) == before
+
+
 def test_the_card_names_the_backgrounds(solos: Path, output: Path, tmp_path: Path) -> None:
     background = write_audio(tmp_path / "rain.wav", sound("hum", n_samples=8000))
     result = run("train-dictionary", solos, "-o", output, "-r", "others", "--background", background)
@@ -366,8 +384,9 @@ def test_the_card_names_the_backgrounds(solos: Path, output: Path, tmp_path: Pat
 
 
 def test_several_recordings_without_a_name_are_asked_for_one(solos: Path, tmp_path: Path) -> None:
-    for several in ([solos / "0.wav", solos / "1.wav"], [solos / "*.wav"]):
-        assert "several recordings name no source" in fail("train-dictionary", *several)
+    assert "several recordings name no source" in fail("train-dictionary", solos / "0.wav", solos / "1.wav")
+    for one in (solos / "*.wav", solos / "none.wav"):
+        assert f"{one}: is no file or folder that could name the source" in fail("train-dictionary", one)
     assert "source name is 'residual'" in fail(
         "train-dictionary", solos, "-o", tmp_path / "r.safetensors", "--name", "residual"
     )
