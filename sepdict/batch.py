@@ -9,10 +9,12 @@ What can be known to fail is refused before anything is computed; what fails lat
 
 import itertools
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sepdict.devices import choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
@@ -134,13 +136,14 @@ def separate_files(
     for result in results.values():
         on_track(result)
     described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
-    manifest = {"command": list(command), "order": order, "dictionaries": described}
+    manifest: dict[str, Any] = {"command": list(command), "order": order, "dictionaries": described}
     with writable_folder(out):
-        composition = None
+        composition, start = None, time.perf_counter()
         if any(_is_readable(track.mixture) for track in tracks):
             composition = composed_as_configured(
                 dictionaries, config.fit, device=config.device, on_progress=on_progress
             )
+        manifest["composing_s"] = round(time.perf_counter() - start, 3)  # next to nothing where it is remembered
         fit = effective(config.fit, composed=composition is not None, has_residual=RESIDUAL in names)
         work = Work(dictionaries, replace(config, fit=fit), composition, manifest)
         pairs = list(zip(tracks, truths, strict=True))

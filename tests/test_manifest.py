@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,12 @@ def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:
     assert (good["error"], good["kept"], good["duration_s"]) == (None, False, 0.75)
     assert "cut short" in bad["error"]
     assert (bad["stems"], bad["duration_s"]) == ({}, None)
+
+
+def test_the_manifest_tells_when_and_how_long(tmp_path: Path) -> None:
+    (result,) = separate(write_mixtures(tmp_path, "a"), tmp_path / "out")
+    said = read_json(result.manifest)
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(said["date"])).total_seconds()
+    assert -1 <= age_s < 300
+    assert said["seconds"] == pytest.approx(result.seconds, abs=1e-3)
+    assert 0 <= said["composing_s"] < 300
