@@ -54,7 +54,7 @@ def installed(folder: Path | None = None) -> dict[str, Path]:
 def find_dictionary(name: str | Path) -> Path:
     """Say which file is meant by a path, or by the name of an installed dictionary.
 
-    A file of that name wins over an installed dictionary.
+    A file of that name wins over an installed dictionary; a folder, such as that of its solos, does not.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def find_dictionary(name: str | Path) -> Path:
         If the library cannot be looked into.
     """
     path = Path(name)
-    if path.exists() or path.suffix or len(path.parts) != 1:
+    if path.is_file() or path.suffix == EXTENSION or len(path.parts) != 1:
         return path
     found = installed()
     if path.name not in found:

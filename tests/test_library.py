@@ -55,6 +55,17 @@ def test_a_file_wins_over_an_installed_dictionary_of_its_name(library: Path) -> 
     assert load_dictionary("violin").source == "here"
 
 
+def test_a_folder_of_solos_does_not_hide_the_dictionary_that_was_made_of_it(library: Path) -> None:
+    path = save("violin", library / "violin.safetensors")
+    Path("violin").mkdir()
+    assert find_dictionary("violin") == path
+
+
+def test_names_may_have_dots(library: Path) -> None:
+    path = save("violin", library / "violin.2nd.safetensors")
+    assert find_dictionary("violin.2nd") == path
+
+
 @pytest.mark.parametrize("name", ["violin.safetensors", "./sub/violin", "/violin"])
 def test_what_looks_like_a_path_is_never_looked_up(library: Path, name: str) -> None:
     save("violin", library / "violin.safetensors")
