@@ -115,7 +115,8 @@ def _orders(
             )
         if output is None and name is None and len(solos) > 1:
             raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
-        source = name if name is not None else (Path(solos[0]).absolute() if output is None else output).stem
+        named = Path(solos[0]).absolute() if output is None else output
+        source = name if name is not None else named.name if named.is_dir() else named.stem
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
         return [_Order(source, solos, file.absolute(), recursive)]
     if name is not None:

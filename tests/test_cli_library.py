@@ -34,6 +34,11 @@ def test_without_an_output_the_library_gets_the_dictionary(solos: list[Path], li
     assert "exists already" in fail("train-dictionary", solos[0])
 
 
+def test_a_folder_gives_its_whole_name(solos: list[Path], library: Path) -> None:
+    folder = solos[0].rename(solos[0].with_name("violin.2nd"))
+    assert succeed("train-dictionary", folder, "-q") == [str(library / "violin.2nd.safetensors")]
+
+
 def test_the_name_given_is_the_name_installed(solos: list[Path], library: Path) -> None:
     succeed("train-dictionary", solos[0], "--name", "fiddle")
     assert [path.name for path in library.iterdir()] == ["fiddle.safetensors"]
