@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.folders import find_audio_files
@@ -88,14 +89,14 @@ class Track:
     @property
     def earlier_files(self) -> list[Path]:
         """What an earlier run to another order left, by its manifest; it goes when these are written."""
+        said = _manifest_in(self.manifest)
         try:
-            said = json.loads(self.manifest.read_bytes())
             # by name, not by path: a manifest that was moved must not point at other files
             earlier = [(Path(name).name, Path(path).suffix[1:]) for name, path in said["stems"].items()]
-            earlier += [(REPORT, REPORT_FORMAT)] if said.get("report") else []
-            paths = [self.out / self.output.path(self.name, name, ext=ext) for name, ext in earlier if name and ext]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no manifest, or no sound one
+        except (LookupError, TypeError, AttributeError):  # it is none, or no sound one
             return []
+        earlier += [(REPORT, REPORT_FORMAT)] if said.get("report") else []
+        paths = [self.out / self.output.path(self.name, name, ext=ext) for name, ext in earlier if name and ext]
         return [path for path in paths if path not in self.outputs]
 
     def moved(self, out: Path) -> "Track":
@@ -123,7 +124,8 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     found = find_audio_files([path], recursive=recursive)
     if not os.path.isdir(path):
         return {each: each.stem for each in found}
-    left_out = {each.parent for each in found if recursive and each.parent != Path(path) and _holds_stems(each.parent)}
+    folders = {each.parent for each in found if recursive and each.parent != Path(path)}
+    left_out = {folder for folder in folders if _manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
     aside = Path(out).resolve() if out is not None and Path(path).resolve() in Path(out).resolve().parents else None
     names = {
         each: str(each.relative_to(path).with_suffix(""))
@@ -257,12 +259,13 @@ def _move_into_place(hidden: Track, track: Track) -> None:
         source.replace(target)
 
 
-def _holds_stems(folder: Path) -> bool:
-    """Tell whether a folder has a manifest of ours in it."""
+def _manifest_in(file: Path) -> Mapping[str, Any]:
+    """Read a manifest; empty where there is none, or somebody else's."""
     try:
-        return "sepdict" in json.loads((folder / f"{MANIFEST}.{MANIFEST_FORMAT}").read_bytes())
-    except (OSError, ValueError, TypeError):
-        return False
+        said = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) and "sepdict" in said else {}
 
 
 @contextlib.contextmanager

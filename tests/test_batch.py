@@ -216,6 +216,15 @@ def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path
     }
 
 
+def test_what_somebody_elses_manifest_names_is_not_removed(tmp_path: Path, pair: list[Dictionary]) -> None:
+    paths, folder = write_mixtures(tmp_path, "a"), tmp_path / "out/a"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"stems": {"vocals": "vocals.mp3"}}')
+    (folder / "vocals.mp3").write_text("theirs")
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+    assert (folder / "vocals.mp3").read_text() == "theirs"
+
+
 def test_a_mixture_among_the_stems_of_an_earlier_run_is_not_removed(tmp_path: Path, pair: list[Dictionary]) -> None:
     (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", BatchConfig(fit=QUICK))
     with pytest.raises(ConfigError, match="is a mixture and would be overwritten"):
