@@ -205,13 +205,13 @@ def find_references(
 
 
 @contextlib.contextmanager
-def publishing(track: Track) -> Iterator[Track]:
+def publishing(track: Track, *, overwrite: bool = False) -> Iterator[Track]:
     """Give the work inside the same track in a hidden folder to write all its files to, then move them into place.
 
     Raises
     ------
     AudioFileError
-        If they cannot be written.
+        If they cannot be written, or exist by then and are not to be overwritten.
     """
     temporary = track.out / f"{_temporary(track)}{secrets.token_hex(8)}.tmp"
     hidden = track.moved(temporary)
@@ -221,7 +221,7 @@ def publishing(track: Track) -> Iterator[Track]:
                 folder.mkdir(parents=True, exist_ok=True)
         yield hidden
         with _explained(track):
-            _move_into_place(hidden, track)
+            _move_into_place(hidden, track, overwrite=overwrite)
     except AudioFileError as error:  # the user knows nothing of the hidden folder
         raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
     finally:
@@ -239,7 +239,7 @@ def _temporary(track: Track) -> str:
     return f".sepdict-{hashlib.sha256(os.fsencode(track.name)).hexdigest()[:16]}-"
 
 
-def _move_into_place(hidden: Track, track: Track) -> None:
+def _move_into_place(hidden: Track, track: Track, *, overwrite: bool) -> None:
     """Move a track's files to where they belong: where that is a folder of their own, all at once."""
     folder = Path(os.path.commonpath([path.parent for path in track.outputs]))
     if folder != track.out and not folder.exists():
@@ -251,7 +251,11 @@ def _move_into_place(hidden: Track, track: Track) -> None:
             if not folder.exists():  # else another track's files came first
                 raise
     # There are earlier files, or others'. Without a manifest it is known not to be whole.
-    for path in filter(Path.exists, track.earlier_files):
+    earlier = list(filter(Path.exists, track.earlier_files))
+    for path in (*track.outputs, *earlier):
+        if path.exists() and not overwrite:  # it did not before the work: somebody else has the same folder
+            raise AudioFileError(f"{path}: was written meanwhile; choose another output folder")
+    for path in earlier:
         path.unlink()
     track.manifest.unlink(missing_ok=True)
     for source, target in zip(hidden.outputs, track.outputs, strict=True):

@@ -144,7 +144,7 @@ def separate_track(
     """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
     track, truth = track_and_references
     try:
-        with open_audio(track.mixture) as whole, publishing(track) as hidden:
+        with open_audio(track.mixture) as whole, publishing(track, overwrite=work.config.overwrite) as hidden:
             span = work.config.span(whole)
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
             heard = Snapshot.of(track.mixture)

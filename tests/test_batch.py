@@ -414,6 +414,20 @@ def test_ctrl_c_between_old_and_new_files_leaves_no_manifest_for_them(
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav"}
 
 
+def test_what_another_run_wrote_meanwhile_is_not_replaced(tmp_path: Path, pair: list[Dictionary]) -> None:
+    paths = write_mixtures(tmp_path, "a")
+    others: list[TrackResult] = []
+
+    def meanwhile(_: object) -> None:
+        if not (tmp_path / "out/a").exists():
+            others.extend(separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(fit=QUICK)))
+
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_progress=meanwhile)
+    assert result.error == f"{tmp_path}/out/a/hiss.wav: was written meanwhile; choose another output folder"
+    assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/manifest.json", "a/residual.wav"}
+    assert read_json(tmp_path / "out/a/manifest.json")["explained_energy"] == others[0].explained_energy
+
+
 def test_what_a_listener_raises_ends_the_batch_and_reaches_the_caller(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "a", "b")
 
