@@ -68,8 +68,9 @@ class Track:
         """Say where the files go; a track is called like its mixture, unless it has a name."""
         output = OutputConfig() if output is None else output
         name = mixture.stem if name is None else name
-        if name in ("", ".", ".."):
-            raise ConfigError(f"{mixture}: no folder can be named after it; rename the file")
+        parts = Path(name).parts
+        if not parts or ".." in parts or Path(name).is_absolute():
+            raise ConfigError(f"{mixture}: is called {name!r}, and no folder can be; rename it")
         return cls(
             mixture,
             name,

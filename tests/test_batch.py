@@ -296,8 +296,14 @@ def test_a_reference_is_never_overwritten(tmp_path: Path, pair: list[Dictionary]
     assert tree(tmp_path) == before
 
 
-def test_a_file_that_no_folder_can_be_named_after_is_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
-    with pytest.raises(ConfigError, match="no folder can be named after it"):
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/../../b", "/a"])
+def test_a_track_that_no_folder_below_the_output_folder_can_be_named_after_is_refused(
+    tmp_path: Path, pair: list[Dictionary], name: str
+) -> None:
+    paths = write_mixtures(tmp_path, "song")
+    with pytest.raises(ConfigError, match=f"is called '{name}', and no folder can be"):
+        separate_files(dict.fromkeys(paths, name), pair, tmp_path / "out")
+    with pytest.raises(ConfigError, match="no folder can be"):
         separate_files([tmp_path / ".." / ".."], pair, tmp_path / "out")
 
 
