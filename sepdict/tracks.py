@@ -225,6 +225,9 @@ def publishing(track: Track, *, overwrite: bool = False) -> Iterator[Track]:
             _move_into_place(hidden, track, overwrite=overwrite)
     except AudioFileError as error:  # the user knows nothing of the hidden folder
         raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
+    except OSError as error:
+        error.filename = str(error.filename or track.mixture).replace(str(temporary), str(track.out))
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -355,6 +355,22 @@ def test_a_full_disk_is_each_tracks_error_and_leaves_nothing(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_disk_that_is_full_at_the_end_is_told_of_in_the_users_words(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    paths, fsync, left = write_mixtures(tmp_path, "a"), os.fsync, [2 + n]  # after two stems the report and the manifest
+
+    def fill(descriptor: int) -> None:
+        left[0] -= 1
+        fsync(descriptor) if left[0] else full_disk()
+
+    monkeypatch.setattr(os, "fsync", fill)
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, report=True))
+    file = ["report.html", "manifest.json"][n - 1]
+    assert result.error == f"{tmp_path}/out/a/{file}: No space left on device"
+
+
 class Interruption:
     """Ctrl-C at the n-th call of a function, which otherwise does what it did."""
 
