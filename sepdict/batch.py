@@ -21,7 +21,7 @@ from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, refuse_other_type
 from sepdict.files import writable_folder
 from sepdict.jobs import in_processes
-from sepdict.manifest import OnTrack, TrackResult, describe, finished, kept, order_of
+from sepdict.manifest import OnTrack, TrackResult, describe, finished, order_of
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import probe_audio
 from sepdict.separation import composed_as_configured, effective, stem_names
@@ -129,7 +129,7 @@ def separate_files(
     tracks = _tracks_of(mixtures, out, names, config)
     refuse_collisions(tracks)
     order = order_of(dictionaries, config.what_matters)
-    results = {t.mixture: kept(t, said) for t in tracks if config.skip_existing and (said := finished(t, order))}
+    results = {t.mixture: kept for t in tracks if config.skip_existing and (kept := finished(t, order))}
     alone, tracks = len(tracks) == 1, [track for track in tracks if track.mixture not in results]
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
     refuse_existing(tracks, truths, config.overwrite)

@@ -99,23 +99,18 @@ def order_of(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) ->
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def finished(track: Track, order: str) -> Mapping[str, Any] | None:
-    """Read the manifest of a track of which every file is there, made of this very mixture to the same order."""
+def finished(track: Track, order: str) -> TrackResult | None:
+    """Say what an earlier run made of a track, if every file is there, made of this very mixture to the same order."""
     if not all(path.is_file() for path in track.outputs):
         return None
     try:
-        said: dict[str, Any] = json.loads(track.manifest.read_bytes())
-        same = (said["order"], said["mixture"]["sha256"]) == (order, sha256_of(track.mixture))
+        said = json.loads(track.manifest.read_bytes())
+        if (said["order"], said["mixture"]["sha256"]) != (order, sha256_of(track.mixture)):
+            return None
+        facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db", "gain")}
+        facts |= {"manifest": track.manifest, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
     except (OSError, ValueError, LookupError, TypeError):  # it cannot be read, is no manifest, or an older one
         return None
-    return said if same else None
-
-
-def kept(track: Track, said: Mapping[str, Any]) -> TrackResult:
-    """Turn a manifest of an earlier run into a result."""
-    facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db")}
-    facts["gain"] = said["gain"]
-    facts |= {"manifest": track.manifest, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
     return TrackResult(track.mixture, kept=True, stems=track.stems, seconds=0.0, **facts)
 
 

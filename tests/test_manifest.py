@@ -12,6 +12,7 @@ from front_end import mixture, read_json, run, succeed, trained, tree, write_bad
 from sepdict.batch import separate_files
 from sepdict.errors import ConfigError
 from sepdict.excitations import FitConfig
+from sepdict.files import to_json
 from sepdict.manifest import TrackResult, finished, order_of
 from sepdict.outputs import OutputConfig
 from sepdict.recordings import write_audio
@@ -55,11 +56,18 @@ def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, mo
     assert separate(paths, tmp_path / "out")[0].kept
 
 
+def without_gain(manifest: Path) -> None:
+    said = read_json(manifest)
+    del said["gain"]
+    manifest.write_text(to_json(said))
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "another mixture": lambda folder: write_audio(folder / "in" / "a.wav", mixture(seed=7)),
     "a stem missing": lambda folder: (folder / "out" / "a" / "hum.wav").unlink(),
     "no manifest": lambda folder: (folder / "out" / "a" / "manifest.json").unlink(),
     "a manifest of something else": lambda folder: (folder / "out" / "a" / "manifest.json").write_text("[1]"),
+    "a manifest of another version": lambda folder: without_gain(folder / "out" / "a" / "manifest.json"),
     "half a manifest": lambda folder: (folder / "out" / "a" / "manifest.json").write_text('{"order": '),
 }
 
