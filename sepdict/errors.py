@@ -49,15 +49,14 @@ def refuse_other_type(name: str, value: object, expected: Any) -> None:
     Traceback (most recent call last):
     sepdict.errors.ConfigError: n_steps is 'many'; expected int or None
     """
-    alternatives = get_args(expected) if isinstance(expected, UnionType) else (expected,)
-    types = [get_origin(alternative) or alternative for alternative in alternatives]
+    types = [get_origin(alternative) or alternative for alternative in _alternatives(expected)]
     if not isinstance(value, tuple(ALSO.get(each, each) for each in types)):
         names = " or ".join("None" if each is type(None) else each.__name__ for each in types)
         raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {names}")
 
 
 def refuse_other_types(settings: Any) -> None:
-    """Check that a configuration's fields are of the types that its class gives them.
+    """Check that a configuration's fields are of the types that its class gives them, and make them just these.
 
     Raises
     ------
@@ -67,6 +66,22 @@ def refuse_other_types(settings: Any) -> None:
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         refuse_other_type(field.name, getattr(settings, field.name), hints[field.name])
+        object.__setattr__(settings, field.name, _exactly(getattr(settings, field.name), hints[field.name]))
+
+
+def _exactly(value: Any, expected: Any) -> Any:
+    """Make NumPy's number or a list Python's own number or a tuple: JSON has no other, and 60 and 60.0 are the same."""
+    for each in _alternatives(expected):
+        if each in (int, float) and isinstance(value, ALSO[each]):
+            return each(value)
+        if get_origin(each) is tuple and isinstance(value, Sequence):
+            return tuple(_exactly(item, get_args(each)[0]) for item in value)
+    return value
+
+
+def _alternatives(expected: Any) -> tuple[Any, ...]:
+    """List the types that ``|`` joins."""
+    return get_args(expected) if isinstance(expected, UnionType) else (expected,)
 
 
 def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -90,7 +90,7 @@ class NetworkConfig:
         widths = (self.code_size, *self.hidden, *self.critic)
         if not all(isinstance(width, int) and 1 <= width <= MAX_WIDTH for width in widths):
             raise ConfigError(f"widths are {widths}; expected 1 to {MAX_WIDTH} units each")
-        if not isinstance(self.n_templates, int) or not 0 <= self.n_templates <= MAX_WIDTH:
+        if not 0 <= self.n_templates <= MAX_WIDTH:
             raise ConfigError(f"n_templates is {self.n_templates}; expected 0 to {MAX_WIDTH}")
         if max(len(self.hidden), len(self.critic)) >= MAX_LAYERS:
             raise ConfigError(f"there are {len(self.hidden)} hidden layers; expected fewer than {MAX_LAYERS}")
@@ -104,8 +104,7 @@ class NetworkConfig:
             raise ConfigError(
                 f"kernel_size is {self.kernel_size}; {self.kind} networks see 1 frame, convolutional more"
             )
-        odd = isinstance(self.kernel_size, int) and self.kernel_size in range(3, 65, 2)
-        if self.kind == "convolutional" and not odd:
+        if self.kind == "convolutional" and self.kernel_size not in range(3, 65, 2):
             raise ConfigError(f"kernel_size is {self.kernel_size}; expected an odd number of frames from 3 to 63")
         if self.kind in SHALLOW and self.hidden:
             raise ConfigError(f"hidden is {self.hidden}; {self.kind} networks are shallow: expected ()")

@@ -44,9 +44,9 @@ class StftConfig:
 
     def __post_init__(self) -> None:
         refuse_other_types(self)
-        if not isinstance(self.n_fft, int) or not 4 <= self.n_fft <= 2**17 or self.n_fft % 2:
+        if not 4 <= self.n_fft <= 2**17 or self.n_fft % 2:
             raise ConfigError(f"n_fft is {self.n_fft}; expected an even number from 4 to {2**17}")
-        if not isinstance(self.hop_length, int) or not 1 <= self.hop_length <= self.n_fft // 2:
+        if not 1 <= self.hop_length <= self.n_fft // 2:
             raise ConfigError(f"hop_length is {self.hop_length}; expected 1 to n_fft / 2 = {self.n_fft // 2}")
         if self.window not in WINDOWS:
             raise ConfigError(f"window is {self.window!r}; expected one of {', '.join(WINDOWS)}")

@@ -1,7 +1,9 @@
 """Settings of a wrong type are refused in one clear line, wherever they are taken."""
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from front_end import sound, trained
 
 from sepdict import (
     AugmentationConfig,
+    BatchConfig,
     CompositionConfig,
     FitConfig,
     NetworkConfig,
@@ -54,7 +57,25 @@ def test_a_field_of_another_type_is_refused_by_name(
 def test_numbers_of_numpy_and_whole_numbers_for_floats_are_taken() -> None:
     assert TrainingConfig(n_steps=np.int64(3), learning_rate=np.float32(0.5)).n_steps == 3
     assert FitConfig(composition_weight=0).composition_weight == 0
-    assert list(NetworkConfig(hidden=[8, 8]).hidden) == [8, 8]  # type: ignore[arg-type]
+    assert StftConfig(n_fft=np.int32(512), hop_length=np.int64(128)) == StftConfig(512, 128)
+    assert NetworkConfig(hidden=[8, np.int64(8)]) == NetworkConfig(hidden=(8, 8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (
+            TrainingConfig(n_steps=np.int64(3), learning_rate=np.float64(0.5)),
+            TrainingConfig(n_steps=3, learning_rate=0.5),
+        ),
+        (AugmentationConfig(background_snr_db=(np.float32(1), 2)), AugmentationConfig(background_snr_db=(1.0, 2.0))),
+        (FitConfig(composition_weight=0, n_iterations=True), FitConfig(composition_weight=0.0, n_iterations=1)),
+        (BatchConfig(segment_s=60, residual=False), BatchConfig(segment_s=60.0)),
+    ],
+    ids=lambda config: type(config).__name__,
+)
+def test_settings_that_are_equal_are_written_alike(given: Any, plain: Any) -> None:
+    assert json.dumps(asdict(given)) == json.dumps(asdict(plain))
 
 
 @pytest.mark.parametrize(
