@@ -120,7 +120,7 @@ def _find(mixtures: Sequence[str], *, recursive: bool, out: Path) -> tuple[dict[
 
     def find(mixture: str) -> Mapping[Path, str]:
         found = find_mixtures(mixture, recursive=recursive, out=out)
-        names.update(found)
+        names.update({path: name for path, name in found.items() if path not in names})
         return found
 
     paths, n_missing = find_audio(mixtures, find)

@@ -107,6 +107,14 @@ def test_mixtures_are_files_folders_and_patterns_each_once(
     assert [Path(path).parent.name for path in paths[::2]] == tracks
 
 
+def test_a_track_is_called_as_where_it_was_named_first(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "take")
+    write_mixtures(here / "monday", "take")
+    succeed("separate", ".", "monday", "--recursive", *pair, "-o", "../out", "--no-compose")
+    tracks = sorted(path.parent for path in (here / "../out").rglob("manifest.json"))
+    assert tracks == [here / "../out/monday/take", here / "../out/take"]
+
+
 @pytest.mark.parametrize(
     "name", ["take [1].wav", "two  spaces.wav", "-dash.wav", "Ωμέγα.wav", "no extension", ".hidden.wav"]
 )
