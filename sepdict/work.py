@@ -240,15 +240,16 @@ def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Ev
 
 
 def _read_reference(path: Path, mixture: AudioReader, span: slice) -> Audio:
-    """Read a true source, and find out before the separation rather than after it that it does not fit."""
-    reference = read_audio(path)
-    found, expected = (
-        f"{audio.n_samples} samples on {audio.n_channels} channel(s) at {audio.sample_rate} Hz"
-        for audio in (reference, mixture)
-    )
-    if found != expected:
-        raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
-    return replace(reference, samples=reference.samples[:, span])
+    """Read that part of a true source, and find out before the separation rather than after it that it does not fit."""
+    with open_audio(path) as reference:
+        found, expected = (
+            f"{audio.n_samples} samples on {audio.n_channels} channel(s) at {audio.sample_rate} Hz"
+            for audio in (reference, mixture)
+        )
+        if found != expected:
+            raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
+        (part,) = reference.blocks([span])
+    return part
 
 
 def _explain(mixture: Path, error: Exception) -> str:

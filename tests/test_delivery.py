@@ -249,6 +249,23 @@ def test_a_part_of_a_mixture_becomes_what_it_would_alone(
     assert said["mixture"]["file"] == str(path)
 
 
+def test_of_references_no_more_than_the_part_is_read(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_audio(tmp_path / "song.wav", mixture(n_samples=20_000))
+    references, longest = write_references(tmp_path / "truth", n_samples=20_000), []
+    read = soundfile.SoundFile.read
+
+    def watch(file: soundfile.SoundFile, frames: int, **options: object) -> object:
+        longest.append(frames)
+        return read(file, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", watch)
+    result = one(path, pair, tmp_path / "out", start_s=0.5, duration_s=1.0, references=references)
+    assert result.evaluation is not None
+    assert max(longest) == SAMPLE_RATE
+
+
 def test_more_than_there_is_is_all_there_is(tmp_path: Path, pair: list[Dictionary]) -> None:
     (path,) = write_mixtures(tmp_path, "song")
     result = one(path, pair, tmp_path / "out", duration_s=100.0)
