@@ -1,5 +1,6 @@
 """The server of `sepdict serve`: what it does, and what comes back."""
 
+import errno
 import io
 import re
 import shutil
@@ -82,6 +83,24 @@ def test_of_several_mixtures_a_bad_one_fails_alone_and_the_others_are_one_zip(
     assert archive.read("take 2/hum.wav") == client.get(f"/api/jobs/{more[1]}/1.wav").content
     for others in ([bad_one], ["none"], more * 300):
         assert client.get(f"/api/jobs/{first}/stems.zip", params={"more": others}).status_code in (404, 422)
+
+
+@pytest.mark.parametrize(("code", "status"), [(errno.ENOSPC, 507), (errno.ENOENT, 404)])
+def test_a_zip_that_cannot_be_written_is_said_and_leaves_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, code: int, status: int
+) -> None:
+    request = {"mixture": uploaded(client, "mixture", mixture()), "dictionaries": [in_library(client)["hum"]]}
+    job = ended(client, client.post("/api/separations", json=request).json())
+    before = files_of(client)
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, "not now")
+
+    monkeypatch.setattr(zipfile.ZipFile, "write", refuse)
+    answer = client.get(f"/api/jobs/{job['id']}/stems.zip")
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert files_of(client) == before
 
 
 def test_what_no_dictionary_knows_can_get_one_on_the_spot(client: TestClient) -> None:

@@ -169,7 +169,7 @@ class Desk:
         Raises
         ------
         HTTPException
-            404 if one is no separation that is done.
+            404 if one is no separation that is done, or is no longer there; 507 if the disk is full.
         """
         found = [(job, job.task) for job in jobs if isinstance(job.task, Separating) and job.state == "done"]
         if len(found) < len(jobs):
@@ -179,12 +179,18 @@ class Desk:
         path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
         if not path.exists():
             temporary = path.with_name(self.store.new_path().name)
-            with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
-                for folder, job in zip(folders, jobs, strict=True):
-                    for number, stem in enumerate(job.result["stems"]):
-                        file = f"{stem}.wav" if len(jobs) == 1 else f"{folder}/{stem}.wav"
-                        archive.write(job.output / f"{number}.wav", file)
-            temporary.replace(path)
+            try:
+                with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
+                    for folder, job in zip(folders, jobs, strict=True):
+                        for number, stem in enumerate(job.result["stems"]):
+                            file = f"{stem}.wav" if len(jobs) == 1 else f"{folder}/{stem}.wav"
+                            archive.write(job.output / f"{number}.wav", file)
+                temporary.replace(path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                if isinstance(error, FileNotFoundError):  # a job was forgotten just now
+                    raise HTTPException(404, "there are no such stems") from error
+                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
         return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
 
     def sweep(self) -> None:
