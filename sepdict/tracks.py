@@ -148,6 +148,10 @@ def refuse_collisions(tracks: Sequence[Track]) -> None:
                 how = "rename one, separate them into different folders, or have {track} in --filename"
                 raise ConfigError(f"{what}; {how}")
             owner[path] = track
+    for track in tracks:
+        for path in owner.keys() & set(track.earlier_files):
+            what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {owner[path].mixture}"
+            raise ConfigError(f"{what}; separate them into different folders")
     for path, track in owner.items():
         for folder in path.parents:
             if folder in owner:

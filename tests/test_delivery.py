@@ -225,6 +225,17 @@ def test_the_residual_is_called_as_asked(tmp_path: Path, pair: list[Dictionary])
     assert (settings["residual"], settings["residual_name"]) == (True, "rest")
 
 
+def test_an_earlier_stem_of_one_track_that_would_be_one_of_another_is_refused(
+    tmp_path: Path, pair: list[Dictionary]
+) -> None:
+    paths, filename = write_mixtures(tmp_path / "in", "a", "a-x"), "{track}-{source}.{ext}"
+    one(paths[0], [trained("x-hiss")], tmp_path / "out", filename=filename)
+    before, config = tree(tmp_path), BatchConfig(fit=QUICK, output=OutputConfig(filename=filename), overwrite=True)
+    with pytest.raises(ConfigError, match=r"a-x-hiss\.wav: is a stem of .*/a\.wav by its manifest"):
+        separate_files(paths, pair, tmp_path / "out", config)
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("start_s", "duration_s", "expected"),
     [(0.5, 1.0, slice(4000, 12000)), (0.5, math.inf, slice(4000, 20000)), (0, 0.75, slice(0, 6000))],
