@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -59,6 +60,8 @@ def clock() -> Clock:
 @pytest.fixture(scope="module")
 def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
     def finish(_: Job, result: Any) -> Any:
+        if result["did"] == "lose":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "secret.wav")
         return {**result, "finished": True}
 
     queue = Queue(finish, folder=tmp_path_factory.mktemp("queue"), n_waiting=3, kept_s=3600, clock=clock)
@@ -145,6 +148,15 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(
     assert "Traceback" in capfd.readouterr().err  # it is for the terminal
     assert death.message == KILLED
     assert not any(job.output.exists() for job in (mistake, surprise, death))
+
+
+def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: Queue, job_of: Any) -> None:
+    lost, after = job_of("lose"), job_of("after")
+    for job in (lost, after):
+        queue.submit(job)
+    wait_for(after, "done")
+    assert (lost.state, lost.message) == ("failed", "duet.wav: No such file or directory")
+    assert not lost.output.exists()
 
 
 def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: Queue, job_of: Any, clock: Clock) -> None:

@@ -192,7 +192,10 @@ class Queue:
     def _end(self, job: Job, end: str, outcome: Any) -> None:
         """Say what became of a job, unless it was cancelled meanwhile, and clear up."""
         if end == "done" and job.state == "running":
-            outcome = self.finish(job, outcome)
+            try:
+                outcome = self.finish(job, outcome)
+            except Exception as error:  # the next job is not to wait for ever
+                end, outcome = "failed", explain(error, job.task)
         with self._changed:
             job.used = self.clock()
             if job.state == "running":
