@@ -206,11 +206,6 @@ def manifold(dictionary: Dictionary) -> Manifold:
     return Manifold(points[:, shown], shares, level_db[shown], pitches(bands[:, shown], dictionary.card))
 
 
-def frequencies_hz(card: Card) -> Tensor:
-    """Say where a dictionary's bins are, shape (n_bins,)."""
-    return torch.arange(card.stft.n_bins) * (card.sample_rate / card.stft.n_fft)
-
-
 def frequency_order(shapes: Tensor) -> Tensor:
     """Number spectral shapes (n_bins, n_shapes) from the lowest peak to the highest, and silent ones last.
 
