@@ -64,8 +64,8 @@ def separate(
 ) -> None:
     """Pull the sounds of dictionaries out of mixtures.
 
-    The stems are 32-bit float WAV at the mixture's rate and length, and sum to the mixture. Each track's
-    folder also gets a manifest.json: what was used and how it went.
+    The stems are WAV of 32-bit float, unless another format is asked for, at the mixture's rate and length, and sum
+    to the mixture. Each track's folder also gets a manifest.json: what was used and how it went.
     """
     from sepdict.batch import separate_files
     from sepdict.devices import AUTO
