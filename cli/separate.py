@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
-from .options import Device, Json, Overwrite, Quiet, Recursive, Verbose
+from .options import Device, Json, Quiet, Recursive, Verbose
 from .scores import SCORE_COLUMNS, score_cells, standard
 from .separation_options import (
     BitDepth,
@@ -22,6 +22,7 @@ from .separation_options import (
     Mixtures,
     Output,
     References,
+    Replace,
     Report,
     Residual,
     Segment,
@@ -56,7 +57,7 @@ def separate(
     segment_s: Segment = None,
     jobs: Jobs = 1,
     device: Device = None,
-    overwrite: Overwrite = False,
+    overwrite: Replace = False,
     skip_existing: SkipExisting = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -114,6 +114,9 @@ Segment = Annotated[
         show_default=False,
     ),
 ]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left of a track; other files stay.")
+]
 SkipExisting = Annotated[
     bool,
     typer.Option(

@@ -59,7 +59,7 @@ def train_dictionary(
     name: Name = None,
     each: Each = False,
     recursive: Recursive = False,
-    network: Network = None,
+    network: Network = "default",
     code_size: CodeSize = None,
     hidden: Hidden = None,
     activation: Activation = None,
@@ -105,6 +105,7 @@ def _orders(
     solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
 ) -> list[_Order]:
     """Say which dictionaries are to be made, and where they go."""
+    from sepdict.dictionary import refuse_unwritable
     from sepdict.errors import ConfigError
     from sepdict.library import EXTENSION, library_folder
 
@@ -117,6 +118,7 @@ def _orders(
             raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
         named = Path(solos[0]).absolute() if output is None else output
         source = name if name is not None else named.name if named.is_dir() else named.stem
+        refuse_unwritable(source, "source name")
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
         return [_Order(source, solos, file.absolute(), recursive)]
     if name is not None:
@@ -210,8 +212,9 @@ def _read_all(solos: Sequence[str], *, recursive: bool = False) -> tuple[list["A
 
 def _heard(recordings: list["Audio"]) -> str:
     """Count recordings and minutes."""
-    minutes = sum(recording.duration_s for recording in recordings) / 60
-    return f"{len(recordings)} recording{'s' if len(recordings) > 1 else ''}, {minutes:.1f} minutes"
+    total_s = sum(recording.duration_s for recording in recordings)
+    how_long = f"{total_s:.1f} s" if total_s < 60 else f"{total_s / 60:.1f} minutes"
+    return f"{len(recordings)} recording{'s' if len(recordings) > 1 else ''}, {how_long}"
 
 
 def _outcome(card: "Card", seconds: float) -> str:

@@ -29,14 +29,8 @@ Name = Annotated[
 ]
 Each = Annotated[bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")]
 Network = Annotated[
-    str | None,
-    typer.Option(
-        "--network",
-        "--preset",
-        metavar="NAME",
-        help="default (dense), convolutional, recurrent, nonnegative, linear or lecture.",
-        show_default=False,
-    ),
+    Literal["default", "dense", "convolutional", "recurrent", "nonnegative", "linear", "lecture"],
+    typer.Option("--network", "--preset", help="What kind, and how it is trained; default is dense."),
 ]
 CodeSize = Annotated[int | None, typer.Option(min=1, help="Numbers per frame in the excitation.", show_default=False)]
 Hidden = Annotated[
@@ -88,7 +82,7 @@ BatchFrames = Annotated[int | None, typer.Option(min=0, help="Frames in each; 0 
 
 
 def training_config(
-    network: str | None,
+    network: str,
     shape: Mapping[str, Any],
     regularise: Sequence[str],
     settings: Mapping[str, Any],
@@ -99,9 +93,6 @@ def training_config(
     from sepdict.augmentation import AugmentationConfig
     from sepdict.training import PRESETS, regularised
 
-    network = "default" if network is None else network
-    if network not in PRESETS:
-        raise typer.BadParameter(f"{network!r} is none; expected one of {', '.join(PRESETS)}", param_hint="--network")
     config, wanted = PRESETS[network], {name: value for name, value in shape.items() if value is not None}
     if "hidden" in wanted:
         wanted["hidden"] = _numbers(wanted["hidden"])

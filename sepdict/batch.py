@@ -8,6 +8,7 @@ What can be known to fail is refused before anything is computed; what fails lat
 """
 
 import itertools
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ from sepdict.tracks import (
     sweep,
 )
 from sepdict.work import BatchConfig, Work, separate_track
+
+log = logging.getLogger(__name__)
 
 
 def separate_folder(
@@ -133,6 +136,8 @@ def separate_files(
     alone, tracks = len(tracks) == 1, [track for track in tracks if track.mixture not in results]
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
     refuse_existing(tracks, truths, config.overwrite)
+    if results and config.references is not None:
+        log.warning("stems that are kept are not scored; sepdict evaluate does that")
     for result in results.values():
         on_track(result)
     described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]

@@ -276,6 +276,7 @@ def composition_of(
     key = hashlib.sha256(facts.encode()).hexdigest()[:32]
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
     if _found(network, key):
+        log.debug("composed before, from %s", cache_folder())
         return Composition(sources, network)
     composition = compose(dictionaries, config, device=device, on_progress=on_progress)
     try:

@@ -45,8 +45,8 @@ class TrackResult:
     message : str
         How the fit ended, in one sentence.
     null_test_db : float
-        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak, before
-        they were rounded to the bits of their files.
+        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak, as
+        they are in their files: at one gain, rounded, compressed, cut off.
     gain : float
         What all stems were multiplied by so that none clips; 1 where none would.
     evaluation : Evaluation or None

@@ -3,6 +3,8 @@
 Formats that would clip get all stems of a track softer by one gain, so that they still sum to the mixture, as soft.
 """
 
+import logging
+import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ import torch
 from torch import Tensor
 
 from sepdict.dictionary import RESIDUAL, refuse_unwritable
-from sepdict.errors import ConfigError, refuse_other_types
+from sepdict.errors import AudioFileError, ConfigError, refuse_other_types
 from sepdict.recordings import copy_audio
+
+log = logging.getLogger(__name__)
 
 ENCODINGS: Mapping[str, Mapping[str, str]] = {
     "wav": {"float": "FLOAT", "24": "PCM_24", "16": "PCM_16"},
@@ -143,10 +147,14 @@ class OutputConfig:
         """
         if self.encoding == "FLOAT":
             return 1.0
+        if self.clip_mode == "none" and peak > 1:
+            what = f"the largest sample of all stems is {peak:.3f}, and {self.format} clips above 1"
+            raise AudioFileError(f"{paths[0].parent}: {what}; rescale or clamp, or write WAV of 32-bit float")
+        if self.clip_mode == "clamp" and peak > 1:
+            log.warning("%s: up to %.1f dB above full scale were cut off", paths[0].parent, 20 * math.log10(peak))
         gain = 1 / peak if self.clip_mode == "rescale" and peak > 1 else 1.0
-        clamps = self.clip_mode != "none"  # rescaled samples, too: they may be rounded to more than one
-        for path in paths:
-            copy_audio(self.draft(path), path, gain=gain, clamps=clamps, encoding=self.encoding)
+        for path in paths:  # rescaled samples are clamped, too: they may be rounded to more than one
+            copy_audio(self.draft(path), path, gain=gain, clamps=True, encoding=self.encoding)
             self.draft(path).unlink()
         return gain
 

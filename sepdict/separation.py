@@ -253,6 +253,7 @@ def separate_in_blocks(
         n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
         finished, unfinished = faded[..., :n_finished], faded[..., n_finished:].clone()
         write(finished)
+        log.debug("segment %d of %d: %s cost %.4g", index + 1, len(spans), fit.message, fit.loss_curve[-1])
         mixed = part.samples[:, :n_finished]
         misses.append((float((mixed - finished.sum(dim=0)).abs().max()), float(mixed.abs().max())))
         fits.append(fit)
@@ -267,14 +268,19 @@ def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitCo
 
 def _outcome(fits: Sequence[FitSummary], misses: Sequence[tuple[float, float]], timeline: Timeline) -> Outcome:
     """Sum up how all segments went, and how far the blocks of stems were from the mixture, at its peak."""
-    miss, peak = map(max, zip(*misses, strict=True))
     return Outcome(
         fit=FitSummary.of(fits),
         explained_energy=timeline.explained_energy,
-        null_test_db=max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB,
+        null_test_db=null_test_db(misses),
         n_segments=len(fits),
         timeline=timeline,
     )
+
+
+def null_test_db(misses: Sequence[tuple[float, float]]) -> float:
+    """Say by how much sums of stems miss a mixture, given of each block the largest difference and the peak."""
+    miss, peak = map(max, zip(*misses, strict=True))
+    return max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB
 
 
 def _separate_segment(

@@ -36,8 +36,8 @@ class Survey:
         Names of recordings that were cut off at their peaks.
     bandwidth_hz : float
         The highest frequency at which there is sound, by the mean spectrum down to 60 dB below its peak.
-    sample_rate : int
-        The lowest of the recordings', in Hz, which the dictionary will have.
+    sample_rates : tuple of int
+        Of the recordings, in Hz; the dictionary will have the lowest.
     twins : tuple of pairs of str
         Names of recordings that sound the same: what is held out must not be what was learned.
     """
@@ -47,8 +47,13 @@ class Survey:
     sound_s: float
     clipped: tuple[str, ...]
     bandwidth_hz: float
-    sample_rate: int
+    sample_rates: tuple[int, ...]
     twins: tuple[tuple[str, str], ...]
+
+    @property
+    def sample_rate(self) -> int:
+        """What the dictionary will have, in Hz."""
+        return self.sample_rates[0]
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -62,6 +67,9 @@ class Survey:
             remarks.append(f"{100 * (1 - self.sound_s / self.duration_s):.0f} % is silence, and is not learned")
         if self.clipped:
             remarks.append(f"clipped, so that distortion is learned, too: {', '.join(self.clipped)}")
+        if len(self.sample_rates) > 1:
+            rates = " and ".join(map(str, self.sample_rates))
+            remarks.append(f"there are rates of {rates} Hz, and the lowest will be the dictionary's")
         if self.bandwidth_hz < NARROW * self.sample_rate / 2:
             remarks.append(
                 f"there is no sound above {self.bandwidth_hz:.0f} Hz, though {self.sample_rate} Hz could hold "
@@ -104,7 +112,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
         sound_s=sound_s,
         clipped=tuple(recording.name for recording in recordings if _is_clipped(recording.samples)),
         bandwidth_hz=float(heard.max()) * sample_rate / hearing.stft.n_fft,
-        sample_rate=sample_rate,
+        sample_rates=tuple(sorted({recording.sample_rate for recording in recordings})),
         twins=_twins(recordings, outlines),
     )
 

@@ -145,7 +145,8 @@ def refuse_collisions(tracks: Sequence[Track]) -> None:
         for path in track.outputs:
             if path in owner:
                 what = f"{owner[path].mixture} and {track.mixture} would both be written to {path}"
-                how = "rename one, separate them into different folders, or have {track} in --filename"
+                how = "rename one, or separate them into different folders"
+                how += "" if "{track}" in track.output.filename else ", or have {track} in --filename"
                 raise ConfigError(f"{what}; {how}")
             owner[path] = track
     for track in tracks:

@@ -1,6 +1,7 @@
 """Row 8: one mixture's way from its file to those of its stems, whole or not at all."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sepdict.audio import Audio
@@ -24,8 +26,10 @@ from sepdict.progress import OnProgress
 from sepdict.recordings import AudioReader, copy_audio, open_audio, read_audio, writing_audio
 from sepdict.report import separation_page
 from sepdict.segments import SEGMENT_S, refuse_short
-from sepdict.separation import Outcome, separate_in_blocks, stem_names
+from sepdict.separation import Outcome, null_test_db, separate_in_blocks, stem_names
 from sepdict.tracks import Track, publishing
+
+log = logging.getLogger(__name__)
 
 EXCERPT = "excerpt.rf64"
 
@@ -161,6 +165,7 @@ def separate_track(
                     write_atomically(hidden.report, page.encode(errors="surrogateescape"))
             write_atomically(hidden.manifest, to_json(facts).encode())
     except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
+        log.debug("%s: failed", track.mixture, exc_info=error)
         return TrackResult(track.mixture, _explain(track.mixture, error))
     return delivery.result(track, mixture)
 
@@ -190,6 +195,8 @@ def _deliver(
     start = time.perf_counter()
     outcome, peak = _separate_into(hidden, mixture, work, on_progress)
     gain = hidden.output.encode(list(hidden.stems.values()), peak=peak)
+    if hidden.output.encoding != "FLOAT":
+        outcome = replace(outcome, null_test_db=_null_test_db(hidden, mixture.path, gain))
     seconds = time.perf_counter() - start
     return Delivery(outcome, gain, seconds, _scores(hidden, mixture.path, references) if references else None)
 
@@ -224,6 +231,21 @@ def _separate_into(hidden: Track, mixture: AudioReader, work: Work, on_progress:
             on_progress=on_progress,
         )
     return outcome, max(peaks)
+
+
+def _null_test_db(hidden: Track, mixture: Path, gain: float) -> float:
+    """Add the stems up as they were written, and say by how much they miss the mixture at their gain."""
+    with contextlib.ExitStack() as open_files:
+        whole, *stems = (open_files.enter_context(open_audio(path)) for path in (mixture, *hidden.stems.values()))
+        starts = range(0, whole.n_samples, n_block := whole.sample_rate)
+        spans = [slice(start, min(start + n_block, whole.n_samples)) for start in starts]
+        blocks = zip(whole.blocks(spans), *(stem.blocks(spans) for stem in stems), strict=True)
+        misses = []
+        for mixed, *parts in blocks:
+            expected = gain * mixed.samples
+            found = torch.stack([part.samples for part in parts]).sum(dim=0)
+            misses.append((float((expected - found).abs().max()), float(expected.abs().max())))
+        return null_test_db(misses)
 
 
 def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Evaluation:

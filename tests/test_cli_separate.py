@@ -427,3 +427,12 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
     assert again.stderr == "separating song.wav (1 of 1)\n"
     stems = [read_audio(here / folder / "song/hiss.wav").samples for folder in ("plain", "separated")]
     assert not torch.equal(*stems)
+
+
+def test_verbose_tells_how_each_segment_went_and_where_an_error_came_from(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    (here / "text.wav").write_text("no sound " * 50)
+    result = run("separate", "song.wav", "text.wav", *pair, "--no-compose", "-v")
+    assert result.exit_code == 1
+    assert "sepdict.separation: segment 1 of 1: " in result.stderr
+    assert "Traceback" in result.stderr

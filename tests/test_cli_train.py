@@ -8,11 +8,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
+from sepdict_cli import training_options
 
 from sepdict.audio import Audio
 from sepdict.augmentation import AugmentationConfig
@@ -54,7 +55,7 @@ def test_solos_become_a_dictionary_file(solos: Path, output: Path) -> None:
     assert outcome.endswith("; all steps done")
     assert error_lines(result) == []
     assert result.stderr.splitlines()[:4] == [
-        "heard 2 recordings, 0.0 minutes",
+        "heard 2 recordings, 2.0 s",
         "note: 2 s of sound is little; two or three minutes are better",
         "note: --augment varies what little there is",
         "training violin",
@@ -318,7 +319,7 @@ def test_an_option_that_cannot_work_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--network", "loud"], "'loud' is none; expected one of default, "),
+        (["--network", "loud"], "'loud' is not one of 'default', "),
         (["--hidden", "8,x"], "'8,x' is none; expected numbers as in 256,256"),
         (["-r", "silence"], "'silence' is none; expected one of l2, dropout"),
         (["--background", "rain.wav"], "nothing uses it; give --augment, or -r others"),
@@ -552,3 +553,8 @@ def test_an_error_of_the_library_is_its_message(solos: Path, output: Path, monke
 
     monkeypatch.setattr("sepdict.training.train_dictionary", fail_so)
     assert fail("train-dictionary", solos, "-o", output) == "sepdict: first line second line"
+
+
+def test_the_command_names_every_kind_of_network() -> None:
+    (literal, *_) = get_args(training_options.Network)
+    assert get_args(literal) == tuple(PRESETS)

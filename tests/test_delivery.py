@@ -102,11 +102,38 @@ def test_where_one_stem_would_clip_all_are_softer_by_one_gain(
         assert signal_to_noise_db(stem.samples, result.gain * expected) > (10 if audio_format == "ogg" else 60)
 
 
-def test_clamping_cuts_off_what_is_too_loud_and_leaves_the_rest(tmp_path: Path, pair: list[Dictionary]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "most_db", "peak"),
+    [
+        ({}, -120, LOUD),
+        ({"bit_depth": "24"}, -120, LOUD),
+        ({"format": "flac", "bit_depth": "16"}, -75, LOUD),
+        ({"format": "ogg"}, -5, 0.5),
+        ({"bit_depth": "16", "clip_mode": "clamp"}, 0, LOUD),
+    ],
+    ids=str,
+)
+def test_the_null_test_is_of_what_was_written(
+    tmp_path: Path, pair: list[Dictionary], settings: dict[str, str], most_db: float, peak: float
+) -> None:
+    mixed = scaled_to(peak, n_samples=20_000)
+    result = one(write_audio(tmp_path / "song.wav", mixed), pair, tmp_path / "out", **settings)
+    expected = result.gain * mixed.samples
+    miss = (sum(stem.samples for stem in stems_of(result)) - expected).abs().max()
+    assert result.null_test_db == pytest.approx(20 * math.log10(miss / expected.abs().max()), abs=0.1)
+    assert result.null_test_db < most_db
+    assert read_json(result.manifest)["null_test_db"] == result.null_test_db
+
+
+def test_clamping_cuts_off_what_is_too_loud_and_leaves_the_rest(
+    tmp_path: Path, pair: list[Dictionary], caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_audio(tmp_path / "song.wav", scaled_to(LOUD))
     exact = stems_of(one(path, pair, tmp_path / "float"))
-    result = one(path, pair, tmp_path / "out", bit_depth="24", clip_mode="clamp")
+    with caplog.at_level("WARNING", "sepdict"):
+        result = one(path, pair, tmp_path / "out", bit_depth="24", clip_mode="clamp")
     assert result.gain == 1
+    assert "dB above full scale were cut off" in caplog.text
     for stem, expected in zip(stems_of(result), exact, strict=True):
         torch.testing.assert_close(stem.samples, expected.samples.clamp(-1, 1), rtol=0, atol=2**-22)
 
@@ -115,8 +142,8 @@ def test_without_a_clip_mode_what_would_clip_fails_and_leaves_nothing(tmp_path: 
     path = write_audio(tmp_path / "song.wav", scaled_to(LOUD))
     result = one(path, pair, tmp_path / "out", format="flac", clip_mode="none", works=False)
     assert result.error is not None
-    assert result.error.startswith(f"{tmp_path}/out/song/h")
-    assert "PCM_24 clips above 1" in result.error
+    assert result.error.startswith(f"{tmp_path}/out/song: the largest sample of all stems is ")
+    assert result.error.endswith(", and flac clips above 1; rescale or clamp, or write WAV of 32-bit float")
     assert not (tmp_path / "out").exists()
     quiet = write_audio(tmp_path / "quiet.wav", mixture())
     assert one(quiet, pair, tmp_path / "out", format="flac", clip_mode="none").gain == 1

@@ -149,3 +149,12 @@ def test_the_manifest_tells_when_and_how_long(tmp_path: Path) -> None:
     assert -1 <= age_s < 300
     assert said["seconds"] == pytest.approx(result.seconds, abs=1e-3)
     assert 0 <= said["composing_s"] < 300
+
+
+def test_that_kept_stems_are_not_scored_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    with caplog.at_level("WARNING", "sepdict"):
+        (result,) = separate(paths, tmp_path / "out", references=tmp_path / "in")
+    assert (result.kept, result.evaluation) == (True, None)
+    assert "stems that are kept are not scored; sepdict evaluate does that" in caplog.text

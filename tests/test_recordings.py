@@ -16,6 +16,7 @@ import torch
 
 import sepdict.recordings
 from sepdict.audio import Audio, resample
+from sepdict.devices import seeded_generator
 from sepdict.errors import AudioFileError
 from sepdict.folders import find_audio_files
 from sepdict.recordings import (
@@ -492,3 +493,19 @@ def test_folders_and_dangling_links_inside_a_folder_are_no_audio(tmp_path: Path)
 def test_what_matches_nothing_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(AudioFileError, match="no such file or folder"):
         find_audio_files([tmp_path / name])
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "aiff"])
+@pytest.mark.parametrize("n_bits", [16, 24])
+def test_samples_are_rounded_to_the_nearest_step(tmp_path: Path, extension: str, n_bits: int) -> None:
+    samples = torch.rand(1, 20_000, generator=seeded_generator(0), dtype=torch.float64) * 1.8 - 0.9
+    path = write_audio(tmp_path / f"a.{extension}", Audio(samples, RATE), encoding=f"PCM_{n_bits}")
+    read = torch.from_numpy(soundfile.read(path, dtype="float64")[0])
+    error = 2 ** (n_bits - 1) * (read - samples[0].float().double())
+    assert float(error.abs().max()) <= 0.5
+    assert abs(float(error.mean())) < 0.01
+
+
+def test_full_scale_is_kept_within_a_step(tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "a.wav", Audio(torch.tensor([[-1.0, 1.0, 0.0]]), RATE), encoding="PCM_16")
+    assert soundfile.read(path, dtype="int16")[0].tolist() == [-(2**15), 2**15 - 1, 0]

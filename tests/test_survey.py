@@ -75,3 +75,10 @@ def test_sounds_that_only_fade_alike_are_not_taken_for_the_same() -> None:
     notes = [Audio((-2 * time_s).exp() * (2 * torch.pi * hz * time_s).sin(), RATE, f"{hz}.wav") for hz in (220, 370)]
     assert survey(notes).twins == ()
     assert survey([notes[0], Audio(0.1 * notes[0].samples, RATE, "again.wav")]).twins == (("220.wav", "again.wav"),)
+
+
+def test_different_rates_are_remarked(generator: torch.Generator) -> None:
+    recordings = [Audio(torch.randn(1, 5 * rate, generator=generator) / 10, rate, f"{rate}") for rate in (16000, 8000)]
+    found = survey(recordings)
+    assert found.sample_rate == 8000
+    assert "there are rates of 8000 and 16000 Hz, and the lowest will be the dictionary's" in found.remarks
