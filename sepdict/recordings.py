@@ -261,11 +261,13 @@ def writing_audio(
 def _rounded(samples: Tensor, encoding: str) -> np.ndarray[Any, Any]:
     """Round to steps of 16 or 24 bits: libsndfile's WAV writer cuts them off, an offset and 6 dB more of noise."""
     if encoding not in STEPS:
-        return np.asarray(samples)
+        return samples.numpy()
     n_bits, dtype = STEPS[encoding]
     largest = 2 ** (n_bits - 1)
-    steps = (samples.double() * largest).round().clamp(-largest, largest - 1).numpy()
-    return np.left_shift(steps.astype(dtype), 8 * np.dtype(dtype).itemsize - n_bits)  # the upper bits count
+    steps: np.ndarray[Any, Any] = (
+        (samples.double() * largest).round().clamp(-largest, largest - 1).numpy().astype(dtype)
+    )
+    return steps << (8 * steps.itemsize - n_bits)  # the upper bits count
 
 
 def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) -> Path:
