@@ -1,8 +1,4 @@
-"""Row 9: many mixtures in one go: per track stems and a manifest, whole or not at all.
-
-    out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
-    out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
-    out/{track}/report.html         the same to look at and listen to, where it is asked for
+"""Row 9: many mixtures in one go: per track the files that `sepdict.tracks` speaks of, whole or not at all.
 
 What can be known to fail is refused before anything is computed; what fails later costs its own track only.
 """
