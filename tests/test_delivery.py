@@ -352,6 +352,13 @@ def test_stems_of_an_earlier_run_are_no_mixtures(tmp_path: Path, pair: list[Dict
     assert [(result.mixture, result.kept) for result in again] == [(result.mixture, True) for result in first]
 
 
+def test_an_output_folder_among_the_mixtures_is_not_searched(tmp_path: Path, pair: list[Dictionary]) -> None:
+    write_deep(tmp_path / "in")
+    config = BatchConfig(fit=QUICK, skip_existing=True, output=OutputConfig(filename="{track}_{source}.{ext}"))
+    for _ in range(2):  # the second time there are stems, and no manifest is called as usual
+        assert len(separate_folder(tmp_path / "in", pair, tmp_path / "in/stems", config, recursive=True)) == 3
+
+
 @pytest.mark.parametrize("recursive", [True, False])
 def test_mixtures_may_lie_in_a_folder_of_the_output_folder(
     tmp_path: Path, pair: list[Dictionary], recursive: bool
