@@ -558,3 +558,11 @@ def test_an_error_of_the_library_is_its_message(solos: Path, output: Path, monke
 def test_the_command_names_every_kind_of_network() -> None:
     (literal, *_) = get_args(training_options.Network)
     assert get_args(literal) == tuple(PRESETS)
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_heard(
+    solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sepdict.recordings.read_audio", None)  # would be called first
+    said = fail("train-dictionary", solos, "-o", tmp_path / "v.safetensors", "--name", "a/b")
+    assert "source name is 'a/b'; expected a name that can be a file's" in said
