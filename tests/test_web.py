@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import torch
 from fastapi.testclient import TestClient
-from front_end import SAMPLE_RATE, TINY, fail, mixture, sound, trained, write_bad
+from front_end import SAMPLE_RATE, TINY, fail, mixture, read_json, sound, trained, write_bad
 from web_client import ADDRESS, LIMITS, SAME_ORIGIN, desk_of, ended, files_of, in_library, send, uploaded, wav
 
 from sepdict import Audio, Dictionary
@@ -46,9 +46,12 @@ def test_the_stems_sum_to_the_mixture(client: TestClient) -> None:
     assert torch.equal(torch.from_numpy(decoded.T), whole.samples)
 
     archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{job['id']}/stems.zip").content))
-    assert {name: archive.read(name) for name in archive.namelist()} == dict(
-        zip(["hiss.wav", "hum.wav"], parts, strict=True)
-    )
+    assert archive.namelist() == ["hiss.wav", "hum.wav", "separation.json"]
+    assert [archive.read(name) for name in archive.namelist()[:2]] == parts
+    about = read_json(archive.read("separation.json").decode())  # how they were made
+    assert (about["mixture"], list(about["dictionaries"])) == ("sound.wav", ["hiss", "hum"])
+    assert about["explained_energy"] == job["result"]["explained_energy"]
+    assert about["settings"]["fit"]["composition_weight"] > 0
     pictures = [client.get(f"/api/jobs/{job['id']}/{name}.png").content for name in ("mixture", "0", "1")]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert len(set(pictures)) == 3
@@ -79,7 +82,8 @@ def test_of_several_mixtures_a_bad_one_fails_alone_and_the_others_are_one_zip(
     assert 'filename="separated.zip"' in answer.headers["content-disposition"]
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     folders = ["mixture", "Take", "take 2"]  # no name from the browser leads out of the folder it is unpacked in
-    assert archive.namelist() == [f"{folder}/{stem}.wav" for folder in folders for stem in ("hiss", "hum")]
+    inside = ("hiss.wav", "hum.wav", "separation.json")
+    assert archive.namelist() == [f"{folder}/{name}" for folder in folders for name in inside]
     assert archive.read("take 2/hum.wav") == client.get(f"/api/jobs/{more[1]}/1.wav").content
     for others in ([bad_one], ["none"], more * 300):
         assert client.get(f"/api/jobs/{first}/stems.zip", params={"more": others}).status_code in (404, 422)
@@ -215,9 +219,29 @@ def test_the_line_has_an_end(client: TestClient) -> None:
 
 def test_a_source_with_a_name_that_no_file_can_have_is_refused_in_one_line(client: TestClient) -> None:
     solo = uploaded(client, "solo", sound(n_samples=2 * SAMPLE_RATE))
-    job = ended(client, client.post("/api/trainings", json={"source": "../x", "solos": [solo]}).json())
-    assert job["state"] == "failed"
-    assert "expected a name that can be a file's" in job["message"]
+    answer = client.post("/api/trainings", json={"source": "../x", "solos": [solo]})
+    assert answer.status_code == 400  # before anything is learned
+    assert "expected a name that can be a file's" in answer.json()["error"]
+
+
+def test_of_silence_it_is_said_that_it_is_silent(client: TestClient) -> None:
+    silence = uploaded(client, "mixture", Audio(torch.zeros(SAMPLE_RATE), SAMPLE_RATE))
+    faint = uploaded(client, "mixture", Audio(torch.full((SAMPLE_RATE,), 1e-6), SAMPLE_RATE))
+    for upload, is_silent in ((silence, True), (faint, False)):
+        request = {"mixture": upload, "dictionaries": [in_library(client)["hum"]]}
+        job = ended(client, client.post("/api/separations", json=request).json())
+        assert job["result"]["is_silent"] is is_silent
+
+
+def test_files_of_the_same_content_are_known_by_it(client: TestClient, tmp_path: Path) -> None:
+    one, other = wav(sound()), wav(sound(seed=1))
+    sums = [
+        send(client, "solo", name, content).json()["sha256"] for name, content in (("a", one), ("b", one), ("a", other))
+    ]
+    assert sums[0] == sums[1] != sums[2]
+    file = trained("hum").save(tmp_path / "hum.safetensors").read_bytes()
+    sha256 = send(client, "dictionary", "h.safetensors", file).json()["sha256"]
+    assert [each["sha256"] for each in client.get("/api/dictionaries").json()].count(sha256) == 1
 
 
 def test_a_part_of_a_sound_can_be_asked_for(client: TestClient) -> None:

@@ -108,7 +108,8 @@ def test_what_is_too_long_is_refused(client: TestClient) -> None:
         ("<script>alert(1)</script>.wav", "script>.wav"),
         ("a\r\nset-cookie: b.wav", "aset-cookie: b.wav"),
         ("/", "a file without name"),
-        ("x" * 900, "x" * 200),
+        ("x" * 255 + ".wav", "x" * 251 + ".wav"),
+        ("x" * 251 + ".wav", "x" * 251 + ".wav"),
         ("évil.wav\0.flac", "évil.wav.flac"),
     ],
 )
@@ -196,6 +197,7 @@ def test_what_is_gone_says_so(client: TestClient) -> None:
     ):
         assert answer.status_code == 404
         assert "is no longer here" in answer.json()["error"]
+    assert "add" not in client.get("/api/jobs/none").json()["error"]  # nobody can add a job
 
 
 def test_a_surprise_says_nothing_of_its_inside(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,18 +14,21 @@ from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from sepdict import PRESETS, Dictionary, FitConfig, SepdictError, TrainingConfig
-from sepdict.dictionary import refuse_unfit
+from sepdict.dictionary import refuse_unfit, refuse_unwritable
 from sepdict.errors import AudioFileError
+from sepdict.files import sha256_of
 from sepdict.folders import AUDIO_EXTENSIONS
 from sepdict.library import EXTENSION
 from sepdict.recordings import probe_audio
 from sepdict.web.library import Library, describe
 from sepdict.web.queue import Job, Queue
 from sepdict.web.store import Limits, Store, Upload
-from sepdict.web.tasks import DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
+from sepdict.web.tasks import ABOUT, DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
 
-LONGEST_NAME = 200
-GONE = "is no longer here; it is deleted an hour after its last use, and when the server ends: please add it again"
+LONGEST_NAME = 255  # no file system has longer ones
+DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
+GONE = f"{DELETED}: please add it again"
+JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
 class Desk:
@@ -106,6 +109,7 @@ class Desk:
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
         """Ask for a dictionary; of which kind, one of `PRESETS` says, and ``"default"`` leaves it to the settings."""
+        refuse_unwritable(source, "source name")
         uploads = [self._upload(solo, "solo") for solo in solos]
         total_s = sum(upload.facts["duration_s"] for upload in uploads)
         if total_s > self.limits.solos_s:
@@ -125,7 +129,7 @@ class Desk:
         """
         job = self.queue.find(identifier)
         if job is None:
-            raise HTTPException(404, f"the job {GONE}")
+            raise HTTPException(404, JOB_GONE)
         return job
 
     def report(self, job: Job) -> dict[str, Any]:
@@ -164,7 +168,9 @@ class Desk:
         return job.output / known[name][0], known[name][1]
 
     def zip(self, jobs: Sequence[Job]) -> tuple[Path, str]:
-        """Put all stems of jobs into one file, which is there as long as the first is, and say how it is called.
+        """Put all stems of jobs into one file, with how they were made, and say how it is called.
+
+        It is there as long as the first job is.
 
         Raises
         ------
@@ -182,9 +188,9 @@ class Desk:
             try:
                 with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
                     for folder, job in zip(folders, jobs, strict=True):
-                        for number, stem in enumerate(job.result["stems"]):
-                            file = f"{stem}.wav" if len(jobs) == 1 else f"{folder}/{stem}.wav"
-                            archive.write(job.output / f"{number}.wav", file)
+                        files = {f"{stem}.wav": f"{number}.wav" for number, stem in enumerate(job.result["stems"])}
+                        for name, file in (files | {ABOUT: ABOUT}).items():
+                            archive.write(job.output / file, name if len(jobs) == 1 else f"{folder}/{name}")
                 temporary.replace(path)
             except OSError as error:
                 temporary.unlink(missing_ok=True)
@@ -209,6 +215,7 @@ class Desk:
             if kind == "dictionary":
                 return describe(Dictionary.load(path))
             info = probe_audio(path)
+            sha256 = sha256_of(path)  # by which the page knows what it has already
         except SepdictError as error:
             raise SepdictError(name_files(str(error), [Sound(path, name)])) from error
         if not info.duration_s > 0:
@@ -218,7 +225,8 @@ class Desk:
             longer = "; the command sepdict separate takes any length" if kind == "mixture" else ""
             most = f"{most_s / 60:g} at most{longer}"
             raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
-        return {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
+        facts = {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
+        return {**facts, "sha256": sha256}
 
     def _upload(self, identifier: str, kind: str) -> Upload:
         """Find an upload."""

@@ -88,6 +88,7 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
         "sample_rate": card.sample_rate,
         "trained_s": card.trained_s,
         "network": card.network.kind,
+        "sha256": dictionary.sha256,
     }
 
 

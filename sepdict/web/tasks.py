@@ -4,14 +4,16 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
-from sepdict.files import write_atomically
+from sepdict.files import to_json, write_atomically
 from sepdict.previews import look_at, loudest, spectrogram
 from sepdict.progress import OnProgress
 from sepdict.recordings import AudioReader, copy_audio, open_audio, writing_audio
@@ -22,6 +24,7 @@ from sepdict.web.library import describe
 log = logging.getLogger(__name__)
 
 DICTIONARY = "dictionary.safetensors"
+ABOUT = "separation.json"  # how stems were made, for those who find them later
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
 
 
@@ -95,9 +98,12 @@ class Separating:
                 on_progress=on_progress,
             )
         copy_audio(self.mixture.path, output / MIXTURE)
-        _draw([output / MIXTURE, *paths])
+        is_silent = _draw([output / MIXTURE, *paths])
+        about = self._about(dictionaries) | {"explained_energy": outcome.explained_energy}
+        write_atomically(output / ABOUT, to_json(about).encode())
         return {
             "stems": names,
+            "is_silent": is_silent,
             "has_residual": len(names) > len(dictionaries),
             "duration_s": mixture.n_samples / mixture.sample_rate,
             "sample_rate": mixture.sample_rate,
@@ -108,6 +114,16 @@ class Separating:
     def named(self, message: str) -> str:
         """Call files in a message what the page calls them."""
         return name_files(message, [self.mixture, *self.dictionaries])
+
+    def _about(self, dictionaries: Sequence[Dictionary]) -> dict[str, Any]:
+        """Say what was separated by what, with which settings, and when."""
+        return {
+            "sepdict": version("sepdict"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "mixture": self.mixture.name,
+            "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
+            "settings": {"residual": self.residual, "unknown": self.unknown, "fit": asdict(self.config)},
+        }
 
 
 def name_files(message: str, sounds: Sequence[Sound]) -> str:
@@ -143,9 +159,10 @@ def _writing(paths: Sequence[Path], audio: AudioReader) -> Iterator[Callable[[Te
         yield write
 
 
-def _draw(paths: Sequence[Path]) -> None:
-    """Draw spectrograms beside files, all at the scale of the first."""
+def _draw(paths: Sequence[Path]) -> bool:
+    """Draw spectrograms beside files, all at the scale of the first, and tell whether that one is silent."""
     looks = [look_at(path, shown_s=math.inf) for path in paths]
     reference = loudest(looks[0].energy)
     for path, look in zip(paths, looks, strict=True):
         write_atomically(path.with_suffix(".png"), spectrogram(look.energy, reference))
+    return looks[0].peak == 0

@@ -1,72 +1,25 @@
 """The page of `sepdict serve` in a real browser, from the first file to the last stem."""
 
-import contextlib
 import re
-import socket
-import threading
-import time
+import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import uvicorn
 from front_end import SAMPLE_RATE, TINY, mixture, sound, trained, write_bad
+from web_page import SIZES, SLOW, Endless, Server, held, opened, train
 
-from sepdict import TrainingConfig, read_audio, write_audio
-from sepdict.progress import OnProgress, Progress
-from sepdict.web.server import Settings, create_app
-from sepdict.web.store import Limits
-from sepdict.web.tasks import Separating
+from sepdict import Audio, Dictionary, TrainingConfig, read_audio, write_audio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
 expect = sync_api.expect
 expect.set_options(timeout=30_000)
 
 pytestmark = pytest.mark.browser
-
-SLOW = {"n_steps": 10**6, "n_checks": 10**5, "patience": 10**6}
-SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
-
-
-class Endless(Separating):
-    """A separation that only ends when it is cancelled."""
-
-    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
-        on_progress(Progress("fit", 1, 2, 0.0))
-        time.sleep(600)
-        return {}
-
-
-class Server:
-    """The application at an address of its own, in a thread; it can end and begin again at the same one."""
-
-    def __init__(self, library: Path, training: TrainingConfig = TINY) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.settings = Settings(library=library, training=training, limits=Limits(file_bytes=500_000, mixture_s=60.0))
-        self.begin()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-    def begin(self) -> None:
-        if self.listener.fileno() < 0:
-            self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.app = create_app(self.settings)
-        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.02)
-
-    def end(self) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-        self.listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +44,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "solo 1": sound("hiss", n_samples=2 * SAMPLE_RATE, seed=4),
         "solo 2": sound("hiss", n_samples=2 * SAMPLE_RATE, seed=5),
         "too large": sound(n_samples=200_000),
+        "silence": Audio(torch.zeros(SAMPLE_RATE), SAMPLE_RATE),
     }
     paths = {name: write_audio(folder / f"{name}.wav", audio) for name, audio in made.items()}
     paths["mix 2"] = write_audio(folder / "mix 2.wav", mixture(n_samples=2 * SAMPLE_RATE, seed=1))
@@ -98,32 +52,6 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths["no sound"] = folder / "notes <img src=x>.txt"
     paths["no sound"].write_text("these are words\n" * 100)
     return paths
-
-
-@contextlib.contextmanager
-def opened(browser: Any, server: Server, size: str = "laptop") -> Iterator[Any]:
-    """Open the page; whatever it asks of others, and whatever goes wrong in it, fails the test."""
-    width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-    page.on("request", lambda asked: None if asked.url.startswith(server.address) else wrong.append(asked.url))
-    page.goto(server.address)
-    expect(page.get_by_role("checkbox", name="hum")).to_be_visible()
-    yield page
-    assert wrong == []
-    context.close()
-
-
-def train(page: Any, sounds: dict[str, Path], source: str = "hiss", kind: str = "General") -> None:
-    page.get_by_role("button", name="Train one from solos").click()
-    page.get_by_label("Name of the source").fill(source)
-    page.set_input_files("#training input[type=file]", [sounds["solo 1"], sounds["solo 2"]])
-    expect(page.get_by_text("2 recordings, 4 s together")).to_be_visible()
-    page.get_by_role("radio", name=kind).check()
-    page.get_by_role("button", name="Train", exact=True).click()
 
 
 @pytest.mark.parametrize("size", list(SIZES))
@@ -139,6 +67,7 @@ def test_from_solos_and_a_mixture_to_stems(
         page.get_by_role("checkbox", name="hum").check()
         page.get_by_role("button", name="Separate").click()
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()
+        expect(page.locator("#player")).to_be_in_viewport(ratio=0.9)
 
         player = page.locator("#player")
         page.get_by_role("button", name="Play").click()
@@ -161,7 +90,7 @@ def test_from_solos_and_a_mixture_to_stems(
             files[download.value.suggested_filename] = download.value.path()
         assert set(files) == {"hum.wav", "hiss.wav", "mix.zip"}
         with zipfile.ZipFile(files["mix.zip"]) as archive:
-            assert set(archive.namelist()) == {"hum.wav", "hiss.wav"}
+            assert set(archive.namelist()) == {"hum.wav", "hiss.wav", "separation.json"}
         whole = read_audio(files["hum.wav"]).samples + read_audio(files["hiss.wav"]).samples
         torch.testing.assert_close(whole, read_audio(sounds["mix"]).samples, rtol=0, atol=1e-6)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -194,15 +123,15 @@ def test_several_mixtures_with_a_bad_one_among_them(
         expect(page.locator("#player")).to_have_attribute("data-state", "playing")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-        files = {}
+        files, inside = {}, ["hum.wav", "residual.wav", "separation.json"]
         for link in ("Stems of mix.wav as zip", "Everything as one zip"):
             with page.expect_download() as download:
                 page.get_by_role("link", name=link, exact=True).click()
             with zipfile.ZipFile(download.value.path()) as archive:
                 files[download.value.suggested_filename] = archive.namelist()
         assert files == {
-            "mix.zip": ["hum.wav", "residual.wav"],
-            "separated.zip": [f"{folder}/{stem}.wav" for folder in ("mix", "mix 2") for stem in ("hum", "residual")],
+            "mix.zip": inside,
+            "separated.zip": [f"{folder}/{name}" for folder in ("mix", "mix 2") for name in inside],
         }
 
         page.get_by_role("button", name="Remove bad.wav").click()
@@ -299,12 +228,14 @@ def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server
         train(page, sounds, kind="Quick")
         expect(page.get_by_text("Learning the sound")).to_be_visible()
         expect(page.locator("#remarks")).to_contain_text("4 s of sound is little")
-        page.locator("#training .progress").get_by_role("button", name="Cancel").click()
-        expect(page.locator("#training .progress")).to_be_hidden()
+        page.locator("#learning .progress").get_by_role("button", name="Cancel").click()
+        expect(page.locator("#learning .progress")).to_be_hidden()
         desk.training = TINY
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
-        expect(page.locator("#sources > .notice")).to_contain_text("4 s of sound is little")
+        expect(page.locator("#sources > .notice.calm")).to_have_text(
+            re.compile(r"hiss is ready\. Note: 4 s .*\.Dismiss")
+        )
 
 
 def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
@@ -320,8 +251,10 @@ def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
             server.end()
             expect(page.get_by_text("The server does not answer; trying again")).to_be_visible()
             server.begin()
-            expect(page.locator("#training .notice")).to_contain_text("is no longer here")
+            expect(page.locator("#learning .notice")).to_contain_text("is no longer here")
             expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_hidden()  # it went with the server
+            expect(page.locator("#mixture .notice")).to_contain_text("The server no longer has mix.wav: it ended")
+            expect(page.locator("#training > .notice")).to_contain_text("no longer has solo 1.wav, solo 2.wav")
             page.set_input_files("#mixture input[type=file]", sounds["mix"])
             page.get_by_role("checkbox", name="hum").check()
             page.get_by_role("button", name="Separate").click()
@@ -330,7 +263,100 @@ def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
         server.end()
 
 
-def test_everything_can_be_done_with_the_keyboard(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
+def test_what_is_prepared_while_a_dictionary_is_learned_stays(
+    browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = held(server, monkeypatch)
+    with opened(browser, server) as page:
+        train(page, sounds, kind="Quick")
+        expect(page.locator("#learning .progress")).to_contain_text("hiss: ")
+        page.get_by_role("button", name="Close").click()
+        expect(page.locator("#learning .progress").get_by_role("button", name="Cancel")).to_be_visible()
+        page.get_by_role("button", name="Train one from solos").click()
+        page.get_by_label("Name of the source").fill("rain")
+        page.set_input_files("#training input[type=file]", sounds["mix 2"])
+        expect(page.locator("#training .files li")).to_have_count(3)
+        gate.set()
+        expect(page.get_by_role("checkbox", name="hiss")).to_be_checked()
+        expect(page.get_by_label("Name of the source")).to_have_value("rain")
+        expect(page.get_by_role("list", name="Solos")).to_have_text("mix 2.wav2 s, 8 kHz, monoRemove")
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.get_by_role("checkbox", name="rain")).to_be_checked()
+        expect(page.locator("#training")).to_be_hidden()
+        page.get_by_role("button", name="Train one from solos").click()
+        expect(page.get_by_role("radio", name="General")).to_be_checked()  # not what the last one was
+
+
+def test_what_is_done_stays_until_there_is_something_in_its_place(
+    browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, server) as page:
+        separate, player = page.locator("#separate"), page.locator("#player")
+        page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
+        page.get_by_role("checkbox", name="hum").check()
+        separate.click()
+        expect(player.get_by_role("button", name="Play")).to_be_visible()
+        first = page.get_by_role("link", name="All as zip").get_attribute("href")
+
+        page.get_by_label("Make a dictionary of it").check()
+        page.route("**/api/separations", lambda route: route.abort())
+        separate.click()
+        expect(page.locator("#listen > .notice")).to_contain_text("does not answer")
+        page.unroute("**/api/separations")
+        gate = held(server, monkeypatch)
+        separate.click()
+        page.locator("#listen > .progress").get_by_role("button", name="Cancel").click()
+        expect(separate).to_be_enabled()
+        page.locator("#listen > .progress").wait_for(state="hidden")
+        expect(player.get_by_role("button", name="Play")).to_be_visible()
+        assert page.get_by_role("link", name="All as zip").get_attribute("href") == first
+        assert page.request.get(server.address + first.strip("/")).ok
+        gate.set()
+
+        page.set_input_files("#mixture input[type=file]", sounds["silence"])
+        separate.click()
+        expect(page.locator("#results li").nth(1)).to_contain_text("silent")
+        expect(page.get_by_role("radio", name="mix 2.wav")).to_be_checked()
+        assert page.get_by_role("link", name="All as zip").get_attribute("href") != first
+        assert page.request.get(server.address + first.strip("/")).status == 404
+
+
+def test_what_is_there_already_and_what_is_there_under_the_same_name(
+    browser: Any, server: Server, sounds: dict[str, Path], library: Path, tmp_path: Path
+) -> None:
+    hum = trained("hum")
+    other = Dictionary(replace(hum.card, training={"seed": 1}), hum.network).save(tmp_path / "hum 2.safetensors")
+    with opened(browser, server) as page:
+        again = shutil.copy(sounds["mix"], tmp_path / "again.wav")
+        page.set_input_files("#mixture input[type=file]", [sounds["mix"], again])
+        expect(page.locator("#mixture .notice")).to_contain_text("again.wav: is here already, as mix.wav")
+        page.set_input_files("#sources .actions input[type=file]", library / "hum.safetensors")
+        expect(page.locator("#sources > .notice")).to_contain_text("hum.safetensors: is here already")
+        expect(page.get_by_role("checkbox", name="hum")).to_be_checked()
+        page.set_input_files("#sources .actions input[type=file]", other)
+        expect(page.get_by_text("More than one of the chosen is of hum")).to_be_visible()
+        expect(page.locator("#separate")).to_be_disabled()
+        page.get_by_role("checkbox", name="hum in the library").uncheck()
+        expect(page.get_by_text("More than one of the chosen")).to_be_hidden()
+        expect(page.get_by_role("checkbox", name="hum hum 2.safetensors")).to_be_checked()
+        expect(page.locator("#separate")).to_be_enabled()
+
+
+def test_a_page_that_the_server_does_not_answer_asks_again(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        page.route("**/api/dictionaries", lambda route: route.abort())
+        page.reload()
+        expect(page.locator("#sources > .notice")).to_contain_text("Trying again")
+        expect(page.get_by_text("There are none yet")).to_be_hidden()
+        page.unroute("**/api/dictionaries")
+        expect(page.get_by_role("checkbox", name="hum")).to_be_visible()
+        expect(page.locator("#sources > .notice")).to_be_hidden()
+
+
+def test_everything_can_be_done_with_the_keyboard(
+    browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = held(server, monkeypatch)
     with opened(browser, server) as page:
         page.set_input_files("#mixture input[type=file]", sounds["mix"])
         expect(page.get_by_text("4 s, 8 kHz, stereo")).to_be_visible()
@@ -345,4 +371,7 @@ def test_everything_can_be_done_with_the_keyboard(browser: Any, server: Server, 
                 page.keyboard.press("Enter")
                 break
         assert {"open-training", "unknown", "separate"} <= set(reached)
+        expect(page.locator("#listen > .progress").get_by_role("button", name="Cancel")).to_be_focused()
+        gate.set()
+        expect(page.locator("#outcome")).to_be_focused()
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()

@@ -1,24 +1,38 @@
 /** The page: mixtures, dictionaries for them, and what comes of them. */
 
-import { about, asDuration, asRate, complain, dropped, make, renew, sentence, showProgress, takeFiles } from "./elements.js";
-import { followAll, sendAll } from "./jobs.js";
-import { createResults, isDone } from "./results.js";
+import {
+  about,
+  asDuration,
+  asRate,
+  catchFocus,
+  complain,
+  dropped,
+  make,
+  renew,
+  sentence,
+  takeFiles,
+} from "./elements.js";
+import { askForAll, followAll, forgetResults, sendAll } from "./jobs.js";
+import { createResults, isDone, resultOf } from "./results.js";
 import { ask } from "./server.js";
 
 const KEEP_ALIVE_MS = 5 * 60 * 1000; // what lies in an open page does not grow old
+const RETRY_MS = 2000;
+const N_NAMED = 5; // of what is gone; of more it is said how many
 const find = (selector) => document.querySelector(selector);
 const mixtureSection = find("#mixture");
 const sourcesSection = find("#sources");
 const listenSection = find("#listen");
 const training = find("#training");
+const learningPlace = find("#learning");
 const results = createResults(find("#result"));
-const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general;
+const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general
 
 let limits = null;
 let mixtures = []; // what the server said of them
-let dictionaries = []; // {id, source, sample_rate, trained_s, own: whether it came with this page, chosen, kept}
+let dictionaries = []; // {id, source, …, own: whether it came with this page, chosen, kept: its id in the library}
 let solos = [];
-let separations = []; // {name, request, report: what the server last said of the job, or null}
+let separations = []; // entries as in results.js
 let known = false; // whether it was asked what dictionaries there are
 let separating = false;
 let learning = false;
@@ -38,18 +52,27 @@ find("#residual").addEventListener("change", refresh);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", dropAnywhere);
 window.addEventListener("beforeunload", (event) => {
-  if (separating || learning || mixtures.length || dictionaries.some((each) => each.own && !each.kept)) event.preventDefault();
+  const isUnkept = dictionaries.some((each) => each.own && !each.kept);
+  if (separating || learning || mixtures.length || isUnkept) event.preventDefault();
 });
 setInterval(keepAlive, KEEP_ALIVE_MS);
 start();
 
 async function start() {
   refresh();
-  await attempt(sourcesSection, async () => {
-    limits = await ask("GET", "/api/limits");
-    for (const facts of await ask("GET", "/api/dictionaries")) dictionaries.push({ ...facts, chosen: false });
-  });
-  known = true;
+  let said = false;
+  while (!known) {
+    try {
+      limits = await ask("GET", "/api/limits");
+      for (const facts of await ask("GET", "/api/dictionaries")) dictionaries.push({ ...facts, chosen: false });
+      known = true;
+    } catch (error) {
+      if (!said) complain(sourcesSection, [sentence(error.message), "Trying again every two seconds."]);
+      said = true;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+  if (said) complain(sourcesSection, []);
   refresh();
 }
 
@@ -71,7 +94,7 @@ async function attempt(section, work) {
 function addMixtures(files) {
   return attempt(mixtureSection, () =>
     sendAll(mixtureSection, files, "mixture", limits, (sent) => {
-      mixtures.push(sent);
+      addOnce(mixtures, sent);
       refresh();
     }),
   );
@@ -80,7 +103,7 @@ function addMixtures(files) {
 function addDictionaries(files) {
   return attempt(sourcesSection, () =>
     sendAll(sourcesSection, files, "dictionary", limits, (sent) => {
-      dictionaries.push({ ...sent, own: true, chosen: true });
+      addOnce(dictionaries, { ...sent, own: true, chosen: true });
       refresh();
     }),
   );
@@ -90,10 +113,24 @@ function addSolos(files, folder) {
   if (folder && !find("#source").value) find("#source").value = folder;
   return attempt(training, () =>
     sendAll(training, files, "solo", limits, (sent) => {
-      solos.push(sent);
+      addOnce(solos, sent);
       refresh();
     }),
   );
+}
+
+/** Enter what was sent, unless a file of the same content is there. */
+function addOnce(list, sent) {
+  const there = list.find((other) => other.sha256 === sent.sha256);
+  if (!there) {
+    list.push(sent);
+    return;
+  }
+  forget(sent.id);
+  if (sent.chosen) there.chosen = true;
+  refresh();
+  const name = there.name ?? there.source; // those of the library have no file's name
+  throw new Error(`${sent.name}: is here already${name === sent.name ? "" : `, as ${name}`}`);
 }
 
 async function dropAnywhere(event) {
@@ -112,27 +149,48 @@ function openTraining(open) {
 }
 
 async function train() {
+  const byKeyboard = leaveFocus();
   learning = true;
   refresh();
-  await attempt(training, async () => {
+  const taken = [...solos];
+  await attempt(learningPlace, async () => {
     const source = find("#source").value.trim();
     const network = training.querySelector("[name=network]:checked").value;
-    const request = { source, network, solos: solos.map((solo) => solo.id) };
+    const request = { source, network, solos: taken.map((solo) => solo.id) };
     const job = await ask("POST", "/api/trainings", request);
     showRemarks([]);
-    const [end] = await followAll(training, [job], (_, { warnings }) => showRemarks(warnings));
+    const onReport = (_, { warnings }) => showRemarks(warnings);
+    const [end] = await followAll(learningPlace, [job], onReport, { nameOf: () => source, byKeyboard });
     if (end.state === "failed") throw Object.assign(new Error(end.message), { status: end.lost ? 404 : 0 });
     if (end.state !== "done") return;
     dictionaries.push({ ...end.result, own: true, chosen: true });
-    for (const solo of solos) forget(solo.id);
-    solos = [];
-    find("#source").value = "";
     showRemarks([]);
-    openTraining(false);
-    complain(sourcesSection, end.warnings, `${source} is ready. Of what it learned from:`);
+    takeAway(source, taken);
+    const notes = end.warnings.join("; ");
+    if (notes) complain(sourcesSection, [`${source} is ready. Note: ${notes}.`], { calm: true });
   });
   learning = false;
   refresh();
+  if (!byKeyboard) return; // Space may be the player's
+  const made = [...sourcesSection.querySelectorAll(".dictionaries input")].at(-1) ?? find("#open-training");
+  catchFocus(training.hidden ? made : training.querySelector("[type=submit]:enabled") ?? find("#source"));
+}
+
+/** Take what was learned from out of the panel, and leave there what was prepared meanwhile. */
+function takeAway(source, taken) {
+  for (const solo of taken) forget(solo.id);
+  solos = solos.filter((solo) => !taken.includes(solo));
+  if (find("#source").value.trim() === source) find("#source").value = "";
+  if (solos.length || find("#source").value) return;
+  training.reset(); // the kind, too
+  openTraining(false);
+}
+
+/** Take the focus from what is about to be disabled; returns whether the keyboard had brought it there. */
+function leaveFocus() {
+  const byKeyboard = document.activeElement.matches(":focus-visible");
+  document.activeElement.blur();
+  return byKeyboard;
 }
 
 /** Show what there is to think of the solos while they are learned. */
@@ -143,46 +201,56 @@ function showRemarks(remarks) {
   place.replaceChildren(...remarks.map((remark) => make("p", {}, [remark])));
 }
 
-/** Separate all mixtures; what was separated in the same way before is still there. */
+/** Separate all mixtures that were not in the same way before; what there is of them stays until there is another. */
 async function separate() {
+  const byKeyboard = leaveFocus();
   separating = true;
-  const before = separations;
-  separations = mixtures.map(({ id, name }) => {
-    const request = { mixture: id, ...settings() };
-    const isSame = (one) => isDone(one) && JSON.stringify(one.request) === JSON.stringify(request);
-    return before.find(isSame) ?? { name, request, report: null };
-  });
-  const old = before.filter((one) => one.report && !separations.includes(one));
-  for (const { report } of old) ask("DELETE", `/api/jobs/${report.id}/result`).catch(() => {});
   refresh();
+  const how = settings();
+  const entries = mixtures.map(({ id, name }) => {
+    const request = { mixture: id, ...how };
+    const old = separations.find((one) => one.request.mixture === id);
+    const before = old ? resultOf(old) : null;
+    const isSame = before && JSON.stringify(before.request) === JSON.stringify(request);
+    return isSame ? before : { name, request, report: null, before };
+  });
+  let begun = [];
   await attempt(listenSection, async () => {
-    const refused = await submit(separations.filter(({ report }) => !report));
-    const begun = separations.filter((one) => one.report && !isDone(one));
-    const onReport = (index, report) => {
-      begun[index].report = report;
-      results.show(separations);
-    };
-    const jobs = begun.map(({ report }) => report);
-    const ends = await followAll(listenSection, jobs, onReport, { nameOf: (index) => begun[index].name });
+    const refused = await askForAll(listenSection, entries.filter(({ report }) => !report));
+    begun = entries.filter((one) => one.report && !isDone(one));
+    if (refused && !begun.length) throw refused; // nothing was begun, so nothing is replaced
+    replaceBy(entries);
+    await followSeparations(begun, byKeyboard);
     if (refused) throw refused;
-    if (ends.some(({ lost }) => lost)) await keepAlive();
-    if (separations.length === 1 && ends[0]?.state === "failed") throw new Error(ends[0].message);
   });
   separating = false;
   refresh();
+  if (begun.some(isDone)) results.reveal();
+  if (byKeyboard) catchFocus(find("#separate"));
 }
 
-/** Ask for separations, until one is refused; returns the refusal, or null. */
-async function submit(entries) {
-  for (const [index, entry] of entries.entries()) {
-    if (entries.length > 1) showProgress(listenSection, { text: `Asking for ${index + 1} of ${entries.length}` });
-    try {
-      entry.report = await ask("POST", "/api/separations", entry.request);
-    } catch (error) {
-      return error;
-    }
-  }
-  return null;
+/** Follow separations that were begun to their ends. */
+async function followSeparations(begun, byKeyboard) {
+  const onReport = (index, report) => {
+    const entry = begun[index];
+    entry.report = report;
+    if (isDone(entry) && entry.before) forgetResults([entry.before]);
+    if (isDone(entry)) entry.before = null;
+    results.show(separations);
+  };
+  const jobs = begun.map(({ report }) => report);
+  const nameOf = (index) => (begun.length > 1 ? begun[index].name : "");
+  const ends = await followAll(listenSection, jobs, onReport, { nameOf, byKeyboard });
+  if (ends.some(({ lost }) => lost)) await keepAlive();
+  if (begun.length === 1 && separations.length < 2 && ends[0].state === "failed") throw new Error(ends[0].message);
+}
+
+/** Make these the separations that are shown; what is in none of them any more is not needed. */
+function replaceBy(entries) {
+  const needed = entries.flatMap((one) => [one, one.before]);
+  forgetResults(separations.flatMap((one) => [one, one.before]).filter((one) => one && !needed.includes(one)));
+  separations = entries;
+  refresh();
 }
 
 /** Say how the user wants mixtures to be separated. */
@@ -214,16 +282,21 @@ function refresh() {
 
 /** Offer what means something with the dictionaries that are chosen. */
 function refreshOptions() {
-  const nChosen = dictionaries.filter((each) => each.chosen).length;
+  const chosen = dictionaries.filter((each) => each.chosen).map(({ source }) => source);
+  const twice = chosen.find((source, index) => chosen.indexOf(source) !== index);
+  const nChosen = chosen.length;
   const alone = nChosen === 1;
   find("#always").hidden = !alone;
   find("#residual").parentElement.hidden = alone;
   find("#compose").parentElement.hidden = alone;
   find("#unknown").parentElement.hidden = !alone && !find("#residual").checked;
   find("#unknown").parentElement.classList.toggle("nested", !alone);
-  find("#separate").disabled = separating || !mixtures.length || !nChosen;
+  const clash = twice === undefined ? "" : `More than one of the chosen is of ${twice}: leave only one of them chosen.`;
+  if (find("#clash").textContent !== clash) find("#clash").textContent = clash;
+  find("#separate").disabled = separating || !mixtures.length || !nChosen || Boolean(clash);
   find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
-  const missing = [mixtures.length ? "" : "a mixture", nChosen ? "" : "at least one dictionary"].filter(Boolean);
+  const sources = nChosen ? clash && "one dictionary for each source" : "at least one dictionary";
+  const missing = [mixtures.length ? "" : "a mixture", sources].filter(Boolean);
   find("#missing").textContent = missing.length && !separating ? `Needs ${missing.join(" and ")}.` : "";
 }
 
@@ -247,7 +320,7 @@ function soundItem(sound, remove) {
 }
 
 function dictionaryItem(dictionary) {
-  const { id, source, own, kept } = dictionary;
+  const { id, name, source, own, kept } = dictionary;
   const onChange = () => {
     dictionary.chosen = box.checked;
     refresh();
@@ -255,7 +328,9 @@ function dictionaryItem(dictionary) {
   const box = make("input", { type: "checkbox", change: onChange });
   box.checked = dictionary.chosen;
   const kind = KINDS[dictionary.network] ? `, ${KINDS[dictionary.network]}` : "";
-  const heard = `heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
+  const isOnly = dictionaries.every((other) => other === dictionary || other.source !== source);
+  const from = isOnly ? "" : own ? `${name}, ` : "in the library, ";
+  const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
   const label = make("label", {}, [box, about(source, heard)]);
   const onRemove = () => {
     forget(id);
@@ -268,7 +343,7 @@ function dictionaryItem(dictionary) {
     actions.unshift(
       kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, () => keep(dictionary)),
     );
-    actions.push(action("Remove", source, onRemove));
+    actions.push(action(kept ? "Remove from this page" : "Remove", source, onRemove));
   }
   return make("li", {}, [label, make("span", { class: "end" }, actions)]);
 }
@@ -279,8 +354,7 @@ function action(text, of, click) {
 
 function keep(dictionary) {
   return attempt(sourcesSection, async () => {
-    await ask("POST", `/api/dictionaries/${dictionary.id}/keep`);
-    dictionary.kept = true;
+    dictionary.kept = (await ask("POST", `/api/dictionaries/${dictionary.id}/keep`)).id;
   });
 }
 
@@ -289,16 +363,36 @@ function forget(id) {
   ask("DELETE", `/api/uploads/${id}`).catch(() => {});
 }
 
-/** Use everything that is in the page, and drop what the server no longer has. */
+/** Use everything that is in the page, and drop what the server no longer has, and say so. */
 async function keepAlive() {
   const lost = new Set();
-  const own = dictionaries.filter((each) => each.own);
-  for (const { id } of [...mixtures, ...solos, ...own]) {
-    await ask("GET", `/api/uploads/${id}`).catch((error) => error.status === 404 && lost.add(id));
-  }
-  for (const { report } of separations) if (report) ask("GET", `/api/jobs/${report.id}`).catch(() => {});
-  mixtures = mixtures.filter((each) => !lost.has(each.id));
-  solos = solos.filter((solo) => !lost.has(solo.id));
-  dictionaries = dictionaries.filter((each) => !lost.has(each.id));
+  const use = (path, id) => ask("GET", `${path}/${id}`).catch((error) => error.status === 404 && lost.add(id));
+  const uploads = [...mixtures, ...solos, ...dictionaries.filter((each) => each.own)];
+  for (const { id } of uploads) await use("/api/uploads", id);
+  const jobs = separations.flatMap((one) => [one.report, one.before?.report]).filter(Boolean);
+  for (const { id } of jobs) await use("/api/jobs", id);
+
+  const isGone = ({ id }) => lost.has(id);
+  const isUndone = (one) => lost.has((one.report ?? one.before?.report)?.id);
+  sayGone(mixtureSection, mixtures.filter(isGone), "add");
+  sayGone(training, solos.filter(isGone), "add");
+  sayGone(sourcesSection, dictionaries.filter((each) => isGone(each) && !each.kept), "train or add");
+  sayGone(listenSection, separations.filter(isUndone), "separate", "the stems of ");
+  mixtures = mixtures.filter((each) => !isGone(each));
+  solos = solos.filter((each) => !isGone(each));
+  dictionaries = dictionaries
+    .map((each) => (isGone(each) && each.kept ? { ...each, id: each.kept, own: false } : each))
+    .filter((each) => !isGone(each));
+  separations = separations.filter((one) => !isUndone(one));
   refresh();
+}
+
+/** Say in a section that the server no longer has something, and what can be done. */
+function sayGone(section, gone, remedy, what = "") {
+  if (!gone.length) return;
+  const named = gone.slice(0, N_NAMED).map(({ name, source }) => source ?? name);
+  const more = gone.length > N_NAMED ? ` and ${gone.length - N_NAMED} more` : "";
+  const why = "it ended meanwhile, or heard nothing of this page for an hour";
+  const all = `${what}${named.join(", ")}${more}`;
+  complain(section, [`The server no longer has ${all}: ${why}. Please ${remedy} again what you need.`]);
 }

@@ -33,18 +33,32 @@ export function about(name, facts) {
   return make("span", { class: "about" }, parts);
 }
 
-/** Say in a section what went wrong, until it is dismissed or something else is said; nothing where there is nothing. */
-export function complain(section, messages, lead = "") {
+/**
+ * Say in a section what went wrong, until it is dismissed or something else is said; nothing where there is nothing.
+ *
+ * What is `calm` is no more than worth knowing.
+ */
+export function complain(section, messages, { calm = false } = {}) {
   const notice = section.querySelector(":scope > .notice");
   notice.hidden = !messages.length;
   if (!messages.length) return;
+  notice.classList.toggle("calm", calm);
+  notice.setAttribute("role", calm ? "status" : "alert");
   const dismiss = make("button", { type: "button", class: "quiet", click: () => complain(section, []) }, ["Dismiss"]);
-  const lines = [lead, ...messages].filter(Boolean).map((message) => make("span", {}, [message]));
+  const lines = messages.map((message) => make("span", {}, [message]));
   notice.replaceChildren(make("span", { class: "lines" }, lines), dismiss);
 }
 
-/** Show in a section how far something is; null takes the bar away. */
-export function showProgress(section, { text, share, onCancel } = {}) {
+/** Give the focus to an element if nothing has it, for what had it is gone; returns whether it took it. */
+export function catchFocus(element) {
+  const focused = document.activeElement;
+  if (focused && focused !== document.body && !focused.disabled && !focused.closest("[hidden]")) return false;
+  element.focus({ preventScroll: true });
+  return true;
+}
+
+/** Show in a section how far something is, and for how long it has been going on; without a text there is no bar. */
+export function showProgress(section, { text, took = "", share, onCancel } = {}) {
   const place = section.querySelector(":scope > .progress");
   place.hidden = text === undefined;
   if (place.hidden) {
@@ -52,12 +66,14 @@ export function showProgress(section, { text, share, onCancel } = {}) {
     return;
   }
   if (!place.firstChild) {
-    const said = make("span", { class: "said", role: "status" });
+    const said = make("span", { class: "said" }, [make("span", { role: "status" }), make("span")]);
     const cancel = make("button", { type: "button" }, ["Cancel"]);
     place.append(said, make("progress", { max: "1", "aria-label": "Progress" }), cancel);
   }
   const [said, bar, cancel] = place.children;
-  said.textContent = text;
+  const [status, seconds] = said.children; // which are no news: nobody wants to be told them one by one
+  if (status.textContent !== text) status.textContent = text;
+  seconds.textContent = took;
   if (share === undefined) bar.removeAttribute("value");
   else bar.value = share;
   cancel.onclick = onCancel;
@@ -108,6 +124,7 @@ async function filesIn(entry) {
 
 /** Write seconds as people say them. */
 export function asDuration(seconds) {
+  if (seconds < 0.1) return "under 0.1\u00a0s";
   if (seconds < 59.95) return `${withoutZero(seconds.toFixed(1))}\u00a0s`; // no line ends before a unit
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;

@@ -1,11 +1,11 @@
 /** Work that the server does, as the page shows it. */
 
-import { asDuration, complain, showProgress } from "./elements.js";
+import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
 import { ask, follow, send } from "./server.js";
 
 const STAGES = {
   train: "Learning the sound",
-  compose: "Learning to tell the sources apart",
+  compose: "Learning to tell the sources apart (once, a minute or two)",
   compare: "Comparing the sources",
   fit: "Taking the mixture apart",
   tune: "Tuning to this mixture",
@@ -27,7 +27,7 @@ export async function sendAll(section, files, kind, limits, onSent) {
       onProgress(0);
       try {
         refuseTooLarge(file, limits);
-        onSent(await send(file, kind, { onProgress, signal: cancelling.signal }));
+        await onSent(await send(file, kind, { onProgress, signal: cancelling.signal }));
       } catch (error) {
         if (error.name === "AbortError") break;
         refused.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
@@ -47,13 +47,33 @@ function refuseTooLarge(file, limits) {
   if (!file.size) throw new Error(`${file.name}: is empty; expected a file with something in it`);
 }
 
+/** Ask for separations, until one is refused; returns the refusal, or null. */
+export async function askForAll(section, entries) {
+  for (const [index, entry] of entries.entries()) {
+    if (entries.length > 1) showProgress(section, { text: `Asking for ${index + 1} of ${entries.length}` });
+    try {
+      entry.report = await ask("POST", "/api/separations", entry.request);
+    } catch (error) {
+      showProgress(section);
+      return error;
+    }
+  }
+  return null;
+}
+
+/** Tell the server that what came of separations is not needed any more; whether it hears that does not matter. */
+export function forgetResults(entries) {
+  for (const { report } of entries) if (report) ask("DELETE", `/api/jobs/${report.id}/result`).catch(() => {});
+}
+
 /**
  * Follow jobs, which the server does in their order, to their ends.
  *
  * Cancelling ends the one that runs and all that have not begun. `onReport(index, report)` hears of every look at one.
- * A job that is lost is reported as failed.
+ * A job that is lost is reported as failed. `nameOf(index)` says what to call one; `byKeyboard`, that Cancel is to have
+ * the focus if what was pressed has lost it.
  */
-export async function followAll(section, jobs, onReport, { nameOf = () => "" } = {}) {
+export async function followAll(section, jobs, onReport, { nameOf = () => "", byKeyboard = false } = {}) {
   const reports = [...jobs];
   let cancelling = false;
   const onCancel = async () => {
@@ -70,10 +90,11 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "" } =
     onReport(index, report);
   };
   for (const [index, job] of jobs.entries()) {
-    const which = jobs.length > 1 ? `${index + 1} of ${jobs.length}, ${nameOf(index)}: ` : "";
+    const which = [jobs.length > 1 ? `${index + 1} of ${jobs.length}` : "", nameOf(index)].filter(Boolean).join(", ");
     const onLook = (report) => {
-      const { text, share } = progressOf(report);
-      if (!cancelling) showProgress(section, { text: `${which}${text}`, share, onCancel });
+      const { text, took, share } = progressOf(report);
+      if (!cancelling) showProgress(section, { text: which ? `${which}: ${text}` : text, took, share, onCancel });
+      if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
     };
     const lost = (error) => ({ ...job, state: "failed", message: error.message, lost: error.status === 404 });
@@ -94,6 +115,6 @@ function progressOf({ state, n_before: nBefore, stage, step, n_steps: nSteps, el
   if (silent) return { text: "The server does not answer; trying again" };
   if (state === "waiting") return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
   const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}` : "";
-  if (!stage) return { text: `Getting ready${took}` };
-  return { text: `${STAGES[stage] ?? "Working"}${took}`, share: step / nSteps };
+  if (!stage) return { text: "Getting ready", took };
+  return { text: STAGES[stage] ?? "Working", took, share: step / nSteps };
 }

@@ -432,7 +432,7 @@ function buildTrack(channel, index, marks, act) {
   const axis = buildAxis(marks);
   const title = make("div", { class: "player-title" }, [
     make("span", { class: "player-name", title: name }, [name]),
-    make("span", { class: "player-role" }, name === role ? [] : [ROLES[role] ?? role]),
+    make("span", { class: "player-role" }, name === ROLES[role] ? [] : [ROLES[role] ?? role]),
   ]);
   const controls = make("div", { class: "player-controls" }, [solo, mute, volume]);
   const head = make("div", { class: "player-head" }, [title, controls]);
