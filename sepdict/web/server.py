@@ -12,7 +12,7 @@
     DELETE /api/jobs/ID                            cancel it
     DELETE /api/jobs/ID/result                     what it made
     GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.png
-    GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems, of other jobs too
+    GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
 
 Errors are ``{"error": "one line"}``. Uploads, jobs and what they wrote go an hour after their last use, or at the end.
 """
