@@ -337,10 +337,10 @@ def test_what_is_there_already_and_what_is_there_under_the_same_name(
         expect(page.locator("#sources > .notice")).to_contain_text("hum.safetensors: is here already")
         expect(page.get_by_role("checkbox", name="hum")).to_be_checked()
         page.set_input_files("#sources .actions input[type=file]", other)
-        expect(page.get_by_text("More than one of the chosen is of hum")).to_be_visible()
+        expect(page.get_by_text("Several of the chosen dictionaries are of hum")).to_be_visible()
         expect(page.locator("#separate")).to_be_disabled()
         page.get_by_role("checkbox", name="hum in the library").uncheck()
-        expect(page.get_by_text("More than one of the chosen")).to_be_hidden()
+        expect(page.get_by_text("Several of the chosen")).to_be_hidden()
         expect(page.get_by_role("checkbox", name="hum hum 2.safetensors")).to_be_checked()
         expect(page.locator("#separate")).to_be_enabled()
 

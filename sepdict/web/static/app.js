@@ -291,7 +291,7 @@ function refreshOptions() {
   find("#compose").parentElement.hidden = alone;
   find("#unknown").parentElement.hidden = !alone && !find("#residual").checked;
   find("#unknown").parentElement.classList.toggle("nested", !alone);
-  const clash = twice === undefined ? "" : `More than one of the chosen is of ${twice}: leave only one of them chosen.`;
+  const clash = twice ? `Several of the chosen dictionaries are of ${twice}: choose only one of them.` : "";
   if (find("#clash").textContent !== clash) find("#clash").textContent = clash;
   find("#separate").disabled = separating || !mixtures.length || !nChosen || Boolean(clash);
   find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
@@ -377,7 +377,8 @@ async function keepAlive() {
   sayGone(mixtureSection, mixtures.filter(isGone), "add");
   sayGone(training, solos.filter(isGone), "add");
   sayGone(sourcesSection, dictionaries.filter((each) => isGone(each) && !each.kept), "train or add");
-  sayGone(listenSection, separations.filter(isUndone), "separate", "the stems of ");
+  const hadStems = (one) => resultOf(one) || one.report?.lost;
+  sayGone(listenSection, separations.filter((one) => isUndone(one) && hadStems(one)), "separate", "the stems of ");
   mixtures = mixtures.filter((each) => !isGone(each));
   solos = solos.filter((each) => !isGone(each));
   dictionaries = dictionaries
@@ -390,7 +391,7 @@ async function keepAlive() {
 /** Say in a section that the server no longer has something, and what can be done. */
 function sayGone(section, gone, remedy, what = "") {
   if (!gone.length) return;
-  const named = gone.slice(0, N_NAMED).map(({ name, source }) => source ?? name);
+  const named = gone.slice(0, N_NAMED).map(({ name }) => name);
   const more = gone.length > N_NAMED ? ` and ${gone.length - N_NAMED} more` : "";
   const why = "it ended meanwhile, or heard nothing of this page for an hour";
   const all = `${what}${named.join(", ")}${more}`;
