@@ -270,7 +270,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise DictionaryFileError(f"{path}: cannot be read ({error.strerror}); expected a dictionary file") from error
     n_header = int.from_bytes(content[:8], "little")
     if n_header > MAX_HEADER_BYTES:
-        raise DictionaryFileError(f"{path}: not a dictionary file; expected what train-dictionary writes")
+        raise DictionaryFileError(f"{path}: is no dictionary; expected a .safetensors file that sepdict has trained")
     try:
         tensors = safetensors.torch.load(content)
         metadata = json.loads(content[8 : 8 + n_header]).get("__metadata__", {})

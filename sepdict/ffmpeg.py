@@ -52,5 +52,6 @@ def _run(program: str, arguments: list[str], *, path: Path, reason: Exception) -
     command = [found, "-v", "error", "-protocol_whitelist", "file,pipe", *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
-        raise AudioFileError(f"{path}: neither soundfile nor ffmpeg can read it; expected an audio file") from reason
+        what = "is no recording that soundfile or ffmpeg can read; expected an audio or video file"
+        raise AudioFileError(f"{path}: {what}") from reason
     return done.stdout

@@ -86,7 +86,7 @@ def refuse_too_little(sounds: Sequence[Sound], source: str, hearing: Hearing) ->
     if sound_s < LEAST_SOUND_S:
         raise AudioError(
             f"the recordings of {source!r} hold {sound_s:.2f} s of sound; "
-            f"expected {LEAST_SOUND_S} s at least, better minutes"
+            f"expected {LEAST_SOUND_S:g} s at least; two or three minutes are better"
         )
 
 

@@ -84,7 +84,7 @@ def write_bad(path: Path, what: str) -> Path:
     return path
 
 
-# soundfile: "neither soundfile nor ffmpeg can read it" with ffmpeg, "soundfile cannot read it" without
+# soundfile: "is no recording that soundfile or ffmpeg can read" with ffmpeg, "soundfile cannot read it" without
 BAD = {  # what is wrong with the file: what the message must say
     "missing": "no such file",
     "empty": "is empty (0 bytes)",

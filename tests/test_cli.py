@@ -246,7 +246,7 @@ def test_info_of_a_dictionary_that_never_heard_anything_works(tmp_path: Path) ->
     [
         (None, "cannot be read (No such file or directory)"),
         (b"", "no dictionary file"),
-        (b"x" * 100, "not a dictionary file"),
+        (b"x" * 100, "is no dictionary"),
     ],
 )
 def test_info_of_no_dictionary_is_one_line(
