@@ -9,7 +9,10 @@ document.addEventListener("position", ({ detail }) => {
 });
 
 for (const button of document.querySelectorAll("[data-seek]"))
-  button.addEventListener("click", () => player.seek(Number(button.dataset.seek)));
+  button.addEventListener("click", () => {
+    player.seek(Number(button.dataset.seek));
+    document.querySelector("#player").scrollIntoView({ block: "nearest" });
+  });
 
 for (const chart of document.querySelectorAll(".chart-time"))
   chart.addEventListener("click", (event) => {
