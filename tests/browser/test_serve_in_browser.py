@@ -213,7 +213,7 @@ def test_what_cannot_be_used_is_said_in_one_line(browser: Any, server: Server, s
     with opened(browser, server) as page:
         notice = page.locator("#mixture .notice")
         page.set_input_files("#mixture input[type=file]", sounds["no sound"])
-        expect(notice).to_contain_text("expected an audio file")
+        expect(notice).to_contain_text("expected an audio or video file")
         expect(notice).to_contain_text("<img src=x>")
         assert "Traceback" not in notice.inner_text()
         page.set_input_files("#mixture input[type=file]", sounds["too large"])
