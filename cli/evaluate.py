@@ -42,9 +42,7 @@ def evaluate(
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:
         page = evaluation_page(
-            evaluation,
-            title=f"{estimates.absolute().name} against {references.absolute().name}",
-            command=["sepdict", *sys.argv[1:]],
+            evaluation, title=f"{estimates} against {references}", command=["sepdict", *sys.argv[1:]]
         )
         write_atomically(report.absolute(), page.encode(errors="surrogateescape"))
     if as_json:

@@ -102,14 +102,13 @@ def separation_page(
         manifest_text=to_json(manifest),
         sound=sound,
         cards=_cards(manifest, dictionaries),
-        explained=_explained(explained, heard := _heard(timeline, step_s)),
-        poorest=_poorest(explained, heard, step_s),
+        explained=_explained(explained.tolist()),
+        poorest=_poorest(explained, step_s, timeline),
         levels=_levels(timeline, sources),
         marks=charts.time_marks(sound["duration_s"]),
         loss=_loss(manifest["loss"]["curve"]),
-        scores=None if manifest["scores"] is None else _scores(manifest["scores"], list(stems)),
+        scores=None if manifest["scores"] is None else _scores(manifest["scores"]),
         command=_words(manifest["command"]),
-        folder=Path.cwd(),
         date=manifest.get("date"),
         versions=_versions(),
         poorest_share=POOREST,
@@ -132,7 +131,6 @@ def evaluation_page(evaluation: Evaluation, *, title: str, command: Sequence[str
         title=title,
         scores=_scores(evaluation.as_dict()),
         command=_words(command),
-        folder=Path.cwd(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
     )
@@ -238,27 +236,20 @@ def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str, 
     return [(*pair, number % N_HUES + 1) for number, pair in enumerate(zip(sources, outlines, strict=True))]
 
 
-def _heard(timeline: Timeline, step_s: float) -> Tensor:
-    """Tell which steps are loud enough for it to matter how much of them is explained, shape (n_steps,)."""
+def _explained(shares: Sequence[float]) -> dict[str, str]:
+    """Draw how much is explained over time: bars, those that are poor apart."""
+    poor = [share if share < POOREST else math.nan for share in shares]
+    good = [math.nan if share < POOREST else share for share in shares]
+    return {"poor": charts.bars(poor, 0, 1), "good": charts.bars(good, 0, 1)}
+
+
+def _poorest(explained: Tensor, step_s: float, timeline: Timeline) -> list[tuple[float, float]]:
+    """Find the moments of which least is explained, when, in seconds, and how much; soft ones aside."""
     n_joined = round(step_s / timeline.step_s)
     energy = torch.stack([part.sum() for part in timeline.energy.split(n_joined)])
-    return energy > SOFTEST * energy.max()
-
-
-def _explained(shares: Tensor, heard: Tensor) -> dict[str, str]:
-    """Draw how much is explained over time: bars, those that are poor apart, and those that hardly sound."""
-    groups = {"good": heard & (shares >= POOREST), "poor": heard & (shares < POOREST), "soft": ~heard}
-    return {name: charts.bars(torch.where(those, shares, torch.nan).tolist(), 0, 1) for name, those in groups.items()}
-
-
-def _poorest(explained: Tensor, heard: Tensor, step_s: float) -> list[tuple[float, float]]:
-    """Find the moments of which least is explained, and too little: when, in s, and how much; one of neighbours."""
-    poor = torch.where(heard & (explained < POOREST), explained, torch.nan)
-    found: list[int] = []
-    for index in poor.argsort().tolist():
-        if not poor[index].isnan() and all(abs(index - other) > 1 for other in found) and len(found) < N_POOREST:
-            found.append(index)
-    return sorted((index * step_s, float(poor[index])) for index in found)
+    heard = torch.where(energy > SOFTEST * energy.max(), explained, torch.nan)
+    order = [index for index in heard.argsort().tolist() if not heard[index].isnan()]
+    return sorted((index * step_s, float(heard[index])) for index in order[:N_POOREST])
 
 
 def _loss(curve: Sequence[float]) -> dict[str, Any]:
@@ -271,10 +262,9 @@ def _loss(curve: Sequence[float]) -> dict[str, Any]:
     return {"outline": outline, "n_iterations": len(curve) - 1, "lowest": lowest, "highest": highest}
 
 
-def _scores(evaluation: Mapping[str, Any], order: Sequence[str] = ()) -> dict[str, Any]:
-    """Lay out the scores, as `Evaluation.as_dict` gives them, in an order, and how long the bar of each should be."""
-    sources = [score for name in order for score in evaluation["sources"] if score["source"] == name]
-    scores = [*(sources if order else evaluation["sources"]), evaluation["mean"]]
+def _scores(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay out the scores, as `Evaluation.as_dict` gives them, and how long the bar of each should be."""
+    scores = [*evaluation["sources"], evaluation["mean"]]
     ratios = [math.nan if score[name] is None else float(score[name]) for score in scores for name in RATIOS]
     longest = max([1.0, *(abs(ratio) for ratio in ratios if math.isfinite(ratio))])
     cells = iter((ratio, 0.0 if math.isnan(ratio) else min(1.0, abs(ratio) / longest)) for ratio in ratios)

@@ -9,10 +9,7 @@ document.addEventListener("position", ({ detail }) => {
 });
 
 for (const button of document.querySelectorAll("[data-seek]"))
-  button.addEventListener("click", () => {
-    player.seek(Number(button.dataset.seek));
-    document.querySelector("#player").scrollIntoView({ block: "nearest" });
-  });
+  button.addEventListener("click", () => player.seek(Number(button.dataset.seek)));
 
 for (const chart of document.querySelectorAll(".chart-time"))
   chart.addEventListener("click", (event) => {
