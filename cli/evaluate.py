@@ -41,9 +41,10 @@ def evaluate(
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:
-        page = evaluation_page(
-            evaluation, title=f"{estimates} against {references}", command=["sepdict", *sys.argv[1:]]
-        )
+        paths = {"stems": estimates.absolute(), "references": references.absolute()}
+        paths |= {} if mixture is None else {"mixture": mixture.absolute()}
+        title = f"{estimates.resolve().name} against {references.resolve().name}"
+        page = evaluation_page(evaluation, title=title, paths=paths, command=["sepdict", *sys.argv[1:]])
         write_atomically(report.absolute(), page.encode(errors="surrogateescape"))
     if as_json:
         metrics = {"si_sdr_db": "SI-SDR, dB", "sdr_db, sir_db, sar_db": f"{bss_eval()}, dB"}

@@ -6,6 +6,7 @@ All that goes into it is escaped.
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
@@ -56,17 +57,19 @@ def fill_page(
     )
 
 
-def as_clock(seconds: float) -> str:
-    """Write seconds as minutes and seconds, or from an hour on with hours.
+def as_clock(seconds: float, *, tenths: bool = False) -> str:
+    """Write the whole seconds, or tenths, that have passed as minutes and seconds, or from an hour on with hours.
 
     Examples
     --------
-    >>> as_clock(61.5), as_clock(3600)
-    ('1:01', '1:00:00')
+    >>> as_clock(61.5), as_clock(3600), as_clock(6.74, tenths=True)
+    ('1:01', '1:00:00', '0:06.7')
     """
-    minutes, rest = divmod(int(seconds), 60)
+    n_tenths = math.floor(10 * seconds + 1e-6)  # 0.3 s is three of them, though 10 * 0.3 may be less
+    minutes, rest = divmod(n_tenths // 10, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    whole = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{whole}.{n_tenths % 10}" if tenths else whole
 
 
 def as_duration(seconds: float) -> str:

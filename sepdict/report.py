@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import soundfile
@@ -17,6 +18,7 @@ from sepdict import charts
 from sepdict.dictionary import RESIDUAL, Card, Dictionary
 from sepdict.evaluation import RATIOS, Evaluation
 from sepdict.files import to_json
+from sepdict.outputs import ENCODINGS
 from sepdict.pages import fill_page
 from sepdict.previews import (
     FAINTEST_DB,
@@ -33,6 +35,7 @@ from sepdict.previews import (
 from sepdict.recordings import open_audio
 from sepdict.timeline import Timeline
 
+NO_PATHS: Mapping[str, Path] = MappingProxyType({})
 FAINTEST_GAIN_DB = -60.0  # below the loudest source's: where levels end and excitations fade to black
 WIDEST_CODE = 2.5  # standard deviations
 POOREST = 0.8  # explained energy below this is marked
@@ -41,7 +44,8 @@ N_STEPS = 240  # of explained energy in a page, at most
 N_LEVELS = 400  # points of a curve of levels
 N_HUES = 6  # of stems, in player.css
 N_POOREST = 3  # moments to jump to
-SOFTEST = 1e-3  # of the loudest step's energy: softer ones are no such moment
+APART_S = 1.0  # seconds between them, at least: closer ones sound like one
+SOFTEST_DB = -30.0  # relative to the loudest step's energy: softer ones are not judged
 CLIPPED = 0.99  # peaks of what is embedded
 SCORES = {  # of a score: how its column is headed, and what it means
     "si_sdr_db": ("SI-SDR", "scale-invariant signal to distortion: the figure to quote"),
@@ -65,7 +69,8 @@ def separation_page(
     Parameters
     ----------
     manifest : mapping
-        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``gain`` and ``excerpt`` may be absent.
+        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``composing_s``, ``gain`` and ``excerpt`` may be
+        absent.
     stems : mapping of name to Path
         Where the manifest's stems lie, whatever it says: they may be on their way.
     dictionaries : sequence of Dictionary
@@ -91,7 +96,6 @@ def separation_page(
     sources = [dictionary.source for dictionary in dictionaries]
     sound = _sound_facts(manifest, mixture, looks)
     tracks = _tracks(manifest, paths, looks, _excitations(timeline, sources, sound["shown_s"]), sound)
-    step_s, explained = timeline.explained(max(SHORTEST_STEP_S, sound["duration_s"] / N_STEPS))
     data = {"tracks": tracks, "duration": sound["shown_s"], "total": sound["duration_s"], "sampleRate": sound["rate"]}
     return fill_page(
         "separation.html",
@@ -102,21 +106,32 @@ def separation_page(
         manifest_text=to_json(manifest),
         sound=sound,
         cards=_cards(manifest, dictionaries),
-        explained=_explained(explained.tolist()),
-        poorest=_poorest(explained, step_s, timeline),
+        form=_form(manifest["settings"]),
+        trust=_trust(timeline, sound["duration_s"]),
         levels=_levels(timeline, sources),
         marks=charts.time_marks(sound["duration_s"]),
         loss=_loss(manifest["loss"]["curve"]),
-        scores=None if manifest["scores"] is None else _scores(manifest["scores"]),
+        scores=None if manifest["scores"] is None else _scores(manifest["scores"], order=list(manifest["stems"])),
         command=_words(manifest["command"]),
+        folder=Path.cwd(),
         date=manifest.get("date"),
         versions=_versions(),
-        poorest_share=POOREST,
     )
 
 
-def evaluation_page(evaluation: Evaluation, *, title: str, command: Sequence[str] = ()) -> str:
-    """Write the page of an evaluation, as HTML, with the words of the command that asked for it, if one did.
+def evaluation_page(
+    evaluation: Evaluation, *, title: str, paths: Mapping[str, Path] = NO_PATHS, command: Sequence[str] = ()
+) -> str:
+    """Write the page of an evaluation, as HTML.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    title : str
+    paths : mapping of str to Path, optional
+        What was read, by what it is: ``{"stems": Path("separated/duet"), ...}``.
+    command : sequence of str, optional
+        The words of the command that asked for it.
 
     Examples
     --------
@@ -129,8 +144,10 @@ def evaluation_page(evaluation: Evaluation, *, title: str, command: Sequence[str
         "evaluation.html",
         scripts=("copy.js",) if command else (),
         title=title,
+        paths=paths,
         scores=_scores(evaluation.as_dict()),
         command=_words(command),
+        folder=Path.cwd(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
     )
@@ -179,6 +196,23 @@ def _tracks(
             track |= {"excitation": picture_url(drawn), "hue": hues[name]}
         tracks.append(track)
     return tracks
+
+
+def _form(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the stems' format did to them after they added up, and whether that can be heard."""
+    name = settings.get("format", "wav")
+    depths = ENCODINGS[name]
+    if not depths:
+        before = f"before they were compressed ({name.upper()})"
+        return {"name": name.upper(), "lossy": True, "changed": True, "before": before}
+    depth = settings.get("bit_depth") or next(iter(depths))
+    if depth == "float":
+        return {"name": name.upper(), "lossy": False, "changed": False, "before": ""}
+    clamped = settings.get("clip_mode") == "clamp"
+    before = f"before they were rounded to {depth} bits" + (
+        " and cut off where they passed full scale" if clamped else ""
+    )
+    return {"name": name.upper(), "lossy": False, "changed": clamped, "before": before}
 
 
 def _role(name: str, settings: Mapping[str, Any]) -> str:
@@ -236,20 +270,27 @@ def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str, 
     return [(*pair, number % N_HUES + 1) for number, pair in enumerate(zip(sources, outlines, strict=True))]
 
 
-def _explained(shares: Sequence[float]) -> dict[str, str]:
-    """Draw how much is explained over time: bars, those that are poor apart."""
-    poor = [share if share < POOREST else math.nan for share in shares]
-    good = [math.nan if share < POOREST else share for share in shares]
-    return {"poor": charts.bars(poor, 0, 1), "good": charts.bars(good, 0, 1)}
+def _trust(timeline: Timeline, duration_s: float) -> dict[str, Any]:
+    """Draw how much is explained over time, as bars: good, poor, and faint ones that are too soft to be judged."""
+    step_s, explained = timeline.explained(max(SHORTEST_STEP_S, duration_s / N_STEPS))
+    energy = torch.stack([part.sum() for part in timeline.energy.split(round(step_s / timeline.step_s))])
+    judged = energy > 10 ** (SOFTEST_DB / 10) * energy.max()
+    poor = judged & (explained < POOREST)
+    kinds = {"good": judged & ~poor, "poor": poor, "faint": ~judged}
+    bars = {kind: charts.bars(torch.where(there, explained, torch.nan).tolist(), 0, 1) for kind, there in kinds.items()}
+    moments = _poorest(torch.where(poor, explained, torch.nan), step_s)
+    return {"bars": bars, "poorest": moments, "poor_share": POOREST, "softest_db": SOFTEST_DB}
 
 
-def _poorest(explained: Tensor, step_s: float, timeline: Timeline) -> list[tuple[float, float]]:
-    """Find the moments of which least is explained, when, in seconds, and how much; soft ones aside."""
-    n_joined = round(step_s / timeline.step_s)
-    energy = torch.stack([part.sum() for part in timeline.energy.split(n_joined)])
-    heard = torch.where(energy > SOFTEST * energy.max(), explained, torch.nan)
-    order = [index for index in heard.argsort().tolist() if not heard[index].isnan()]
-    return sorted((index * step_s, float(heard[index])) for index in order[:N_POOREST])
+def _poorest(shares: Tensor, step_s: float) -> list[tuple[float, float]]:
+    """Find the moments of the lowest shares, when, in seconds, and how much; those next to a lower one are left out."""
+    chosen: list[int] = []
+    n_apart = max(2, math.ceil(APART_S / step_s))
+    for index in shares.argsort().tolist():
+        near = any(abs(index - other) < n_apart for other in chosen)
+        if not near and not shares[index].isnan() and len(chosen) < N_POOREST:
+            chosen.append(index)
+    return [(index * step_s, float(shares[index])) for index in sorted(chosen)]
 
 
 def _loss(curve: Sequence[float]) -> dict[str, Any]:
@@ -262,9 +303,14 @@ def _loss(curve: Sequence[float]) -> dict[str, Any]:
     return {"outline": outline, "n_iterations": len(curve) - 1, "lowest": lowest, "highest": highest}
 
 
-def _scores(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay out the scores, as `Evaluation.as_dict` gives them, and how long the bar of each should be."""
-    scores = [*evaluation["sources"], evaluation["mean"]]
+def _scores(evaluation: Mapping[str, Any], *, order: Sequence[str] = ()) -> dict[str, Any]:
+    """Lay out the scores, as `Evaluation.as_dict` gives them, and how long the bar of each should be.
+
+    Sources named in ``order`` come in that order, others behind them as they are.
+    """
+    places = {source: place for place, source in enumerate(order)}
+    sources = sorted(evaluation["sources"], key=lambda score: places.get(score["source"], len(places)))
+    scores = [*sources, evaluation["mean"]]
     ratios = [math.nan if score[name] is None else float(score[name]) for score in scores for name in RATIOS]
     longest = max([1.0, *(abs(ratio) for ratio in ratios if math.isfinite(ratio))])
     cells = iter((ratio, 0.0 if math.isnan(ratio) else min(1.0, abs(ratio) / longest)) for ratio in ratios)

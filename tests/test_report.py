@@ -163,7 +163,7 @@ def test_names_are_shown_as_they_are_and_never_believed(tmp_path: Path) -> None:
         command=["sepdict", "separate", WICKED],
     )
     assert page.tags.count("script") == plain.tags.count("script") == 2
-    assert set(page.tags) == {*plain.tags, "code", "pre"}
+    assert set(page.tags) == {*plain.tags, "code", "pre", "wbr"}
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.text.count(WICKED) >= 4  # heading, legend, table, manifest
     assert [track["name"] for track in page.data["tracks"]] == [f"{WICKED}.wav", "hiss", WICKED]
@@ -190,7 +190,7 @@ def test_the_stems_embedded_add_up_to_the_mixture_also_where_they_had_to_be_soft
     mixed, *stems = (heard(track["url"])[0] for track in page.data["tracks"])
     np.testing.assert_allclose(sum(stems), mixed, atol=3 * 2**-15)
     assert 0.5 < np.abs(mixed).max() <= 1
-    assert "above full scale" in page.text
+    assert re.search(r"All sounds in this page are \d\.\d dB softer than in their files, for some peaks are", page.text)
 
 
 def test_masks_share_out_what_is_audible(tmp_path: Path) -> None:
@@ -300,7 +300,11 @@ def test_a_report_says_when_it_was_made_and_how_long_that_took(tmp_path: Path) -
     page = redrawn(result, date="2026-03-01T12:34:56Z", seconds=83.2)
     assert "2026-03-01, 12:34 UTC" in page.text
     assert ("datetime", "2026-03-01T12:34:56Z") in page.attributes
-    assert re.search(r"separated in\s*1 min 23 s", page.text)
+    assert re.search(r"separated in\s*1 min 23 s\s*\n", page.text)
+    learnt = redrawn(result, seconds=3.7, composing_s=140.0)
+    assert "3.7 s after 2 min 20 s of learning to tell the sources apart" in learnt.text
+    assert "of learning" not in redrawn(result, seconds=3.7, composing_s=0.02).text
+    assert "of learning" not in page.text  # of a test's own settings nothing is learnt
 
 
 def test_every_word_of_the_command_stays_whole_and_all_of_them_are_the_command(tmp_path: Path) -> None:
@@ -311,6 +315,66 @@ def test_every_word_of_the_command_stays_whole_and_all_of_them_are_the_command(t
     shown = command.replace("<wbr>", "").replace("&#39;", "'")
     assert shown == " ".join(f"<span>{shlex.quote(word)}</span>" for word in words)
     assert shlex.join(words) in page.text
+
+
+def test_a_report_says_where_its_command_runs_and_that_it_would_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, page = report(tmp_path, mixture(), command=["sepdict", "separate", "song.wav"])
+    assert f"Run it in {tmp_path}; add --overwrite to replace what it made." in page.text
+    _, page = report(tmp_path, mixture(), command=["sepdict", "separate", "song.wav", "--overwrite"], overwrite=True)
+    assert f"Run it in {tmp_path}." in page.text
+    _, page = report(tmp_path, mixture(), overwrite=True)
+    assert "Run it" not in page.text
+
+
+def shared_out(explained: Sequence[float], energy: Sequence[float]) -> dict[str, Any]:
+    """Make what a page shows of shares explained and of energies, in steps of a quarter of a second."""
+    loud = torch.tensor(energy)
+    error = loud * (1 - torch.tensor(explained))
+    timeline = Timeline(0.25, loud, error, torch.ones(1, len(loud)), (torch.ones(1, len(loud)),))
+    return sepdict.report._trust(timeline, 0.25 * len(loud))
+
+
+def test_soft_steps_are_neither_drawn_as_poor_nor_listed() -> None:
+    trust = shared_out([0.9, 0.5, 0.4, 0.9], [1, 1, 1e-4, 0])
+    assert trust["bars"] == {
+        "good": charts.bars([0.9, np.nan, np.nan, np.nan], 0, 1),
+        "poor": charts.bars([np.nan, 0.5, np.nan, np.nan], 0, 1),
+        "faint": charts.bars([np.nan, np.nan, 0.4, np.nan], 0, 1),
+    }
+    assert trust["poorest"] == [(0.25, pytest.approx(0.5))]
+
+
+def test_only_what_is_poor_is_listed_and_moments_are_apart() -> None:
+    assert shared_out([0.85, 0.81, 0.95], [1, 1, 1])["poorest"] == []
+    shares = [0.9] * 40
+    shares[3:6] = [0.6, 0.5, 0.55]  # one moment
+    shares[20] = shares[30] = shares[35] = 0.7
+    moments = shared_out(shares, [1] * 40)["poorest"]
+    assert moments[0] == (1.0, pytest.approx(0.5))
+    assert [start_s for start_s, _ in moments[1:]] in ([5.0, 7.5], [5.0, 8.75], [7.5, 8.75])
+
+
+def test_a_page_says_what_its_bars_are(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture(n_samples=16000))
+    assert "Nowhere is less than 80 % explained." in redrawn(result).text  # of which 90 % is, all of it as loud
+    late = mixture(n_samples=16000)
+    late.samples[:, :8000] *= 1e-3
+    _, page = report(tmp_path, late, overwrite=True)
+    assert "too soft to judge by: 30 dB below the loudest moment" in page.text
+    assert "too soft" not in redrawn(result).text
+
+
+def test_scores_come_in_the_order_of_the_stems(tmp_path: Path) -> None:
+    result, _ = report(tmp_path, mixture())
+    scores = [SourceScore(name, *[1.0] * 5, silent=False) for name in ("harp", "hiss", "hum")]
+    stems = dict(reversed(list(result.stems.items())))
+    assert list(stems) == ["hum", "hiss"]
+    page = redrawn(result, scores=Evaluation(tuple(scores)).as_dict(), stems={n: str(p) for n, p in stems.items()})
+    table = page.text[page.text.index("Compared with the true sources") : page.text.index("all in dB")]
+    assert re.findall(r"\b(hum|hiss|harp|mean)\b", table) == ["hum", "hiss", "harp", "mean"]
 
 
 def test_the_player_marks_the_frequencies_that_pictures_are_drawn_of(tmp_path: Path) -> None:
@@ -370,11 +434,60 @@ def test_where_all_stems_are_softer_the_mixture_is_played_as_soft_and_the_page_s
     mixed, *parts = (heard(track["url"])[0] for track in page.data["tracks"])
     np.testing.assert_allclose(mixed.T, gain * read_audio(result.mixture).samples.numpy(), atol=2**-15)
     np.testing.assert_allclose(sum(parts), mixed, atol=5 * 2**-15)
-    assert "All stems are 1.6 dB softer than the mixture so that none clips" in page.text
+    assert "In their files all stems are 1.6 dB softer than the mixture so that none clips" in page.text
+    assert "in this page the mixture is made as soft" in page.text
     assert "softer" not in plain.text
     for track, before in zip(page.data["tracks"], plain.data["tracks"], strict=True):
         difference = seen(track["spectrogram"]).astype(int) - seen(before["spectrogram"])
         assert np.abs(difference).mean() < 2  # drawn to the softer mixture's scale
+
+
+def test_of_stems_and_page_softened_both_the_page_says_by_how_much_more(tmp_path: Path) -> None:
+    loud = mixture(n_channels=2)
+    loud = replace(loud, samples=4 * loud.samples / loud.samples.abs().max())
+    result, _ = report(tmp_path, loud)
+    stems = renamed(result, {"hiss": "hiss.flac", "hum": "hum.flac"}, gain=0.5)
+    page = redrawn(result, stems=stems, gain=0.5)
+    softer_db = 20 * np.log10(2 / 0.99)
+    assert "all stems are 6.0 dB softer than the mixture" in page.text
+    assert f"All sounds in this page are another {softer_db:.1f} dB softer, for some" in page.text
+    mixed = heard(page.data["tracks"][0]["url"])[0]
+    assert np.abs(mixed).max() == pytest.approx(4 * 10 ** (-(6.02 + softer_db) / 20), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fact", "sentence"),
+    [
+        ({"format": "wav"}, "stems add up to within", "which add up to the mixture. Solo"),
+        (
+            {"format": "wav", "bit_depth": "16"},
+            "before they were rounded to 16 bits",
+            "which add up to the mixture. Solo",
+        ),
+        ({"format": "flac"}, "before they were rounded to 24 bits", "which add up to the mixture. Solo"),
+        (
+            {"format": "flac", "clip_mode": "clamp"},
+            "rounded to 24 bits and cut off where they passed full scale",
+            "which added up to the mixture before they were rounded",
+        ),
+        (
+            {"format": "mp3"},
+            "before they were compressed (MP3)",
+            "which added up to the mixture before they were compr",
+        ),
+    ],
+)
+def test_stems_are_said_to_add_up_only_as_far_as_their_files_do(
+    tmp_path: Path, settings: dict[str, str], fact: str, sentence: str
+) -> None:
+    result, _ = report(tmp_path, mixture())
+    page = redrawn(result, settings=settings)
+    header = page.text[page.text.index("A mixture taken apart") : page.text.index("You hear the stems")]
+    assert fact in header
+    assert sentence in page.text
+    lossy = settings["format"] == "mp3"
+    assert ("those of the stems were made of MP3 files" in page.text) == lossy
+    assert ("added up to within" in header) == ("before" in header)
 
 
 def test_of_an_excerpt_the_page_plays_and_times_the_excerpt_and_says_which_it_is(tmp_path: Path) -> None:
@@ -477,6 +590,10 @@ def test_evaluate_writes_its_scores_as_a_page(tmp_path: Path) -> None:
     assert f"torch {torch.__version__.partition('+')[0]}" in page.text
     assert "hiss" in printed
     assert all(word in page.text for word in ("hiss", "hum", "mean", "SI-SDR", "inf"))
+    text = (tmp_path / "scores.html").read_text("utf-8")
+    assert "<h1>references against references</h1>" in text
+    assert all(f"{what}: {references}" in page.text for what in ("stems", "references"))
+    assert f"Run it in {Path.cwd()}; add --overwrite" in page.text
     before = (tmp_path / "scores.html").read_bytes()
     assert "exists already" in fail(*arguments)
     assert (tmp_path / "scores.html").read_bytes() == before

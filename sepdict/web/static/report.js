@@ -8,8 +8,18 @@ document.addEventListener("position", ({ detail }) => {
   document.documentElement.style.setProperty("--report-position", data.total > 0 ? detail.time / data.total : 0);
 });
 
-for (const button of document.querySelectorAll("[data-seek]"))
-  button.addEventListener("click", () => player.seek(Number(button.dataset.seek)));
+for (const text of document.querySelectorAll("[data-player]")) text.hidden = false; // without a player it says nothing
+
+for (const button of document.querySelectorAll("[data-seek]")) {
+  button.disabled = false;
+  button.addEventListener("click", () => {
+    const element = document.querySelector("#player");
+    element.scrollIntoView();
+    element.querySelector("button").focus({ preventScroll: true }); // where Space pauses
+    player.seek(Number(button.dataset.seek));
+    player.play();
+  });
+}
 
 for (const chart of document.querySelectorAll(".chart-time"))
   chart.addEventListener("click", (event) => {
