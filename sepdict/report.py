@@ -46,6 +46,7 @@ N_HUES = 6  # of stems, in player.css
 N_POOREST = 3  # moments to jump to
 APART_S = 1.0  # seconds between them, at least: closer ones sound like one
 SOFTEST_DB = -30.0  # relative to the loudest step's energy: softer ones are not judged
+ROUGH_DB = -60.0  # stems that miss the mixture by more can be heard to
 CLIPPED = 0.99  # peaks of what is embedded
 SCORES = {  # of a score: how its column is headed, and what it means
     "si_sdr_db": ("SI-SDR", "scale-invariant signal to distortion: the figure to quote"),
@@ -106,7 +107,7 @@ def separation_page(
         manifest_text=to_json(manifest),
         sound=sound,
         cards=_cards(manifest, dictionaries),
-        form=_form(manifest["settings"]),
+        form=_form(manifest),
         trust=_trust(timeline, sound["duration_s"]),
         levels=_levels(timeline, sources),
         marks=charts.time_marks(sound["duration_s"]),
@@ -198,21 +199,10 @@ def _tracks(
     return tracks
 
 
-def _form(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what the stems' format did to them after they added up, and whether that can be heard."""
-    name = settings.get("format", "wav")
-    depths = ENCODINGS[name]
-    if not depths:
-        before = f"before they were compressed ({name.upper()})"
-        return {"name": name.upper(), "lossy": True, "changed": True, "before": before}
-    depth = settings.get("bit_depth") or next(iter(depths))
-    if depth == "float":
-        return {"name": name.upper(), "lossy": False, "changed": False, "before": ""}
-    clamped = settings.get("clip_mode") == "clamp"
-    before = f"before they were rounded to {depth} bits" + (
-        " and cut off where they passed full scale" if clamped else ""
-    )
-    return {"name": name.upper(), "lossy": False, "changed": clamped, "before": before}
+def _form(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in what format the stems are, and whether what they add up to is the mixture, or only like it."""
+    name = manifest["settings"].get("format", "wav")
+    return {"name": name.upper(), "lossy": not ENCODINGS[name], "rough": manifest["null_test_db"] > ROUGH_DB}
 
 
 def _role(name: str, settings: Mapping[str, Any]) -> str:
