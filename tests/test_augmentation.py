@@ -386,14 +386,14 @@ def test_a_level_goes_up_and_down_by_as_much_as_said_or_less() -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"level_db": -1}, "level_db is -1; expected 0 to 60"),
-        ({"pitch_percent": 51}, "pitch_percent is 51; expected 0 to 50"),
+        ({"level_db": -1}, "level_db is -1.0; expected 0 to 60"),
+        ({"pitch_percent": 51}, "pitch_percent is 51.0; expected 0 to 50"),
         ({"stretch_percent": math.nan}, "stretch_percent is nan; expected 0 to 50"),
         ({"shift_s": math.inf}, "shift_s is inf; expected 0 to 10"),
         ({"filter_db": -0.1}, "filter_db is -0.1; expected 0 to 40"),
-        ({"background_snr_db": (20, 10)}, r"background_snr_db is \(20, 10\); expected lowest and highest"),
-        ({"background_snr_db": (0, math.nan)}, r"background_snr_db is \(0, nan\)"),
-        ({"background_snr_db": (10,)}, r"background_snr_db is \(10,\)"),
+        ({"background_snr_db": (20, 10)}, r"background_snr_db is \(20.0, 10.0\); expected lowest and highest"),
+        ({"background_snr_db": (0, math.nan)}, r"background_snr_db is \(0.0, nan\)"),
+        ({"background_snr_db": (10,)}, r"background_snr_db is \(10.0,\)"),
     ],
 )
 def test_amounts_that_cannot_be_are_refused(setting: dict[str, Any], said: str) -> None:

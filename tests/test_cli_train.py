@@ -395,8 +395,8 @@ def test_several_recordings_without_a_name_are_asked_for_one(solos: Path, tmp_pa
 
 SILENT = {
     "silence": (Audio(torch.zeros(1, 16000), 8000), "is digital silence; expected the sound to learn"),
-    "one sample": (Audio(torch.ones(1, 1), 8000), "s of sound; expected 1.0 s at least"),
-    "less than a window": (sound(n_samples=300), "s of sound; expected 1.0 s at least"),
+    "one sample": (Audio(torch.ones(1, 1), 8000), "s of sound; expected 1 s at least"),
+    "less than a window": (sound(n_samples=300), "s of sound; expected 1 s at least"),
 }
 
 
