@@ -37,6 +37,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
 Examples
 --------
 >>> import torch
+>>> from sepdict import Audio, FitConfig, TrainingConfig, separate, train_dictionary
 >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
 >>> quick = TrainingConfig(n_steps=5)
 >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
@@ -45,57 +46,84 @@ Examples
 {'hiss': 2.0, 'hum': 2.0}
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sepdict.audio import Audio as Audio
+    from sepdict.augmentation import AugmentationConfig as AugmentationConfig
+    from sepdict.batch import separate_folder as separate_folder
+    from sepdict.comparison import Comparison as Comparison
+    from sepdict.comparison import compare as compare
+    from sepdict.composition import Composition as Composition
+    from sepdict.composition import CompositionConfig as CompositionConfig
+    from sepdict.composition import compose as compose
+    from sepdict.descent import TrainingConfig as TrainingConfig
+    from sepdict.dictionary import Dictionary as Dictionary
+    from sepdict.errors import SepdictError as SepdictError
+    from sepdict.evaluation import evaluate as evaluate
+    from sepdict.excitations import FitConfig as FitConfig
+    from sepdict.networks import NetworkConfig as NetworkConfig
+    from sepdict.outputs import OutputConfig as OutputConfig
+    from sepdict.portrait import inspect_dictionary as inspect_dictionary
+    from sepdict.recordings import read_audio as read_audio
+    from sepdict.recordings import write_audio as write_audio
+    from sepdict.regularisers import Regularisation as Regularisation
+    from sepdict.separation import Separation as Separation
+    from sepdict.separation import separate as separate
+    from sepdict.synthesis import synthesize as synthesize
+    from sepdict.training import PRESETS as PRESETS
+    from sepdict.training import REGULARISERS as REGULARISERS
+    from sepdict.training import regularised as regularised
+    from sepdict.training import train_dictionary as train_dictionary
+    from sepdict.work import BatchConfig as BatchConfig
 
 # Threads that wait for work must sleep, not spin: on shared cores spinning costs factors. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sepdict.audio import Audio
-from sepdict.augmentation import AugmentationConfig
-from sepdict.batch import separate_folder
-from sepdict.comparison import Comparison, compare
-from sepdict.composition import Composition, CompositionConfig, compose
-from sepdict.descent import TrainingConfig
-from sepdict.dictionary import Dictionary
-from sepdict.errors import SepdictError
-from sepdict.evaluation import evaluate
-from sepdict.excitations import FitConfig
-from sepdict.networks import NetworkConfig
-from sepdict.outputs import OutputConfig
-from sepdict.portrait import inspect_dictionary
-from sepdict.recordings import read_audio, write_audio
-from sepdict.regularisers import Regularisation
-from sepdict.separation import Separation, separate
-from sepdict.synthesis import synthesize
-from sepdict.training import PRESETS, REGULARISERS, regularised, train_dictionary
-from sepdict.work import BatchConfig
+_HOMES = {
+    "PRESETS": "training",
+    "REGULARISERS": "training",
+    "Audio": "audio",
+    "AugmentationConfig": "augmentation",
+    "BatchConfig": "work",
+    "Comparison": "comparison",
+    "Composition": "composition",
+    "CompositionConfig": "composition",
+    "Dictionary": "dictionary",
+    "FitConfig": "excitations",
+    "NetworkConfig": "networks",
+    "OutputConfig": "outputs",
+    "Regularisation": "regularisers",
+    "Separation": "separation",
+    "SepdictError": "errors",
+    "TrainingConfig": "descent",
+    "compare": "comparison",
+    "compose": "composition",
+    "evaluate": "evaluation",
+    "inspect_dictionary": "portrait",
+    "read_audio": "recordings",
+    "regularised": "training",
+    "separate": "separation",
+    "separate_folder": "batch",
+    "synthesize": "synthesis",
+    "train_dictionary": "training",
+    "write_audio": "recordings",
+}
+"""The public names, and the modules that they come from: loaded when first used, for torch takes seconds (PEP 562)."""
 
-__all__ = [
-    "PRESETS",
-    "REGULARISERS",
-    "Audio",
-    "AugmentationConfig",
-    "BatchConfig",
-    "Comparison",
-    "Composition",
-    "CompositionConfig",
-    "Dictionary",
-    "FitConfig",
-    "NetworkConfig",
-    "OutputConfig",
-    "Regularisation",
-    "Separation",
-    "SepdictError",
-    "TrainingConfig",
-    "compare",
-    "compose",
-    "evaluate",
-    "inspect_dictionary",
-    "read_audio",
-    "regularised",
-    "separate",
-    "separate_folder",
-    "synthesize",
-    "train_dictionary",
-    "write_audio",
-]
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names as well, loaded or not."""
+    return sorted({*globals(), *_HOMES})

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -79,6 +80,38 @@ def test_the_version_is_the_same_everywhere(pyproject: dict[str, Any]) -> None:
 def test_every_public_name_is_there() -> None:
     assert len(set(sepdict.__all__)) == len(sepdict.__all__)
     assert all(hasattr(sepdict, name) for name in sepdict.__all__)
+    assert set(sepdict.__all__) <= set(dir(sepdict))
+    with pytest.raises(AttributeError, match="module 'sepdict' has no attribute 'seperate'"):
+        sepdict.seperate  # noqa: B018
+
+
+def test_type_checkers_see_every_public_name_come_from_where_it_is_loaded_from() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        (alias.asname, f"{node.module}.{alias.name}")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == {(name, f"sepdict.{home}.{name}") for name, home in sepdict._HOMES.items()}
+
+
+FIRST_USE = """
+import os, sys
+import sepdict
+from sepdict import SepdictError
+print("torch" in sys.modules, os.environ["OMP_WAIT_POLICY"])
+from sepdict import Audio
+print("torch" in sys.modules, Audio is sepdict.Audio)
+"""
+
+
+def test_torch_loads_when_a_name_that_needs_it_is_first_used() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", FIRST_USE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["False", "PASSIVE", "True", "True"]
 
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
