@@ -139,7 +139,7 @@ def convolutive_nmf(
        Audio, Speech, Language Process. 15(1), 2007, eq. 9 to 11.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script`", DeprecationWarning)
+        warnings.filterwarnings("ignore", "`torch.jit.script`")  # of a category that torch changes
         from torchnmf.nmf import NMFD
     start = time.perf_counter()
     learned = []
