@@ -33,6 +33,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
     8  work            one mixture's way from its file to those of its stems
        portrait        pictures and sounds of a dictionary, in a folder
     9  batch           many mixtures in one go
+       __main__        the command, as python -m sepdict starts it
 
 Examples
 --------

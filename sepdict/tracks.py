@@ -11,6 +11,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -23,6 +24,8 @@ from typing import Any
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.folders import find_audio_files
 from sepdict.outputs import OutputConfig
+
+log = logging.getLogger(__name__)
 
 MANIFEST, MANIFEST_FORMAT = "manifest", "json"
 REPORT, REPORT_FORMAT = "report", "html"
@@ -122,17 +125,14 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     AudioFileError
         As `find_audio_files` does, or if all that is found is left out.
     """
-    found = find_audio_files([path], recursive=recursive)
+    found = find_audio_files([path], recursive=recursive, aside=None if out is None else Path(out))
     if not os.path.isdir(path):
         return {each: each.stem for each in found}
     folders = {each.parent for each in found if recursive and each.parent != Path(path)}
     left_out = {folder for folder in folders if _manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
-    aside = Path(out).resolve() if out is not None and Path(path).resolve() in Path(out).resolve().parents else None
-    names = {
-        each: str(each.relative_to(path).with_suffix(""))
-        for each in found
-        if each.parent not in left_out and aside not in each.resolve().parents
-    }
+    names = {each: str(each.relative_to(path).with_suffix("")) for each in found if each.parent not in left_out}
+    if left_out:
+        log.info("%s: left out %d folders of stems of an earlier run", path, len(left_out))
     if not names:
         raise AudioFileError(f"{path}: holds nothing but stems of an earlier run; expected mixtures")
     return names

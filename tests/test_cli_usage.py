@@ -165,3 +165,11 @@ def test_bash_completes_with_the_script_that_it_is_given(library: Path) -> None:
     names, rule = done.stdout.splitlines()
     assert names == "violin"
     assert "-o default" in rule  # file names, where nothing else fits
+
+
+@pytest.mark.parametrize("module", ["sepdict", "sepdict_cli"])
+def test_the_command_is_also_a_module(module: str) -> None:
+    arguments = [sys.executable, "-m", module, "separate", "--nonsense"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("; see sepdict separate --help\n")
