@@ -46,7 +46,7 @@ def test_the_older_file_is_there_until_the_new_one_is_whole(tmp_path: Path, monk
     assert seen == [(b"old", b"new", True)]  # beside it: a rename across file systems would be a copy
 
 
-@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("step", ["fsync", "close", "replace"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("existed", [True, False])
 def test_on_failure_nothing_is_left_and_the_older_file_stays(
@@ -54,9 +54,10 @@ def test_on_failure_nothing_is_left_and_the_older_file_stays(
 ) -> None:
     if existed:
         (tmp_path / "a.bin").write_bytes(b"old")
-    monkeypatch.setattr(os, step, fail_with(error))
-    with pytest.raises(type(error)):
-        write_atomically(tmp_path / "a.bin", b"new")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail_with(error))
+        with pytest.raises(type(error)):
+            write_atomically(tmp_path / "a.bin", b"new")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({"a.bin": b"old"} if existed else {})
 
 
@@ -159,14 +160,35 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("broken", ["mkstemp", "fsync", "replace"])
+@pytest.mark.parametrize(
+    "number", [errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS], ids=lambda number: errno.errorcode[number]
+)
+@pytest.mark.parametrize("refused", ["chmod", "fchmod", "lchmod", "fsync"])
+def test_a_file_system_without_niceties_takes_files_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, number: int
+) -> None:
+    """Network shares know no permissions, and some cannot promise what is on the disk."""
+    monkeypatch.setattr(os, refused, fail_with(OSError(number, os.strerror(number))), raising=False)
+    write_atomically(tmp_path / "a.bin", b"new")
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=lambda number: errno.errorcode[number])
+def test_what_did_not_reach_the_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(os, "fsync", fail_with(OSError(number, os.strerror(number))))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write_atomically(tmp_path / "a.bin", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["open", "fsync", "replace"])
 def test_an_error_names_the_file_that_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def full(*names: object, **_: object) -> None:
-        raise OSError(errno.ENOSPC, "Disk full", *(str(name) for name in names[:1] if broken == "replace"))
+        raise OSError(errno.ENOSPC, "Disk full", *(str(name) for name in names[:1] if broken != "fsync"))
 
-    monkeypatch.setattr(tempfile if broken == "mkstemp" else os, broken, full)
+    monkeypatch.setattr(os, broken, full)
     with pytest.raises(OSError, match="Disk full") as refusal:
         write_atomically(tmp_path / "a.bin", b"new")
     assert refusal.value.filename == str(tmp_path / "a.bin")
