@@ -28,6 +28,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        tracks          what a mixture becomes on disk
        learning        how much sound is enough
     7  manifest        how a separation went, as facts
+       publishing      its files, moved into place together
        report          and as a page
        plots           pictures of what a dictionary has learned
     8  work            one mixture's way from its file to those of its stems

@@ -16,7 +16,7 @@ from typing import Any
 from sepdict.devices import choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError, AudioFileError, refuse_other_type
-from sepdict.files import writable_folder
+from sepdict.files import sweep, writable_folder
 from sepdict.jobs import in_processes
 from sepdict.manifest import OnTrack, TrackResult, describe, finished, order_of
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -29,7 +29,6 @@ from sepdict.tracks import (
     find_references,
     refuse_collisions,
     refuse_existing,
-    sweep,
 )
 from sepdict.work import BatchConfig, Work, separate_track
 
@@ -131,7 +130,7 @@ def separate_files(
     results = {t.mixture: kept for t in tracks if config.skip_existing and (kept := finished(t, order))}
     alone, tracks = len(tracks) == 1, [track for track in tracks if track.mixture not in results]
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
-    refuse_existing(tracks, truths, config.overwrite)
+    refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
     if results and config.references is not None:
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
     for result in results.values():
@@ -190,7 +189,7 @@ def _separate_in_processes(
         on_progress(Progress("tracks", next(n_done), len(pairs), math.nan))
 
     def died(pair: _Pair) -> TrackResult:
-        sweep(pair[0])
+        sweep(pair[0].out)
         mixture = pair[0].mixture
         return TrackResult(mixture, f"{mixture}: its process was killed, perhaps for memory; try fewer jobs")
 

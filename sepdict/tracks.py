@@ -4,24 +4,20 @@
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
     out/{track}/report.html         the same to look at and listen to, where it is asked for
 
-or where and as `OutputConfig` has them. A track's files appear together, when all of them are whole.
+or where and as `OutputConfig` has them. `sepdict.publishing` makes a track's files appear together.
 """
 
-import contextlib
-import glob
-import hashlib
 import json
 import logging
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from sepdict.errors import AudioFileError, ConfigError
+from sepdict.files import sha256_of
 from sepdict.folders import find_audio_files
 from sepdict.outputs import OutputConfig
 
@@ -29,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST, MANIFEST_FORMAT = "manifest", "json"
 REPORT, REPORT_FORMAT = "report", "html"
+UNFINISHED = "unfinished"  # what a journal, which stands for a manifest meanwhile, has the track's files under
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -91,17 +88,55 @@ class Track:
         return [*self.stems.values(), *report, self.manifest]
 
     @property
-    def earlier_files(self) -> list[Path]:
-        """What an earlier run to another order left, by its manifest; it goes when these are written."""
+    def by_name(self) -> dict[str, Path]:
+        """All files but the manifest, by what they are: ``{source}.{ext}``."""
+        files = {f"{name}{path.suffix}": path for name, path in self.stems.items()}
+        return files if self.report is None else files | {f"{REPORT}.{REPORT_FORMAT}": self.report}
+
+    @property
+    def earlier_by_name(self) -> dict[str, Path]:
+        """What an earlier run says in its manifest or journal that it wrote.
+
+        By name, not by path: a manifest that was moved must not point at other files.
+        """
         said = _manifest_in(self.manifest)
         try:
-            # by name, not by path: a manifest that was moved must not point at other files
-            earlier = [(Path(name).name, Path(path).suffix[1:]) for name, path in said["stems"].items()]
-        except (LookupError, TypeError, AttributeError):  # it is none, or no sound one
+            names = [*said.get(UNFINISHED, [])]
+            names += [f"{Path(name).name}{Path(path).suffix}" for name, path in said.get("stems", {}).items()]
+        except (TypeError, AttributeError):  # it is no sound one
+            return {}
+        names += [f"{REPORT}.{REPORT_FORMAT}"] if said.get("report") else []
+        return {name: path for name in names if (path := self._path_of(name)) is not None}
+
+    @property
+    def earlier_files(self) -> list[Path]:
+        """What an earlier run to another order left, by its manifest or journal; it goes when these are written."""
+        known = self.leftovers if self.is_unfinished else self.earlier_by_name.values()
+        return [path for path in known if path not in self.outputs]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a run was interrupted as it moved the track's files into place."""
+        return UNFINISHED in _manifest_in(self.manifest)
+
+    @property
+    def leftovers(self) -> list[Path]:
+        """What is there of a run that was interrupted among its moves, the journal included; empty without one.
+
+        A journal may be old, or come from elsewhere: only content proves that a file is the track's.
+        """
+        if not self.is_unfinished:
             return []
-        earlier += [(REPORT, REPORT_FORMAT)] if said.get("report") else []
-        paths = [self.out / self.output.path(self.name, name, ext=ext) for name, ext in earlier if name and ext]
-        return [path for path in paths if path not in self.outputs]
+        checksums = _manifest_in(self.manifest)[UNFINISHED]
+        files = self.earlier_by_name.items()
+        return [*(path for name, path in files if _is_one_of(path, checksums[name])), self.manifest]
+
+    def _path_of(self, name: str) -> Path | None:
+        """Say where a file of this track would be; None if it could not be called so."""
+        stem, ext = Path(name).stem, Path(name).suffix[1:]
+        if not ext or "\0" in name or name != Path(name).name:
+            return None
+        return self.out / self.output.path(self.name, stem, ext=ext)
 
     def moved(self, out: Path) -> "Track":
         """Put the same files below another folder."""
@@ -160,11 +195,16 @@ def refuse_collisions(tracks: Sequence[Track]) -> None:
                 raise ConfigError(f"{what}; rename one, or separate them into different folders")
 
 
-def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]], overwrite: bool) -> None:
-    """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file."""
+def refuse_existing(
+    tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]], *, overwrite: bool, resumes: bool
+) -> None:
+    """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file.
+
+    A run that resumes replaces what an interrupted one left.
+    """
     read = {track.mixture.resolve(): "mixture" for track in tracks}
     read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
-    existing = []
+    existing, replaceable, interrupted = list[Path](), list[Path](), False
     for track in tracks:
         for folder in sorted(
             {folder for path in track.outputs for folder in path.parents if track.out in folder.parents}
@@ -172,16 +212,20 @@ def refuse_existing(tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]
             if folder.exists() and not folder.is_dir():
                 raise ConfigError(f"{folder}: is a file; expected a folder or nothing there")
         existing += [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
+        replaceable += track.leftovers if resumes else []
+        interrupted = interrupted or track.is_unfinished
     for path in existing:
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
         if path.resolve() in read:
             what = read[path.resolve()]
             raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
-    if existing and not overwrite:
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+    kept = [path for path in existing if path not in replaceable]
+    if kept and not overwrite:
+        more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
         how = "overwrite it, or choose another folder (--overwrite, -o)"
-        raise ConfigError(f"{existing[0]}: exists already{more}; {how}")
+        how = f"go on where a run was interrupted (--skip-existing), {how}" if interrupted and not resumes else how
+        raise ConfigError(f"{kept[0]}: exists already{more}; {how}")
 
 
 def find_references(
@@ -210,66 +254,12 @@ def find_references(
     return found
 
 
-@contextlib.contextmanager
-def publishing(track: Track, *, overwrite: bool = False) -> Iterator[Track]:
-    """Give the work inside the same track in a hidden folder to write all its files to, then move them into place.
-
-    Raises
-    ------
-    AudioFileError
-        If they cannot be written, or exist by then and are not to be overwritten.
-    """
-    temporary = track.out / f"{_temporary(track)}{secrets.token_hex(8)}.tmp"
-    hidden = track.moved(temporary)
+def _is_one_of(path: Path, checksums: Any) -> bool:
+    """Tell whether a file has one of some contents."""
     try:
-        with _explained(track):
-            for folder in {path.parent for path in hidden.outputs}:
-                folder.mkdir(parents=True, exist_ok=True)
-        yield hidden
-        with _explained(track):
-            _move_into_place(hidden, track, overwrite=overwrite)
-    except AudioFileError as error:  # the user knows nothing of the hidden folder
-        raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
-    except OSError as error:
-        error.filename = str(error.filename or track.mixture).replace(str(temporary), str(track.out))
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def sweep(track: Track) -> None:
-    """Take away what a process that was killed has left of a track."""
-    for left in track.out.glob(f"{glob.escape(_temporary(track))}*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _temporary(track: Track) -> str:
-    """How the name of a track's hidden folder begins; short, for names have their limits."""
-    return f".sepdict-{hashlib.sha256(os.fsencode(track.name)).hexdigest()[:16]}-"
-
-
-def _move_into_place(hidden: Track, track: Track, *, overwrite: bool) -> None:
-    """Move a track's files to where they belong: where that is a folder of their own, all at once."""
-    folder = Path(os.path.commonpath([path.parent for path in track.outputs]))
-    if folder != track.out and not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            (hidden.out / folder.relative_to(track.out)).rename(folder)
-            return
-        except OSError:
-            if not folder.exists():  # else another track's files came first
-                raise
-    # There are earlier files, or others'. Without a manifest it is known not to be whole.
-    earlier = list(filter(Path.exists, track.earlier_files))
-    for path in (*track.outputs, *earlier):
-        if path.exists() and not overwrite:  # it did not before the work: somebody else has the same folder
-            raise AudioFileError(f"{path}: was written meanwhile; choose another output folder")
-    for path in earlier:
-        path.unlink()
-    track.manifest.unlink(missing_ok=True)
-    for source, target in zip(hidden.outputs, track.outputs, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        return isinstance(checksums, list) and path.is_file() and sha256_of(path) in checksums
+    except OSError:  # it may not be read
+        return False
 
 
 def _manifest_in(file: Path) -> Mapping[str, Any]:
@@ -279,12 +269,3 @@ def _manifest_in(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) and "sepdict" in said else {}
-
-
-@contextlib.contextmanager
-def _explained(track: Track) -> Iterator[None]:
-    """Say in one line why a track cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise AudioFileError(f"{track.manifest.parent}: cannot be written ({error.strerror})") from error

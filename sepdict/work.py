@@ -23,11 +23,12 @@ from sepdict.files import Snapshot, to_json, write_atomically
 from sepdict.manifest import Delivery, TrackResult, manifest_of
 from sepdict.outputs import OutputConfig
 from sepdict.progress import OnProgress
+from sepdict.publishing import publishing
 from sepdict.recordings import AudioReader, copy_audio, open_audio, read_audio, writing_audio
 from sepdict.report import separation_page
 from sepdict.segments import SEGMENT_S, refuse_short
 from sepdict.separation import Outcome, null_test_db, separate_in_blocks, stem_names
-from sepdict.tracks import Track, publishing
+from sepdict.tracks import Track
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ def separate_track(
     """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
     track, truth = track_and_references
     try:
-        with open_audio(track.mixture) as whole, publishing(track, overwrite=work.config.overwrite) as hidden:
+        moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
+        with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
             span = work.config.span(whole)
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
             heard = Snapshot.of(track.mixture)

@@ -30,7 +30,6 @@ from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.excitations import FitConfig
 from sepdict.files import to_json
 from sepdict.recordings import read_audio, write_audio
-from sepdict.tracks import Track, publishing, sweep
 from sepdict.work import BatchConfig
 
 QUICK = FitConfig(n_iterations=3)
@@ -418,24 +417,6 @@ def test_ctrl_c_while_overwriting_keeps_the_older_files(
     }
 
 
-def test_ctrl_c_between_old_and_new_files_leaves_no_manifest_for_them(
-    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
-    replace = Path.replace
-
-    def interrupt(path: Path, target: Path) -> Path:
-        if target.name == "hum.wav":
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    monkeypatch.setattr(Path, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
-    assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav"}
-
-
 def test_what_another_run_wrote_meanwhile_is_not_replaced(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "a")
     others: list[TrackResult] = []
@@ -506,17 +487,6 @@ def test_a_mixture_that_changes_while_it_is_read_is_its_tracks_error_and_one_rem
     (result,) = separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK))
     assert result.error == (None if removed else f"{path}: was changed while it was read; separate it again")
     assert (tmp_path / "out" / "song").exists() == removed
-
-
-def test_what_a_killed_process_left_of_a_track_is_swept_up(tmp_path: Path) -> None:
-    tracks = [Track.of(Path(f"{name}.wav"), tmp_path, ["hum"]) for name in ("song[1]", "song")]
-    swept, other = (publishing(track) for track in tracks)
-    for folder in (swept, other):
-        folder.__enter__().stems["hum"].touch()
-    sweep(tracks[0])
-    (left,) = tmp_path.iterdir()
-    sweep(tracks[1])
-    assert not left.exists()
 
 
 def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch) -> None:
