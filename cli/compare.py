@@ -22,11 +22,14 @@ def compare(
 
     It takes two dictionaries at least.
     """
-    from sepdict.comparison import compare
-    from sepdict.files import to_json
-    from sepdict.library import load_dictionary
+    from sepdict.library import find_dictionary
 
-    dictionaries = [load_dictionary(file) for file in files]
+    found = [find_dictionary(file) for file in files]  # before torch is loaded, which takes seconds
+    from sepdict.comparison import compare
+    from sepdict.dictionary import Dictionary
+    from sepdict.files import to_json
+
+    dictionaries = [Dictionary.load(file) for file in found]
     with ProgressReport(quiet=quiet) as report:
         report.begin(f"comparing {', '.join(dictionary.source for dictionary in dictionaries)}")
         comparison = compare(dictionaries, seed=seed, on_progress=report.step)

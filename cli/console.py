@@ -124,22 +124,54 @@ def report_failures(n_failed: int, n_files: int) -> None:
 
 
 def find_audio(
-    arguments: Sequence[str], find: Callable[[str], Iterable["Path"]] | None = None
-) -> tuple[list["Path"], int]:
-    """Expand files, folders and patterns one by one; report those that fail, and count them."""
+    arguments: Sequence[str],
+    *,
+    recursive: bool = False,
+    find: Callable[[str], Iterable["Path"]] | None = None,
+    option: str | None = None,
+) -> list["Path"]:
+    """Expand files, folders and patterns; where an argument stands for no recording, say so of each such, and exit.
+
+    A mistyped command is to do nothing: what is wrong with a recording that was found shows later, and costs it alone.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+    recursive : bool
+    find : callable, optional
+        By default `find_audio_files`.
+    option : str, optional
+        That of dictionaries, which may have been forgotten in front of an argument.
+    """
     from sepdict.errors import AudioFileError
     from sepdict.folders import find_audio_files
+    from sepdict.library import EXTENSION
 
     found: dict[Path, Path] = {}
     n_failed = 0
     for argument in arguments:
         try:
-            for path in find(argument) if find else find_audio_files([argument]):
+            if argument.endswith(EXTENSION):
+                raise AudioFileError(f"{argument}: is a dictionary's name; expected recordings")
+            for path in find(argument) if find else find_audio_files([argument], recursive=recursive):
                 found.setdefault(path.resolve(), path)  # once, however often and however it was named
         except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
-            report_error(_explain(error))
+            meant = option is not None and (argument.endswith(EXTENSION) or _is_installed(argument))
+            report_error(_explain(error) + (f"; did you mean {option} {argument}?" if meant else ""))
             n_failed += 1
-    return list(found.values()), n_failed
+    if n_failed:
+        raise typer.Exit(1)
+    return list(found.values())
+
+
+def _is_installed(name: str) -> bool:
+    """Tell whether there is a dictionary of that name, in a library that can be looked into."""
+    from sepdict.errors import SepdictError
+    from sepdict.library import installed
+
+    with contextlib.suppress(SepdictError):
+        return name in installed()
+    return False
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import print_table, say
+from .console import find_audio, print_table, say
 from .options import Json, Overwrite, Verbose
 from .scores import SCORE_COLUMNS, bss_eval, score_cells, standard
 
@@ -29,9 +29,7 @@ def evaluate(
 ) -> None:
     """Score stems against the true sources: SI-SDR, its improvement over the mixture, SDR, SIR and SAR."""
     from sepdict.errors import ConfigError
-    from sepdict.evaluation import evaluate_folders
     from sepdict.files import refuse_existing, write_atomically
-    from sepdict.report import evaluation_page
 
     if report is not None and not overwrite:
         refuse_existing(report, option="--report")
@@ -39,6 +37,10 @@ def evaluate(
         raise ConfigError(f"{report}: a page's name ends in .html; add that")
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
+    find_audio([str(path) for path in (estimates, references, mixture) if path is not None])
+    from sepdict.evaluation import evaluate_folders  # not before: torch takes seconds to load
+    from sepdict.report import evaluation_page
+
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:
         paths = {"stems": estimates.absolute(), "references": references.absolute()}

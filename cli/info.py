@@ -18,11 +18,12 @@ def info(
     verbose: Verbose = False,
 ) -> None:
     """Show a dictionary's card: whose sound it is, how it was made and what it heard."""
-    from sepdict.dictionary import Dictionary
-    from sepdict.files import to_json
     from sepdict.library import find_dictionary
 
-    file = find_dictionary(file)
+    file = find_dictionary(file)  # before torch is loaded, which takes seconds
+    from sepdict.dictionary import Dictionary
+    from sepdict.files import to_json
+
     dictionary = Dictionary.load(file)
     card = dictionary.card
     if as_json:

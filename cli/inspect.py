@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .console import ProgressReport, find_audio, report_failures, say
+from .console import ProgressReport, find_audio, say
 from .options import Device, DictionaryFiles, Overwrite, Quiet, Verbose
 
 if TYPE_CHECKING:
@@ -38,17 +38,19 @@ def inspect(
 
     Pictures of spectra that the decoder draws, of what excites the encoder's units, of codes and of the training.
     """
+    from sepdict.library import find_dictionary
+
+    paths = find_audio([solos] if solos is not None else [])  # before torch is loaded, which takes seconds
+    found = [find_dictionary(file) for file in files]
     from sepdict.devices import AUTO, choose_device
-    from sepdict.library import load_dictionary
+    from sepdict.dictionary import Dictionary
     from sepdict.portrait import inspect_dictionary
     from sepdict.recordings import read_audio
 
     device = AUTO if device is None else device
     choose_device(device)  # refused before the first picture, not after the last
-    dictionaries = [load_dictionary(file) for file in files]
+    dictionaries = [Dictionary.load(file) for file in found]
     _refuse_together(dictionaries, solos)
-    paths, n_failed = find_audio([solos] if solos is not None else [])
-    report_failures(n_failed, n_failed)
     recordings = [read_audio(path) for path in paths]
     with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         for dictionary in dictionaries:

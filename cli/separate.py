@@ -68,11 +68,14 @@ def separate(
     The stems are WAV of 32-bit float, unless another format is asked for, at the mixture's rate and length, and sum
     to the mixture. Each track's folder also gets a manifest.json: what was used and how it went.
     """
+    from sepdict.library import find_dictionary
+
+    find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
+    files = [find_dictionary(name) for name in dictionaries]
     from sepdict.batch import separate_files
     from sepdict.devices import AUTO
     from sepdict.dictionary import RESIDUAL, Dictionary
     from sepdict.excitations import FitConfig
-    from sepdict.library import find_dictionary
     from sepdict.outputs import OutputConfig
     from sepdict.segments import SEGMENT_S
     from sepdict.work import BatchConfig
@@ -93,9 +96,8 @@ def separate(
         report=report,
         device=AUTO if device is None else device,
     )
-    files = [find_dictionary(name) for name in dictionaries]
     loaded = [Dictionary.load(path) for path in files]
-    names, n_missing = _find(mixtures, recursive=recursive, out=output)
+    names = _tracks(mixtures, recursive=recursive, out=output)
     paths = list(names)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
@@ -110,11 +112,11 @@ def separate(
             on_progress=listener.on_progress,
             on_track=listener.on_track,
         )
-    report_failures(n_missing + sum(result.error is not None for result in results), n_missing + len(results))
+    report_failures(sum(result.error is not None for result in results), len(results))
 
 
-def _find(mixtures: Sequence[str], *, recursive: bool, out: Path) -> tuple[dict[Path, str], int]:
-    """Find the recordings and what their tracks are called; report what cannot be found, and count it."""
+def _tracks(mixtures: Sequence[str], *, recursive: bool, out: Path) -> dict[Path, str]:
+    """Find the recordings and what their tracks are called."""
     from sepdict.tracks import find_mixtures
 
     names: dict[Path, str] = {}
@@ -124,8 +126,7 @@ def _find(mixtures: Sequence[str], *, recursive: bool, out: Path) -> tuple[dict[
         names.update({path: name for path, name in found.items() if path not in names})
         return found
 
-    paths, n_missing = find_audio(mixtures, find)
-    return {path: names[path] for path in paths}, n_missing
+    return {path: names[path] for path in find_audio(mixtures, find=find)}
 
 
 class _Listener:

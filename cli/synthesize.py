@@ -22,12 +22,15 @@ def synthesize(
     verbose: Verbose = False,
 ) -> None:
     """Let a dictionary sound by itself, to hear what it has learned."""
+    from sepdict.library import find_dictionary
+
+    found = find_dictionary(file)  # before torch is loaded, which takes seconds
+    from sepdict.dictionary import Dictionary
     from sepdict.files import refuse_existing, writable_folder
-    from sepdict.library import load_dictionary
     from sepdict.recordings import write_audio
     from sepdict.synthesis import synthesize
 
-    dictionary = load_dictionary(file)
+    dictionary = Dictionary.load(found)
     path = Path(f"{dictionary.source}.wav") if output is None else output
     if not overwrite:
         refuse_existing(path)

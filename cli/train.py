@@ -81,6 +81,7 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one gives up.
     """
+    find_audio([*solos, *(background or [])], recursive=recursive)  # before torch is loaded, which takes seconds
     orders = _orders(solos, output, name, each=each, recursive=recursive)
     for order in orders:
         _refuse_output(order.output, overwrite)
@@ -89,7 +90,7 @@ def train_dictionary(
     config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
     if background and not (config.augmentation or config.regularisation.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
-    backgrounds, n_unread = _read_all(background, recursive=recursive) if background else ([], 0)
+    backgrounds, n_unread = _read_all(background or [], recursive=recursive)
     report_failures(n_unread, n_unread + len(backgrounds))
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
@@ -147,14 +148,15 @@ def _carry_out(
     from sepdict import training
     from sepdict.devices import AUTO
     from sepdict.files import writable_folder
+    from sepdict.lessons import LEAST_SOUND_S
     from sepdict.survey import LITTLE_S, survey
 
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
         if not recordings:
             return 0, n_failed
-        if not report.quiet:
-            found = survey(recordings)
+        found = survey(recordings)
+        if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
             note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
             if found.sound_s < LITTLE_S and not config.augmentation:
                 note("note: --augment varies what little there is")
@@ -190,15 +192,13 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
 
 
-def _read_all(solos: Sequence[str], *, recursive: bool = False) -> tuple[list["Audio"], int]:
+def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
     from sepdict.errors import AudioError, AudioFileError
-    from sepdict.folders import find_audio_files
     from sepdict.recordings import read_audio
 
-    paths, n_failed = find_audio(solos, lambda solo: find_audio_files([solo], recursive=recursive))
-    recordings = []
-    for path in paths:
+    recordings, n_failed = [], 0
+    for path in find_audio(solos, recursive=recursive):
         try:
             recording = read_audio(path)
             if not recording.samples.any():

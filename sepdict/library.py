@@ -64,7 +64,11 @@ def find_dictionary(name: str | Path) -> Path:
         If the library cannot be looked into.
     """
     path = Path(name)
-    if path.is_file() or path.suffix == EXTENSION or len(path.parts) != 1:
+    if path.is_file():
+        return path
+    if path.suffix == EXTENSION or len(path.parts) != 1:
+        if not os.path.lexists(path):
+            raise DictionaryFileError(f"{path}: cannot be read (No such file or directory); expected a dictionary file")
         return path
     found = installed()
     if path.name not in found:

@@ -302,7 +302,7 @@ def test_a_silent_reference_has_no_scores(folders: tuple[Path, Path]) -> None:
 def test_the_mixture_may_be_given(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (mixture,) = write_mixtures(tmp_path, "mix")
     assert succeed("evaluate", *folders, "--mixture", mixture) == succeed("evaluate", *folders)
-    assert fail("evaluate", *folders, "--mixture", tmp_path / "no.wav").endswith("no.wav: no such file")
+    assert fail("evaluate", *folders, "--mixture", tmp_path / "no.wav").endswith("no.wav: no such file or folder")
 
 
 def test_folders_that_cannot_be_compared_are_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -204,14 +204,12 @@ def test_an_argument_without_audio_is_one_line_and_leaves_nothing(here: Path, pa
 def test_bad_files_are_skipped_and_the_rest_goes_on(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "a", "c")
     write_bad(here / "b.wav", "truncated")
-    result = run("separate", "missing.wav", "a" * 300, ".", *pair, "-q")
+    result = run("separate", ".", *pair, "-q")
     assert result.exit_code == 1
     assert [Path(path).parent.name for path in result.stdout.splitlines()[::2]] == ["a", "c"]
-    missing, too_long, truncated, summary = error_lines(result)
-    assert missing == "sepdict: missing.wav: no such file or folder"
-    assert too_long.startswith(f"sepdict: {'a' * 300}: ")
+    truncated, summary = error_lines(result)
     assert truncated.startswith("sepdict: b.wav: cut short")
-    assert summary == "sepdict: 3 of 5 files failed"
+    assert summary == "sepdict: 1 of 3 files failed"
 
 
 def test_a_silent_mixture_is_no_error(here: Path, pair: list[str]) -> None:

@@ -69,7 +69,6 @@ def test_names_may_have_dots(library: Path) -> None:
 @pytest.mark.parametrize("name", ["violin.safetensors", "./sub/violin", "/violin"])
 def test_what_looks_like_a_path_is_never_looked_up(library: Path, name: str) -> None:
     save("violin", library / "violin.safetensors")
-    assert find_dictionary(name) == Path(name)
     with pytest.raises(DictionaryFileError, match="cannot be read"):
         load_dictionary(name)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from front_end import TINY, fail, run, sound, succeed, trained, tree
+from front_end import TINY, fail, run, sound, succeed, trained, tree, write_mixtures
 
 from sepdict import portrait
 from sepdict.errors import ConfigError
@@ -112,6 +112,7 @@ def test_a_learning_curve_is_drawn_from_the_command_line(tmp_path: Path, file: P
 def test_what_cannot_be_inspected_together_is_one_line(tmp_path: Path, file: Path) -> None:
     hum = trained("hum").save(tmp_path / "hum.safetensors")
     assert "2 dictionaries are of source 'hiss'; inspect them into a folder each" in fail("inspect", file, file)
+    write_mixtures(tmp_path, "solo")
     assert "one source's solos, but there are 2" in fail("inspect", file, hum, "--learning-curve", tmp_path)
     assert "no such file or folder" in fail("inspect", file, "--learning-curve", tmp_path / "none")
     assert "none.safetensors: " in fail("inspect", file, tmp_path / "none.safetensors")
