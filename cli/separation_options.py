@@ -68,7 +68,8 @@ Filename = Annotated[
     str,
     typer.Option(
         metavar="TEMPLATE",
-        help="Where files go below DIR. Manifest and report are of the sources manifest and report.",
+        help="Where files go below DIR. Manifest and report are of the sources manifest and report; a field "
+        "{mixture_ext} tells take.wav from take.mp3.",
     ),
 ]
 Start = Annotated[

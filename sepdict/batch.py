@@ -25,9 +25,9 @@ from sepdict.separation import composed_as_configured, effective, stem_names
 from sepdict.tracks import (
     NO_FILES,
     Track,
+    collisions,
     find_mixtures,
     find_references,
-    refuse_collisions,
     refuse_existing,
 )
 from sepdict.work import BatchConfig, Work, separate_track
@@ -108,13 +108,13 @@ def separate_files(
     Returns
     -------
     list of TrackResult
-        In the order of the mixtures. One that cannot be read, separated or written has an ``error``; the
-        rest goes on.
+        In the order of the mixtures. One that cannot be read, separated or written, or whose files would overwrite
+        those of another, has an ``error``; the rest goes on.
 
     Raises
     ------
     ConfigError, AudioFileError
-        Before anything is computed: if files of two mixtures would overwrite each other, a file to be written exists
+        Before anything is computed: if files of all mixtures would overwrite each other, a file to be written exists
         and ``overwrite`` is not set, ``out`` cannot be written to, there is no reference, or the dictionaries
         do not go together.
     """
@@ -125,13 +125,14 @@ def separate_files(
     choose_device(config.device)
     names = stem_names(dictionaries, residual=config.residual or config.unknown)
     tracks = _tracks_of(mixtures, out, names, config)
-    refuse_collisions(tracks)
+    alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
+    tracks = [track for track in tracks if track.mixture not in results]
     order = order_of(dictionaries, config.what_matters)
-    results = {t.mixture: kept for t in tracks if config.skip_existing and (kept := finished(t, order))}
-    alone, tracks = len(tracks) == 1, [track for track in tracks if track.mixture not in results]
+    kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
+    results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
     refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
-    if results and config.references is not None:
+    if kept and config.references is not None:
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
     for result in results.values():
         on_track(result)

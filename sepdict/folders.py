@@ -78,6 +78,18 @@ def same_to_the_eye(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def below(folder: Path, name: str) -> Path:
+    """Return what has a name in a folder, in whichever way its letters are composed; if nothing has, where it would be.
+
+    The name may have folders in it.
+    """
+    for part in Path(name).parts:
+        entries = [] if os.path.lexists(folder / part) or not folder.is_dir() else sorted(folder.iterdir())
+        alike = [each for each in entries if same_to_the_eye(each.name) == same_to_the_eye(part)]
+        folder = alike[0] if alike else folder / part
+    return folder
+
+
 def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[Path]:
     """List a folder's audio files, and name in one warning what else might have been meant."""
     entries = sorted(path for path in _entries(folder, recursive=recursive) if not path.name.startswith("."))
@@ -109,7 +121,7 @@ def _named(paths: Sequence[Path], what: str, which: str = "", *, n_named: int = 
 
 
 def _has_audio(folder: Path) -> bool:
-    """Tell whether there is sound anywhere below a folder; one that may not be read has none."""
+    """Return whether there is sound anywhere below a folder; one that may not be read has none."""
     return any(map(_is_audio_by_name, _entries(folder, recursive=True)))
 
 
@@ -124,5 +136,5 @@ def _entries(folder: Path, *, recursive: bool) -> Iterator[Path]:
 
 
 def _is_audio_by_name(path: Path) -> bool:
-    """Tell whether a folder's entry is worth reading; hidden files are not."""
+    """Return whether a folder's entry is worth reading; hidden files are not."""
     return path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and os.path.isfile(path)

@@ -7,7 +7,7 @@ import logging
 import math
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -28,7 +28,8 @@ ENCODINGS: Mapping[str, Mapping[str, str]] = {
 """Formats, which are extensions, and libsndfile's encodings by bit depth, the most faithful first; or lossy."""
 
 CLIP_MODES = ("rescale", "clamp", "none")
-FIELDS = ("track", "source", "ext")
+MIXTURE_EXTENSION, NO_EXTENSION = "mixture_ext", "none"
+FIELDS = ("track", "source", "ext", MIXTURE_EXTENSION)
 EXTENSION_FIELD = ".{ext}"
 
 
@@ -49,7 +50,8 @@ class OutputConfig:
         ``"none"`` fails.
     filename : str
         Where files go below the output folder, with ``{track}``, ``{source}`` and, at the end, ``.{ext}``. The manifest
-        is of source ``manifest``, a report of source ``report``.
+        is of source ``manifest``, a report of source ``report``. ``{mixture_ext}`` tells ``take.wav`` from
+        ``take.mp3``, as in ``"{track}.{mixture_ext}/{source}.{ext}"``; without an extension it is ``none``.
     two_stems : str, optional
         The name of the only stem that is wanted; the others together become ``no_{name}``.
     residual_name : str
@@ -92,6 +94,15 @@ class OutputConfig:
         """How libsndfile calls what samples become; None is the format's only one."""
         depths = ENCODINGS[self.format]
         return depths[self.bit_depth] if self.bit_depth is not None else next(iter(depths.values()), None)
+
+    def of(self, mixture: Path) -> "OutputConfig":
+        """Fill in the template what a mixture's extension is."""
+        extension = _literal(mixture.suffix[1:] or NO_EXTENSION)
+        filled = ""
+        for literal, name, *_ in string.Formatter().parse(self.filename):
+            filled += _literal(literal)
+            filled += "" if name is None else extension if name == MIXTURE_EXTENSION else f"{{{name}}}"
+        return replace(self, filename=filled)
 
     def path(self, track: str, source: str, *, ext: str | None = None) -> Path:
         """Say where a file goes, relative to the output folder."""
@@ -157,6 +168,11 @@ class OutputConfig:
             copy_audio(self.draft(path), path, gain=gain, clamps=True, encoding=self.encoding)
             self.draft(path).unlink()
         return gain
+
+
+def _literal(text: str) -> str:
+    """Write text so that in a template it is no field."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _refuse_template(filename: str) -> None:

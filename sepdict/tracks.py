@@ -18,8 +18,8 @@ from typing import Any
 
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.files import sha256_of
-from sepdict.folders import find_audio_files
-from sepdict.outputs import OutputConfig
+from sepdict.folders import below, find_audio_files, same_to_the_eye
+from sepdict.outputs import MIXTURE_EXTENSION, OutputConfig
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Track:
         report: bool = False,
     ) -> "Track":
         """Say where the files go; a track is called like its mixture, unless it has a name."""
-        output = OutputConfig() if output is None else output
+        output = (OutputConfig() if output is None else output).of(mixture)
         name = mixture.stem if name is None else name
         parts = Path(name).parts
         if not parts or ".." in parts or Path(name).is_absolute():
@@ -173,26 +173,55 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     return names
 
 
-def refuse_collisions(tracks: Sequence[Track]) -> None:
-    """Refuse mixtures of which files would overwrite each other, or be in each other's way."""
-    owner: dict[Path, Track] = {}
+def collisions(tracks: Sequence[Track]) -> dict[Path, str]:
+    """Find mixtures of which files would overwrite each other, or be in each other's way, and say why of each.
+
+    Names that differ only in how letters and accents are put together count as the same.
+
+    Raises
+    ------
+    ConfigError
+        If that leaves none.
+    """
+    owner: dict[str, Track] = {}
+    clashes: dict[Path, str] = {}
     for track in tracks:
         for path in track.outputs:
-            if path in owner:
-                what = f"{owner[path].mixture} and {track.mixture} would both be written to {path}"
-                how = "rename one, or separate them into different folders"
-                how += "" if "{track}" in track.output.filename else ", or have {track} in --filename"
-                raise ConfigError(f"{what}; {how}")
-            owner[path] = track
+            other = owner.setdefault(same_to_the_eye(str(path)), track)
+            if other is not track:
+                clashes = _clash(f"would both be written to {path}; {_how_apart(other, track)}", other, track) | clashes
     for track in tracks:
-        for path in owner.keys() & set(track.earlier_files):
-            what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {owner[path].mixture}"
-            raise ConfigError(f"{what}; separate them into different folders")
-    for path, track in owner.items():
-        for folder in path.parents:
-            if folder in owner:
-                what = f"{owner[folder].mixture} would be written to {folder}, and {track.mixture} into it"
-                raise ConfigError(f"{what}; rename one, or separate them into different folders")
+        for path in track.earlier_files:
+            other = owner.get(same_to_the_eye(str(path)), track)
+            if other is not track:
+                what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {other.mixture}"
+                why = f"{what}; separate them into different folders"
+                clashes = dict.fromkeys((other.mixture, track.mixture), why) | clashes
+        for folder in {folder for path in track.outputs for folder in path.parents}:
+            if above := owner.get(same_to_the_eye(str(folder))):
+                what = f"{above.mixture} would be written to {folder}, and {track.mixture} into it"
+                why = f"{what}; rename one, or separate them into different folders"
+                clashes = dict.fromkeys((above.mixture, track.mixture), why) | clashes
+    if tracks and len(clashes) == len({track.mixture for track in tracks}):
+        raise ConfigError(next(iter(clashes.values())))
+    return clashes
+
+
+def _clash(what: str, first: Track, second: Track) -> dict[Path, str]:
+    """Describe a clash to both of two mixtures, each with itself first."""
+    return {
+        one.mixture: f"{one.mixture} and {other.mixture} {what}" for one, other in [(first, second), (second, first)]
+    }
+
+
+def _how_apart(first: Track, second: Track) -> str:
+    """Advise on what keeps the files of two mixtures apart."""
+    how = "rename one, or separate them into different folders"
+    if "{track}" not in first.output.filename:
+        how += ", or have {track} in --filename"
+    elif first.mixture.suffix != second.mixture.suffix:
+        how += f", or have {{{MIXTURE_EXTENSION}}} in --filename"
+    return how
 
 
 def refuse_existing(
@@ -237,18 +266,20 @@ def find_references(
     """
     if folder is None:
         return {}
-    own = Path(folder) / track.name
+    own = below(Path(folder), track.name)
     own = Path(folder) if alone and not own.is_dir() else own
     found: dict[str, Path] = {}
+    known = {same_to_the_eye(name): name for name in (*names, *track.stems)}
     for path in find_audio_files([own]):
-        if path.resolve() == track.mixture.resolve() or (path.stem in names and path.stem not in track.stems):
+        name = known.get(same_to_the_eye(path.stem), path.stem)
+        if path.resolve() == track.mixture.resolve() or (name in names and name not in track.stems):
             continue
-        if path.stem in found:
-            raise ConfigError(f"{found[path.stem]} and {path} stand for the same source; leave one of them there")
-        if path.stem not in track.stems:
+        if name in found:
+            raise ConfigError(f"{found[name]} and {path} stand for the same source; leave one of them there")
+        if name not in track.stems:
             stems = ", ".join(track.stems)
             raise ConfigError(f"{path}: there is no stem to compare with it, only {stems}; rename it or move it away")
-        found[path.stem] = path
+        found[name] = path
     if not found:
         raise ConfigError(f"{own}: holds no reference; expected one file per source")
     return found
