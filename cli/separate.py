@@ -205,6 +205,16 @@ def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
         say(standard())
 
 
+def _how(result: "TrackResult") -> str:
+    """Say how a fit went; of silence there is none."""
+    if math.isnan(result.explained_energy):
+        return "silent, there was nothing to separate"
+    return (
+        f"explained energy {100 * result.explained_energy:.1f} %, null test {result.null_test_db:.0f} dB, "
+        f"{'converged' if result.converged else result.message}"
+    )
+
+
 def _title(result: "TrackResult") -> str:
     """Say how a track went."""
     if result.kept:
@@ -213,6 +223,5 @@ def _title(result: "TrackResult") -> str:
     return (
         f"{result.mixture}: {result.duration_s:.1f} s in {result.seconds:.1f} s "
         f"(real-time factor {result.real_time_factor:.2f}), "
-        f"explained energy {100 * result.explained_energy:.1f} %, "
-        f"null test {result.null_test_db:.0f} dB, {'converged' if result.converged else result.message}{softer}"
+        f"{_how(result)}{softer}"
     )

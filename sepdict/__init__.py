@@ -4,7 +4,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
 
     0  errors, progress, files, ffmpeg, charts, pages
     1  devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
-    2  recordings, segments, networks, masks, memory, metrics, optimizers
+    2  recordings, segments, networks, masks, memory, metrics, optimizers, unheard
     3  dictionary      what one source can sound like, and its file
        augmentation    what recordings are varied by
        lessons         recordings in, frames to learn from out

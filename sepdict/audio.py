@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,7 @@ class Audio:
     @property
     def level_db(self) -> float:
         """Root mean square over all channels, in dB relative to full scale; minus infinity for silence."""
-        rms = float(self.samples.square().mean().sqrt())
+        rms = float(torch.linalg.vector_norm(self.samples, dtype=torch.float64)) / math.sqrt(self.samples.numel())
         return 20 * math.log10(rms) if rms > 0 else -math.inf
 
     @property
@@ -102,6 +102,26 @@ def refuse_not_finite(samples: Tensor, name: str, sample_rate: int, *, start: in
         raise AudioError(f"{name}: holds NaN or infinite samples, first at {first_s:.3f} s; mend the audio")
 
 
+def peak_exponent(*sounds: Audio) -> int:
+    """Find the power of two that is just above every sample of these sounds; 0 for silence."""
+    return math.frexp(max((float(sound.samples.abs().max()) for sound in sounds), default=0.0))[1]
+
+
+def at_peak_of_one(sounds: Sequence[Audio]) -> list[Audio]:
+    """Scale sounds alike, by a power of two, so that the loudest sample of all is from a half to one."""
+    exponent = peak_exponent(*sounds)
+    return [replace(sound, samples=scaled(sound.samples, -exponent)) for sound in sounds]
+
+
+def scaled(samples: Tensor, exponent: int) -> Tensor:
+    """Multiply by a power of two, which is exact as long as the result is no smaller than float32 can hold exactly.
+
+    In two steps, since the factor itself may be beyond float32.
+    """
+    half = exponent // 2
+    return samples * 2.0**half * 2.0 ** (exponent - half) if exponent else samples
+
+
 def resample(audio: Audio, sample_rate: int) -> Audio:
     """Change the rate: soxr's high quality on the CPU, torchaudio's Kaiser filter on a GPU.
 
@@ -119,14 +139,16 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
         raise AudioError(f"sample rate is {sample_rate} Hz; expected more than 0")
     if sample_rate == audio.sample_rate:
         return audio
+    exponent = peak_exponent(audio)
+    given = scaled(audio.samples, -exponent)  # filters overflow near the end of float32
     if audio.samples.is_cuda:
         from torchaudio.functional import resample as resample_on_gpu  # here: its binary may not load everywhere
 
         kaiser = {"lowpass_filter_width": 64, "rolloff": 0.9476, "resampling_method": "sinc_interp_kaiser"}
-        samples = resample_on_gpu(audio.samples, audio.sample_rate, sample_rate, **kaiser)
+        samples = resample_on_gpu(given, audio.sample_rate, sample_rate, **kaiser)
     else:
-        resampled = soxr.resample(audio.samples.T.numpy(), audio.sample_rate, sample_rate)  # (n_samples, n_channels)
+        resampled = soxr.resample(given.T.numpy(), audio.sample_rate, sample_rate)  # (n_samples, n_channels)
         samples = torch.from_numpy(np.ascontiguousarray(resampled.T))
     n_samples = max(1, round(audio.n_samples * sample_rate / audio.sample_rate))
     samples = torch.nn.functional.pad(samples, (0, max(0, n_samples - samples.shape[1])))[:, :n_samples]
-    return replace(audio, samples=samples, sample_rate=sample_rate)
+    return replace(audio, samples=scaled(samples, exponent), sample_rate=sample_rate)

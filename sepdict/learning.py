@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from sepdict.audio import Audio
+from sepdict.audio import Audio, at_peak_of_one
 from sepdict.augmentation import AugmentationConfig
 from sepdict.descent import TrainingConfig
 from sepdict.devices import AUTO
@@ -108,7 +108,7 @@ def reconstruction_divergence(dictionary: Dictionary, recordings: Sequence[Audio
     """
     card = dictionary.card
     hearing = Hearing(card.sample_rate, card.stft, config.silence_db, card.network.kernel_size // 2)
-    sounds = [hear(recording, hearing) for recording in recordings]
+    sounds = [hear(recording, hearing) for recording in at_peak_of_one(recordings)]
     if not any(sound.sounding.any() for sound in sounds):
         raise AudioError(f"the end of each recording of {card.source!r} is silent; expected sound to hold out")
     lesson = join(sounds, config.level_exponent, torch.device("cpu"))

@@ -40,7 +40,7 @@ class TrackResult:
     duration_s, seconds : float
         How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
     explained_energy : float
-        Share of the mixture's energy that the dictionaries account for, 0 to 1.
+        Share of the mixture's energy that the dictionaries account for, 0 to 1; nan of silence.
     converged : bool
     message : str
         How the fit ended, in one sentence.
@@ -108,6 +108,7 @@ def finished(track: Track, order: str) -> TrackResult | None:
         if (said["order"], said["mixture"]["sha256"]) != (order, sha256_of(track.mixture)):
             return None
         facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db", "gain")}
+        facts["explained_energy"] = math.nan if said["explained_energy"] is None else said["explained_energy"]
         facts |= {"manifest": track.manifest, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
     except (OSError, ValueError, LookupError, TypeError):  # it cannot be read, is no manifest, or an older one
         return None

@@ -7,6 +7,7 @@ if there is one, always sum to the mixture, sample for sample, at its rate and l
 are taken apart segment by segment, so that no more than one of them need be in memory.
 """
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepdict.audio import Audio, resample
+from sepdict.audio import Audio, peak_exponent, resample, scaled
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
@@ -27,6 +28,7 @@ from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.segments import SEGMENT_S, Mixture, fade, refuse_short, spans_of
 from sepdict.spectrogram import istft, magnitude, stft
 from sepdict.timeline import Frames, Timeline, TimelineRecorder
+from sepdict.unheard import at_rate_of, shares_above
 from sepdict.unknown import fit_with_unknown
 
 log = logging.getLogger(__name__)
@@ -47,20 +49,24 @@ class FitSummary:
         How they ended, in one sentence: that of the first segment that did not converge, or of the longest fit.
     loss_curve : tuple of float
         The cost at the start and after each iteration, a mean over the segments.
+    silent : bool
+        Whether there was nothing to fit; silent segments among others count for nothing.
     """
 
     converged: bool
     message: str
     loss_curve: tuple[float, ...]
+    silent: bool = False
 
     @classmethod
     def of(cls, fits: Sequence["FitSummary"]) -> "FitSummary":
         """Summarise fits of equal weight; one that has ended stays at its last cost."""
+        fits = [fit for fit in fits if not fit.silent] or fits[:1]
         longest = max(len(fit.loss_curve) for fit in fits)
         curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
         told = max(fits, key=lambda fit: (not fit.converged, len(fit.loss_curve)))
         mean_curve = tuple(sum(costs) / len(fits) for costs in zip(*curves, strict=True))
-        return cls(all(fit.converged for fit in fits), told.message, mean_curve)
+        return cls(all(fit.converged for fit in fits), told.message, mean_curve, all(fit.silent for fit in fits))
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Outcome:
     ----------
     fit : FitSummary
     explained_energy : float
-        Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1.
+        Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1; nan of silence.
     null_test_db : float
         Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
     n_segments : int
@@ -150,7 +156,7 @@ def separate(
     Raises
     ------
     AudioError
-        If the mixture is no `Audio`.
+        If the mixture is no `Audio`, or so loud that its stems are beyond float32.
     ConfigError
         If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT, or
         ``segment_s`` is too short.
@@ -238,27 +244,39 @@ def separate_in_blocks(
     unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
     for index, part in enumerate(mixture.blocks(spans)):
         report = _of_part(on_progress, index, len(spans))
+        exponent = peak_exponent(part)  # at a peak near one nothing overflows, and powers of two round nothing
         stems, fit, frames = _separate_segment(
-            part,
+            replace(part, samples=scaled(part.samples, -exponent)),
             dictionaries,
             config,
             composition,
             has_residual=has_residual,
             unknown=unknown,
             device=chosen,
+            scale=2.0**exponent,
             on_progress=report,
         )
-        faded = fade(spans, index) * stems
+        faded = fade(spans, index) * scaled(stems, exponent)
         faded[..., : unfinished.shape[-1]] += unfinished
         n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
         finished, unfinished = faded[..., :n_finished], faded[..., n_finished:].clone()
+        _refuse_not_finite(finished, part)
         write(finished)
         log.debug("segment %d of %d: %s cost %.4g", index + 1, len(spans), fit.message, fit.loss_curve[-1])
         mixed = part.samples[:, :n_finished]
-        misses.append((float((mixed - finished.sum(dim=0)).abs().max()), float(mixed.abs().max())))
+        misses.append((float((mixed - finished.sum(dim=0, dtype=torch.float64)).abs().max()), float(mixed.abs().max())))
         fits.append(fit)
         recorder.add(spans[index].start / mixture.sample_rate, frames)
     return _outcome(fits, misses, recorder.timeline())
+
+
+def _refuse_not_finite(stems: Tensor, mixture: Audio) -> None:
+    """Refuse to hand over what is no sound: a mixture too loud for its stems, or a dictionary that draws none."""
+    if not stems.isfinite().all():
+        raise AudioError(
+            f"{mixture.name}: its stems would hold NaN or infinite samples; "
+            "bring it to a peak of 1, or check the dictionaries with sepdict info"
+        )
 
 
 def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitConfig:
@@ -278,7 +296,12 @@ def _outcome(fits: Sequence[FitSummary], misses: Sequence[tuple[float, float]], 
 
 
 def null_test_db(misses: Sequence[tuple[float, float]]) -> float:
-    """Say by how much sums of stems miss a mixture, given of each block the largest difference and the peak."""
+    """Measure by how much sums of stems miss a mixture, given of each block the largest difference and the peak.
+
+    Of what is not finite this is nan.
+    """
+    if not all(map(math.isfinite, itertools.chain(*misses))):
+        return math.nan
     miss, peak = map(max, zip(*misses, strict=True))
     return max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB
 
@@ -292,9 +315,13 @@ def _separate_segment(
     has_residual: bool,
     unknown: bool,
     device: torch.device,
+    scale: float,
     on_progress: OnProgress,
 ) -> tuple[Tensor, FitSummary, Frames]:
-    """Separate at once, into (n_stems, n_channels, n_samples), with dictionaries that lie on the device."""
+    """Separate at once, into (n_stems, n_channels, n_samples), with dictionaries that lie on the device.
+
+    The frames are as they would be of a mixture so many times as loud.
+    """
     card = dictionaries[0].card
     names = [dictionary.source for dictionary in dictionaries]
     heard = resample(mixture, card.sample_rate)
@@ -319,12 +346,12 @@ def _separate_segment(
         known, others = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
         masks = torch.cat([masks * known, others[None]])
     samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
-    samples = _at_rate_of(mixture, samples, card.sample_rate)
-    samples = samples + _shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
+    samples = at_rate_of(mixture, samples, card.sample_rate)
+    samples = samples + shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
         mixture.samples - samples.sum(dim=0)
     )
-    frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries))
-    return samples, FitSummary(fit.converged, fit.message, fit.loss_curve), frames
+    frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries), scale=scale)
+    return samples, FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any()), frames
 
 
 def _of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:
@@ -353,29 +380,3 @@ def composed_as_configured(
     if forgetful:
         return None
     return composition_of(dictionaries, device=device, on_progress=on_progress)
-
-
-def _at_rate_of(mixture: Audio, samples: Tensor, sample_rate: int) -> Tensor:
-    """Resample stems (n_stems, n_channels, n_samples) to the mixture's rate and exact length."""
-    if mixture.sample_rate == sample_rate:
-        return samples
-    stems = [resample(Audio(stem, sample_rate), mixture.sample_rate).samples for stem in samples]
-    n_missing = mixture.n_samples - stems[0].shape[1]  # rounding there and back may lose or gain a few
-    return torch.stack([torch.nn.functional.pad(stem, (0, n_missing)) for stem in stems])
-
-
-def _shares_above(masks: Tensor, *, has_residual: bool, n_samples: int) -> Tensor:
-    """Decide who gets what the dictionaries did not hear: the last stem if it is the residual, or each its share.
-
-    The share of a stem is its mean mask over the top quarter of the band, drawn out smoothly over the samples.
-
-    Returns
-    -------
-    Tensor, shape (n_stems, n_channels, n_samples), summing to one over the stems
-    """
-    if has_residual:
-        last = torch.zeros(len(masks), 1, 1)
-        last[-1] = 1
-        return last
-    top = masks[:, :, -(masks.shape[2] // 4 + 1) :].mean(dim=2)  # (n_stems, n_channels, n_frames)
-    return torch.nn.functional.interpolate(top, size=n_samples, mode="linear", align_corners=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepdict.audio import Audio
+from sepdict.audio import Audio, at_peak_of_one
 from sepdict.errors import AudioError
 from sepdict.lessons import Hearing, hear
 from sepdict.spectrogram import StftConfig
@@ -100,7 +100,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     sample_rate = min(recording.sample_rate for recording in recordings)
     hearing = Hearing(sample_rate, StftConfig.for_sample_rate(sample_rate), silence_db=-60.0, n_gap_frames=0)
     sound_s, spectrum, outlines = 0.0, torch.zeros(hearing.stft.n_bins), list[tuple[Tensor, Tensor]]()
-    for recording in recordings:
+    for recording in at_peak_of_one(recordings):
         sound = hear(recording, hearing)
         sound_s += float(sound.sounding.float().mean()) * recording.duration_s
         spectrum += sound.magnitude.square().sum(dim=1)

@@ -1,5 +1,6 @@
 """Row 5: how a fit went over time, coarse enough to keep for hours of sound."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,12 +32,14 @@ class Frames:
     excitations: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, fit: ExcitationFit, observed: Tensor, explained: Tensor, *, n_sources: int) -> "Frames":
-        """Sum up a fit of the first so many sources to magnitudes (n_channels, n_bins, n_frames)."""
+    def of(
+        cls, fit: ExcitationFit, observed: Tensor, explained: Tensor, *, n_sources: int, scale: float = 1.0
+    ) -> "Frames":
+        """Sum up a fit of the first so many sources to magnitudes (n_channels, n_bins, n_frames), times a scale."""
         return cls(
-            energy=observed.double().square().sum(dim=(0, 1)).cpu(),
-            error=(observed - explained).double().square().sum(dim=(0, 1)).cpu(),
-            gains=fit.gains[:n_sources].mean(dim=1).cpu(),
+            energy=scale**2 * observed.double().square().sum(dim=(0, 1)).cpu(),
+            error=scale**2 * (observed - explained).double().square().sum(dim=(0, 1)).cpu(),
+            gains=scale * fit.gains[:n_sources].mean(dim=1).cpu().double(),
             excitations=tuple(code.cpu() for code in fit.excitations[:n_sources]),
         )
 
@@ -72,9 +75,9 @@ class Timeline:
 
     @property
     def explained_energy(self) -> float:
-        """Share of all energy that the dictionaries account for, 0 to 1; of silence, all of it."""
+        """Share of all energy that the dictionaries account for, 0 to 1; nan of silence, of which there is none."""
         energy, error = float(self.energy.sum()), float(self.error.sum())
-        return max(0.0, 1 - error / energy) if energy > 0 else 1.0
+        return max(0.0, 1 - error / energy) if energy > 0 else math.nan
 
     def explained(self, step_s: float) -> tuple[float, Tensor]:
         """Say how much the dictionaries account for over time.

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from sepdict.audio import Audio
+from sepdict.audio import Audio, at_peak_of_one
 from sepdict.augmentation import augment
 from sepdict.descent import Descent, TrainingConfig
 from sepdict.devices import AUTO, choose_device, seeded_generator
@@ -156,11 +156,12 @@ def train_dictionary(
     card = Card(source, sample_rate, config.stft or StftConfig.for_sample_rate(sample_rate), config.network)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
     hearing = Hearing(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
-    sounds = [hear(recording, hearing) for recording in recordings]
+    levelled, backgrounds = at_peak_of_one(recordings), at_peak_of_one(backgrounds)
+    sounds = [hear(recording, hearing) for recording in levelled]
     refuse_too_little(sounds, source, hearing)
     sounds = hold_out(sounds, config.validation_share, generator)
     lesson = join(sounds, config.level_exponent, chosen)
-    solos = beginnings(recordings, sounds, hearing)
+    solos = beginnings(levelled, sounds, hearing)
     renew = partial(_rendition, solos, backgrounds, hearing, config, generator) if config.augmentation else None
     others = _other_shapes(backgrounds, hearing) if config.regularisation.others else None
     descent = Descent(lesson, card.stft.n_bins, config, generator, None if others is None else others.to(chosen))

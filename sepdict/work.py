@@ -245,7 +245,7 @@ def _null_test_db(hidden: Track, mixture: Path, gain: float) -> float:
         misses = []
         for mixed, *parts in blocks:
             expected = gain * mixed.samples
-            found = torch.stack([part.samples for part in parts]).sum(dim=0)
+            found = torch.stack([part.samples for part in parts]).sum(dim=0, dtype=torch.float64)
             misses.append((float((expected - found).abs().max()), float(expected.abs().max())))
         return null_test_db(misses)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sepdict.audio import Audio, resample
+from sepdict.audio import Audio, peak_exponent, resample, scaled
 from sepdict.errors import AudioError
 
 RATE = 16000
@@ -132,3 +132,24 @@ def test_audio_tells_its_length_level_and_digest() -> None:
 
 def test_a_sound_is_told_in_one_line() -> None:
     assert repr(Audio(torch.zeros(2, 8000), 16000, "a.wav")) == "Audio('a.wav', 2 channel(s), 0.50 s at 16000 Hz)"
+
+
+@pytest.mark.parametrize("level", [1e-38, 1e-20, 1e20, 1e38])
+def test_the_level_is_told_of_any_sound(level: float) -> None:
+    audio = Audio(torch.tensor([level, -level]), RATE)
+    assert audio.level_db == pytest.approx(20 * math.log10(level), abs=1e-3)
+
+
+@pytest.mark.parametrize("power", [-110, 119, 126])
+def test_resampling_does_not_depend_on_the_level(noise: Audio, power: int) -> None:
+    plain = resample(noise, 11025)
+    scaled = resample(Audio(noise.samples * 2.0**power, noise.sample_rate), 11025)
+    torch.testing.assert_close(scaled.samples * 2.0**-power, plain.samples, rtol=0, atol=1e-7)
+
+
+def test_scaling_by_powers_of_two_and_back_is_exact() -> None:
+    samples = torch.tensor([[1.0, -0.3, 0.0, 2.0**-100]])
+    for exponent in (-120, -26, 0, 1, 127):
+        assert torch.equal(scaled(scaled(samples[:, :3], exponent), -exponent), samples[:, :3])
+    assert peak_exponent(Audio(samples, RATE)) == 1
+    assert peak_exponent(Audio(0 * samples, RATE)) == 0

@@ -1,6 +1,7 @@
 """`sepdict separate`: from mixtures to stems, with the paths on stdout and everything else on stderr."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -215,9 +216,11 @@ def test_bad_files_are_skipped_and_the_rest_goes_on(here: Path, pair: list[str])
 def test_a_silent_mixture_is_no_error(here: Path, pair: list[str]) -> None:
     write_audio(here / "song.wav", Audio(torch.zeros(2, 4000), 8000))
     title, *paths = succeed("separate", "song.wav", *pair)
-    assert title.endswith("explained energy 100.0 %, null test -300 dB, converged")
+    assert title.endswith("silent, there was nothing to separate")
     assert not any(read_audio(path).samples.any() for path in paths)
-    read_json(here / "separated" / "song" / "manifest.json")
+    assert read_json(here / "separated" / "song" / "manifest.json")["explained_energy"] is None
+    (again,) = json.loads("".join(succeed("separate", "song.wav", *pair, "--skip-existing", "--json")))
+    assert (again["kept"], again["explained_energy"]) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -294,3 +294,14 @@ def joined_si_sdr(estimate: Path, reference: Path) -> float:
         return torch.cat([left, right])
 
     return si_sdr(joined(estimate), joined(reference)).item()
+
+
+@pytest.mark.parametrize("power", [-100, 119])
+def test_scores_do_not_depend_on_the_level(estimates: Sources, references: Sources, power: int) -> None:
+    def louder(sources: Sources) -> Sources:
+        return {name: replace(audio, samples=audio.samples * 2.0**power) for name, audio in sources.items()}
+
+    plain, scaled = evaluate(estimates, references), evaluate(louder(estimates), louder(references))
+    for one, other in zip(plain.scores, scaled.scores, strict=True):
+        for name in RATIOS:
+            assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-6)

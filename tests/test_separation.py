@@ -1,5 +1,6 @@
 """Separation: stems that sum to the mixture, whatever it is, and that hold what their names say."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.recordings import read_audio
 from sepdict.segments import OVERLAP_S, fade, spans_of
-from sepdict.separation import FitSummary, Separation, separate
+from sepdict.separation import FitSummary, Separation, null_test_db, separate, separate_in_blocks
 from sepdict.spectrogram import StftConfig, stft
 from sepdict.training import train_dictionary
 
@@ -154,12 +155,66 @@ def test_a_louder_mixture_has_louder_stems(dictionaries: list[Dictionary], facto
     assert plain.null_test_db == scaled.null_test_db
 
 
+@pytest.mark.parametrize("rate", [RATE, 11025])
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("power", [-100, 119])
+def test_separation_does_not_depend_on_the_level_as_far_as_float32_holds_it(
+    dictionaries: list[Dictionary], power: int, unknown: bool, rate: int
+) -> None:
+    mixture = 0.3 * (rumble(0.5, seed=3, rate=rate) + hiss(0.5, seed=4, rate=rate))
+    plain, scaled = (
+        take_apart(x, dictionaries, BRIEF, rate=rate, unknown=unknown) for x in (mixture, mixture * 2.0**power)
+    )
+    for name, stem in plain.stems.items():
+        torch.testing.assert_close(scaled.stems[name].samples * 2.0**-power, stem.samples, rtol=0, atol=1e-6)
+    assert scaled.explained_energy == pytest.approx(plain.explained_energy)
+    assert scaled.null_test_db == pytest.approx(plain.null_test_db)
+    torch.testing.assert_close(scaled.timeline.gains * 2.0**-power, plain.timeline.gains)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_one_broken_sample_of_1e36_leaves_every_stem_finite(dictionaries: list[Dictionary], residual: bool) -> None:
+    mixture = long_mixture(3.5)
+    mixture[:, 20000] = 1e36
+    result = take_apart(mixture, dictionaries, BRIEF, residual=residual, segment_s=3.0)
+    assert all(stem.samples.isfinite().all() for stem in result.stems.values())
+    assert error_db(result, mixture) < NULL_DB
+    assert result.null_test_db < NULL_DB
+
+
+def test_stems_that_are_no_sound_are_refused_and_never_handed_over(
+    dictionaries: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Tensor] = []
+    monkeypatch.setattr(sepdict.separation, "ratio_masks", lambda magnitudes, **_: magnitudes * torch.nan)
+    with pytest.raises(AudioError, match=r"^song\.wav: its stems would hold NaN or infinite samples; [^\n]*$"):
+        separate_in_blocks(Audio(rumble(0.5, seed=3), RATE, "song.wav"), dictionaries, handed.append, BRIEF)
+    assert not handed
+
+
+@pytest.mark.parametrize("misses", [[(math.nan, 1.0)], [(0.1, 1.0), (math.nan, 1.0)], [(1.0, math.inf)]])
+def test_the_null_test_of_what_is_not_finite_is_no_number(misses: list[tuple[float, float]]) -> None:
+    assert math.isnan(null_test_db(misses))
+
+
+def test_a_silent_segment_counts_for_nothing_among_others(dictionaries: list[Dictionary]) -> None:
+    sound = long_mixture(3.0)
+    alone = take_apart(sound, dictionaries, BRIEF)
+    padded = take_apart(torch.cat([sound, torch.zeros(1, 8 * RATE)], dim=1), dictionaries, BRIEF, segment_s=3.0)
+    assert padded.n_segments > 3
+    assert not padded.fit.silent
+    assert padded.fit.message == alone.fit.message
+    assert padded.fit.loss_curve[0] == pytest.approx(alone.fit.loss_curve[0], rel=0.3)
+    assert padded.explained_energy == pytest.approx(alone.explained_energy, abs=0.05)
+
+
 @pytest.mark.parametrize("rate", [8000, 44100])
 @pytest.mark.parametrize("n_samples", [1, 3000])
 def test_silence_gives_silent_stems(dictionaries: list[Dictionary], rate: int, n_samples: int) -> None:
     result = take_apart(torch.zeros(2, n_samples), dictionaries, rate=rate, residual=True)
     assert all(torch.equal(stem.samples, torch.zeros(2, n_samples)) for stem in result.stems.values())
-    assert result.explained_energy == 1
+    assert math.isnan(result.explained_energy)
+    assert (result.fit.silent, result.fit.message) == (True, "The mixture is silent: there was nothing to fit.")
     assert result.null_test_db == -300
 
 
@@ -363,12 +418,11 @@ def test_segments_too_short_to_fade_are_refused(dictionaries: list[Dictionary], 
 
 
 def test_a_summary_tells_of_the_segment_that_did_not_converge() -> None:
-    def ended(converged: bool, message: str, *costs: float) -> ExcitationFit:
-        return ExcitationFit((), torch.empty(0), torch.empty(0), converged, message, costs)
-
-    well, badly = ended(True, "well", 4.0, 2.0, 1.0), ended(False, "badly", 8.0, 6.0)
+    well, badly = FitSummary(True, "well", (4.0, 2.0, 1.0)), FitSummary(False, "badly", (8.0, 6.0))
+    silent = FitSummary(True, "silent", (0.0,), silent=True)
     assert FitSummary.of([well, badly]) == FitSummary(False, "badly", (6.0, 4.0, 3.5))
-    assert FitSummary.of([well]) == FitSummary(True, "well", (4.0, 2.0, 1.0))
+    assert FitSummary.of([silent, well]) == FitSummary(True, "well", (4.0, 2.0, 1.0))
+    assert FitSummary.of([silent, silent]) == silent
 
 
 # Progress, and what is refused

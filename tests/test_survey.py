@@ -1,5 +1,7 @@
 """Before the training: what is said of recordings is true of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -82,3 +84,10 @@ def test_different_rates_are_remarked(generator: torch.Generator) -> None:
     found = survey(recordings)
     assert found.sample_rate == 8000
     assert "there are rates of 8000 and 16000 Hz, and the lowest will be the dictionary's" in found.remarks
+
+
+@pytest.mark.parametrize("power", [-110, 119])
+def test_what_is_said_does_not_depend_on_the_level(power: int) -> None:
+    takes = [sound(20, seed=seed, name=f"{seed}.wav") for seed in range(2)]
+    louder = [replace(take, samples=take.samples * 2.0**power) for take in takes]
+    assert survey(louder) == survey(takes)

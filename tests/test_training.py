@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sepdict.audio import Audio
+from sepdict.augmentation import AugmentationConfig
 from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Dictionary
 from sepdict.divergences import beta_divergence, beta_of
@@ -399,3 +400,20 @@ def test_a_name_that_can_be_no_file_is_refused_before_training(source: str) -> N
 def test_settings_out_of_range_are_refused_with_their_value(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{name} is '?{value}.*expected"):
         TrainingConfig(**{name: value})
+
+
+@pytest.mark.parametrize("power", [-100, 119])
+def test_a_dictionary_does_not_depend_on_the_level_of_its_solos(power: int) -> None:
+    solos = [Audio(gain * warble(1.5, seed=seed), RATE) for seed, gain in ((0, 1.0), (1, 0.25))]
+    config = replace(QUICK, augmentation=AugmentationConfig(stretch_percent=0))
+    plain, loud = (
+        train_dictionary(
+            [replace(solo, samples=solo.samples * 2.0**p) for solo in solos], config, source="s", device="cpu"
+        )
+        for p in (0, power)
+    )
+    for name, weight in plain.network.state_dict().items():
+        torch.testing.assert_close(loud.network.state_dict()[name], weight, rtol=0, atol=SAME)
+    assert torch.equal(loud.memory, plain.memory)
+    levels = [heard["level_db"] for heard in loud.card.heard]
+    assert levels == pytest.approx([h["level_db"] + 20 * power * math.log10(2) for h in plain.card.heard], abs=0.02)

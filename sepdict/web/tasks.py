@@ -98,8 +98,9 @@ class Separating:
                 on_progress=on_progress,
             )
         copy_audio(self.mixture.path, output / MIXTURE)
-        is_silent = _draw([output / MIXTURE, *paths])
-        about = self._about(dictionaries) | {"explained_energy": outcome.explained_energy}
+        _draw([output / MIXTURE, *paths])
+        is_silent, explained = outcome.fit.silent, outcome.explained_energy
+        about = self._about(dictionaries) | {"explained_energy": explained}
         write_atomically(output / ABOUT, to_json(about).encode())
         return {
             "stems": names,
@@ -107,7 +108,7 @@ class Separating:
             "has_residual": len(names) > len(dictionaries),
             "duration_s": mixture.n_samples / mixture.sample_rate,
             "sample_rate": mixture.sample_rate,
-            "explained_energy": outcome.explained_energy,
+            "explained_energy": None if is_silent else explained,
             "message": outcome.fit.message,
         }
 
@@ -159,10 +160,9 @@ def _writing(paths: Sequence[Path], audio: AudioReader) -> Iterator[Callable[[Te
         yield write
 
 
-def _draw(paths: Sequence[Path]) -> bool:
-    """Draw spectrograms beside files, all at the scale of the first, and tell whether that one is silent."""
+def _draw(paths: Sequence[Path]) -> None:
+    """Draw spectrograms beside files, all at the scale of the first."""
     looks = [look_at(path, shown_s=math.inf) for path in paths]
     reference = loudest(looks[0].energy)
     for path, look in zip(paths, looks, strict=True):
         write_atomically(path.with_suffix(".png"), spectrogram(look.energy, reference))
-    return looks[0].peak == 0
