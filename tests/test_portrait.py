@@ -116,7 +116,7 @@ def test_what_cannot_be_inspected_together_is_one_line(tmp_path: Path, file: Pat
     assert "one source's solos, but there are 2" in fail("inspect", file, hum, "--learning-curve", tmp_path)
     assert "no such file or folder" in fail("inspect", file, "--learning-curve", tmp_path / "none")
     assert "none.safetensors: " in fail("inspect", file, tmp_path / "none.safetensors")
-    assert set(tree(tmp_path)) == {"hiss.safetensors", "hum.safetensors"}
+    assert set(tree(tmp_path)) == {"hiss.safetensors", "hum.safetensors", "solo.wav"}
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_drawn(tmp_path: Path, file: Path) -> None:
