@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .compare import compare
-from .console import OneLineUsage, one_line_errors
+from .console import one_line_errors
 from .env import env
 from .evaluate import evaluate
 from .info import info
@@ -18,6 +18,7 @@ from .separate import separate
 from .serve import serve
 from .synthesize import synthesize
 from .train import train_dictionary
+from .usage import OneLineUsage
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train-dictionary": train_dictionary,

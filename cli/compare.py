@@ -18,9 +18,9 @@ def compare(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say whether sources can be told apart, from their dictionaries alone: some five seconds for each pair.
+    """Measure whether sources can be told apart.
 
-    It takes two dictionaries at least.
+    It takes two dictionaries at least, nothing but them, and some five seconds for each pair.
     """
     from sepdict.library import find_dictionary
 

@@ -10,10 +10,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import typer
-from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from sepdict.progress import Progress
 
 Parameters = ParamSpec("Parameters")
-WRONG_USE = 2
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
 
@@ -69,50 +67,10 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
         except Exception as error:
             if verbose:
                 traceback.print_exc()
-            report_error(_explain(error))
+            report_error(explain(error))
             raise typer.Exit(1) from None
 
     return run
-
-
-class OneLineUsage(TyperGroup):
-    """The commands together: they say in one line what was wrong with their use, and exit with 2."""
-
-    def main(self, *given: Any, standalone_mode: bool = True, **settings: Any) -> Any:
-        """Run the command that the arguments name; standing alone, end the process with its exit code."""
-        settings |= {"standalone_mode": False}  # typer then leaves its errors, and the exit code, to its caller
-        if not standalone_mode:
-            return super().main(*given, **settings)
-        try:
-            code = super().main(*given, **settings)
-            if sys.stdout is not None:  # closed from the start
-                sys.stdout.flush()
-        except OSError as error:
-            if not isinstance(error, BrokenPipeError):  # who reads no further wants no more words
-                report_error(_explain(error))
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes once more, and would exit with 120
-            code = 1
-        except Exception as error:
-            if not hasattr(error, "format_message"):  # the base of typer's errors of use is public since 0.28 only
-                raise
-            self._report_usage(error, (given[0] if given else settings.get("args")) or sys.argv[1:])
-            code = WRONG_USE
-        sys.exit(code)
-
-    def _report_usage(self, error: Any, arguments: Sequence[str]) -> None:
-        """Say what was wrong; or show the help, where that is what typer's error is."""
-        said, context = error.format_message(), getattr(error, "ctx", None)
-        if context is not None and said == context.get_help():  # a command without any of its arguments
-            note(said)
-            return
-        named = next((f"{self.name} {argument}" for argument in arguments if argument in self.commands), self.name)
-        command = named if context is None else context.command_path
-        said = said[:1].lower() + said[1:].rstrip(".").replace("Value error, ", "")
-        if hasattr(error.__cause__, "errors"):  # pydantic's, which typer has had check values since 0.29
-            came = repr(error.__cause__.errors()[0]["input"])
-            said += "" if came in said else f", got {came}"
-        said += "" if said.endswith("?") else ";"
-        report_error(f"{said} see {command} --help")
 
 
 def report_failures(n_failed: int, n_files: int) -> None:
@@ -157,7 +115,7 @@ def find_audio(
                 found.setdefault(path.resolve(), path)  # once, however often and however it was named
         except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
             meant = option is not None and (argument.endswith(EXTENSION) or _is_installed(argument))
-            report_error(_explain(error) + (f"; did you mean {option} {argument}?" if meant else ""))
+            report_error(explain(error) + (f"; did you mean {option} {argument}?" if meant else ""))
             n_failed += 1
     if n_failed:
         raise typer.Exit(1)
@@ -305,7 +263,7 @@ class _StderrHandler(logging.Handler):
         note(self.format(record))
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Put an error into words; one that is not for users to mend says so."""
     errors = sys.modules.get("sepdict.errors")  # not imported here: its import may be what failed
     if errors is not None and isinstance(error, errors.SepdictError):

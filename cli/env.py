@@ -6,14 +6,14 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from .console import say
-from .options import Json, Verbose
+from .options import Json, Quiet, Verbose
 
 PACKAGES = ("sepdict", "torch", "torchaudio", "numpy", "soundfile", "soxr", "librosa", "matplotlib")
 VARIABLES = ("SEPDICT_LIBRARY", "SEPDICT_CACHE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES")
 
 
-def env(as_json: Json = False, verbose: Verbose = False) -> None:
-    """Show versions, device and folders: put it into a bug report."""
+def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Show versions, device and folders, for a bug report."""
     from sepdict.composition import cache_folder
     from sepdict.devices import AUTO, choose_device, describe_device
     from sepdict.files import to_json

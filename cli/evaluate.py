@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import find_audio, print_table, say
-from .options import Json, Overwrite, Verbose
+from .options import Json, Overwrite, Quiet, Verbose
 from .scores import SCORE_COLUMNS, bss_eval, score_cells, standard
 
 
@@ -25,9 +25,13 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score stems against the true sources: SI-SDR, its improvement over the mixture, SDR, SIR and SAR."""
+    """Score stems against the true sources.
+
+    The scores are SI-SDR, its improvement over the mixture, SDR, SIR and SAR.
+    """
     from sepdict.errors import ConfigError
     from sepdict.files import refuse_existing, write_atomically
 
@@ -54,4 +58,5 @@ def evaluate(
         return
     rows = [[score.source, *score_cells(score)] for score in (*evaluation.scores, evaluation.mean)]
     print_table(f"{estimates} against {references}", ["source", *SCORE_COLUMNS], rows)
-    say(standard())
+    if not quiet:
+        say(standard())

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
-from .options import DictionaryFile, Json, Verbose
+from .options import DictionaryFile, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from sepdict.dictionary import Card, Dictionary
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 def info(
     file: DictionaryFile,
     as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show a dictionary's card: whose sound it is, how it was made and what it heard."""
+    """Show what a dictionary says of itself.
+
+    Whose sound it is, how it was made, and what it heard.
+    """
     from sepdict.library import find_dictionary
 
     file = find_dictionary(file)  # before torch is loaded, which takes seconds

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .console import ProgressReport, find_audio, say
-from .options import Device, DictionaryFiles, Overwrite, Quiet, Verbose
+from .options import Device, DictionaryFiles, Json, Overwrite, Quiet, Verbose
 
 if TYPE_CHECKING:
     from sepdict.dictionary import Dictionary
@@ -31,6 +31,7 @@ def inspect(
     ] = None,
     device: Device = None,
     overwrite: Overwrite = False,
+    as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -44,6 +45,7 @@ def inspect(
     found = [find_dictionary(file) for file in files]
     from sepdict.devices import AUTO, choose_device
     from sepdict.dictionary import Dictionary
+    from sepdict.files import to_json
     from sepdict.portrait import inspect_dictionary
     from sepdict.recordings import read_audio
 
@@ -52,6 +54,7 @@ def inspect(
     dictionaries = [Dictionary.load(file) for file in found]
     _refuse_together(dictionaries, solos)
     recordings = [read_audio(path) for path in paths]
+    made: list[dict[str, Any]] = []
     with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         for dictionary in dictionaries:
             report.begin(f"inspecting {dictionary.source}")
@@ -64,8 +67,11 @@ def inspect(
                 overwrite=overwrite,
                 on_progress=report.step,
             )
-            for path in written:
-                say(str(path))
+            made.append({"source": dictionary.source, "files": written})
+            if not as_json:
+                say("\n".join(map(str, written)))
+    if as_json:
+        say(to_json(made))
 
 
 def _refuse_together(dictionaries: Sequence["Dictionary"], solos: str | None) -> None:

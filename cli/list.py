@@ -1,10 +1,10 @@
 """`sepdict list`: the dictionaries in the user's library."""
 
 from .console import print_table, report_error, report_failures, say
-from .options import Json, Verbose
+from .options import Json, Quiet, Verbose
 
 
-def list_dictionaries(as_json: Json = False, verbose: Verbose = False) -> None:
+def list_dictionaries(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """List the installed dictionaries, which -d finds by name.
 
     They are kept in the folder SEPDICT_LIBRARY, by default ~/.local/share/sepdict.

@@ -29,6 +29,17 @@ def _name(value: str | None) -> str | None:
     return value
 
 
+def _time(value: str | float) -> float:
+    """Read a time; a default is one already."""
+    from sepdict.errors import ConfigError
+    from sepdict.times import parse_time
+
+    try:
+        return value if isinstance(value, float) else parse_time(value)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Residual = Annotated[
     str | None,
     typer.Option(
@@ -73,12 +84,23 @@ Filename = Annotated[
     ),
 ]
 Start = Annotated[
-    float, typer.Option("--start", metavar="SECONDS", min=0, help="Separate from here on.", show_default=False)
+    float,
+    typer.Option(
+        "--start",
+        metavar="TIME",
+        parser=_time,
+        help="Separate from here on: seconds, m:ss or h:mm:ss.",
+        show_default=False,
+    ),
 ]
 Duration = Annotated[
     float | None,
     typer.Option(
-        "--duration", metavar="SECONDS", help="Separate so much of each mixture.  [default: all]", show_default=False
+        "--duration",
+        metavar="TIME",
+        parser=_time,
+        help="Separate so much of each mixture.  [default: all]",
+        show_default=False,
     ),
 ]
 Unknown = Annotated[bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")]

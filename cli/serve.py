@@ -1,6 +1,7 @@
 """`sepdict serve`: the page on this machine."""
 
 import contextlib
+import json
 import socket
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .console import note, say
-from .options import Verbose
+from .options import Json, Quiet, Verbose
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")
@@ -20,12 +21,15 @@ def serve(
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets others on the network in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8042,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Open a page in the browser: train, separate and listen there. Ctrl-C ends it.
+    """Open a page in the browser: train, separate, listen.
 
-    Nothing leaves this machine; what is uploaded and made is deleted an hour after its last use and at the end. Only
-    dictionaries that are kept stay, in the folder that SEPDICT_LIBRARY names or where the system keeps such data.
+    Ctrl-C ends it. Nothing leaves this machine; what is uploaded and made is deleted an hour after its last use and
+    at the end. Only dictionaries that are kept stay, in the folder that SEPDICT_LIBRARY names or where the system keeps
+    such data.
     """
     import uvicorn
 
@@ -38,9 +42,12 @@ def serve(
         config = uvicorn.Config(
             app, log_level="info" if verbose else "error", access_log=verbose, timeout_graceful_shutdown=2
         )
-        say(f"listening at {url} (Ctrl-C ends it)")
+        if as_json:
+            say(json.dumps({"url": url}))
+        else:
+            say(f"listening at {url} (Ctrl-C ends it)")
         sys.stdout.flush()  # a program that started this one waits for the line
-        if host not in LOOPBACK:
+        if host not in LOOPBACK and not quiet:
             note("everyone on the network who reaches this machine can use the page; there is no password")
         if not no_open:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()  # some browsers do not return

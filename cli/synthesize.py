@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import say
-from .options import DictionaryFile, Overwrite, Verbose
+from .options import DictionaryFile, Json, Overwrite, Quiet, Verbose
 
 
 def synthesize(
@@ -19,14 +19,19 @@ def synthesize(
     walk: Annotated[bool, typer.Option("--walk", help="Walk along each dimension of the code in turn.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another sound.")] = 0,
     overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Let a dictionary sound by itself, to hear what it has learned."""
+    """Write what a dictionary sounds like by itself.
+
+    It tells by ear what was learned.
+    """
     from sepdict.library import find_dictionary
 
     found = find_dictionary(file)  # before torch is loaded, which takes seconds
     from sepdict.dictionary import Dictionary
-    from sepdict.files import refuse_existing, writable_folder
+    from sepdict.files import refuse_existing, to_json, writable_folder
     from sepdict.recordings import write_audio
     from sepdict.synthesis import synthesize
 
@@ -35,4 +40,8 @@ def synthesize(
     if not overwrite:
         refuse_existing(path)
     with writable_folder(path.absolute().parent):
-        say(str(write_audio(path, synthesize(dictionary, seconds, walk=walk, seed=seed))))
+        sound = synthesize(dictionary, seconds, walk=walk, seed=seed)
+        written = write_audio(path, sound)
+    facts = {"file": written, "source": dictionary.source}
+    facts |= {"duration_s": sound.duration_s, "sample_rate": sound.sample_rate}
+    say(to_json(facts) if as_json else str(written))

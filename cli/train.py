@@ -1,15 +1,16 @@
 """`sepdict train-dictionary`: from solo recordings to a dictionary file."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .console import ProgressReport, find_audio, note, report_error, report_failures, say
-from .options import Device, Overwrite, Quiet, Recursive, Verbose
+from .options import Device, Json, Overwrite, Quiet, Recursive, Verbose
 from .training_options import (
     Activation,
     Augment,
@@ -53,6 +54,26 @@ class _Order:
     recursive: bool
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A dictionary that was made."""
+
+    file: Path
+    card: "Card"
+    seconds: float
+
+    @property
+    def divergence(self) -> float:
+        """The best there was in validation."""
+        return min(self.card.curves["validation"], default=float("nan"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give everything as what `to_json` writes."""
+        facts = {"file": self.file, "source": self.card.source, "sample_rate": self.card.sample_rate}
+        facts |= {"n_recordings": len(self.card.heard), "trained_s": self.card.trained_s, "seconds": self.seconds}
+        return facts | {"divergence": self.divergence, "stopped": self.card.training["stopped"]}
+
+
 def train_dictionary(
     solos: Solos,
     output: Output = None,
@@ -74,10 +95,11 @@ def train_dictionary(
     seed: Seed = None,
     device: Device = None,
     overwrite: Overwrite = False,
+    as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Learn what a source sounds like from recordings of it alone.
+    """Learn a source from recordings of it alone.
 
     Ctrl-C ends the training and keeps the best weights so far; a second one gives up.
     """
@@ -95,11 +117,32 @@ def train_dictionary(
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
     n_files = n_failed = 0
-    with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
+    with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         for order in orders:
-            n_read, n_not_read = _carry_out(order, config, backgrounds, device, report, more=order is not orders[-1])
-            n_files, n_failed = n_files + n_read + n_not_read, n_failed + n_not_read
+            trained, n_not_read = _carry_out(order, config, backgrounds, device, report)
+            n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
+            if trained is None:
+                continue
+            made.append(trained)
+            n_files += len(trained.card.heard)
+            if not as_json:
+                say(str(trained.file) if quiet else f"{trained.file}\n{_outcome(trained)}")
+            if trained.card.training["stopped"] == "interrupted" and order is not orders[-1]:
+                raise KeyboardInterrupt  # what comes after it is not wanted, either
     report_failures(n_failed, n_files)
+
+
+@contextlib.contextmanager
+def _json_at_the_end(wanted: bool) -> Iterator[list["_Trained"]]:
+    """Collect what was trained, and print it when the work inside ends, also by Ctrl-C."""
+    from sepdict.files import to_json
+
+    made: list[_Trained] = []
+    try:
+        yield made
+    finally:
+        if wanted:
+            say(to_json([trained.as_dict() for trained in made]))
 
 
 def _orders(
@@ -141,10 +184,8 @@ def _carry_out(
     backgrounds: Sequence["Audio"],
     device: str | None,
     report: ProgressReport,
-    *,
-    more: bool,
-) -> tuple[int, int]:
-    """Make one dictionary; return how many of its recordings could be read, and how many not."""
+) -> tuple["_Trained | None", int]:
+    """Make one dictionary, if any of its recordings can be read; count those that cannot."""
     from sepdict import training
     from sepdict.devices import AUTO
     from sepdict.files import writable_folder
@@ -154,7 +195,7 @@ def _carry_out(
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
         if not recordings:
-            return 0, n_failed
+            return None, n_failed
         found = survey(recordings)
         if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
             note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
@@ -171,12 +212,7 @@ def _carry_out(
             on_progress=report.step,
         )
         seconds = time.perf_counter() - start
-        say(str(dictionary.save(order.output)))
-        if not report.quiet:
-            say(_outcome(dictionary.card, seconds))
-        if more and dictionary.card.training["stopped"] == "interrupted":
-            raise KeyboardInterrupt  # what comes after it is not wanted, either
-    return len(recordings), n_failed
+        return _Trained(dictionary.save(order.output), dictionary.card, seconds), n_failed
 
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
@@ -217,8 +253,8 @@ def _heard(recordings: list["Audio"]) -> str:
     return f"{len(recordings)} recording{'s' if len(recordings) > 1 else ''}, {how_long}"
 
 
-def _outcome(card: "Card", seconds: float) -> str:
-    """Say how the training went."""
-    best = min(card.curves["validation"], default=float("nan"))
-    ending = ENDINGS.get(card.training["stopped"], card.training["stopped"])
-    return f"trained in {seconds:.1f} s, validation divergence {best:.4g}; {ending}"
+def _outcome(trained: _Trained) -> str:
+    """Describe how the training went."""
+    stopped = trained.card.training["stopped"]
+    how = f"trained in {trained.seconds:.1f} s, validation divergence {trained.divergence:.4g}"
+    return f"{how}; {ENDINGS.get(stopped, stopped)}"

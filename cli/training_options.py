@@ -10,6 +10,16 @@ import typer
 if TYPE_CHECKING:
     from sepdict.descent import TrainingConfig
 
+NETWORK_DEFAULTS = {"code_size": "16", "hidden": "256,256", "activation": "relu", "n_templates": "256"}
+DEFAULTS = {"n_steps": "3000", "batch_frames": "256", "divergence": "kl", "seed": "0"}
+"""What the help shows, which must not load torch; a test compares it with the settings."""
+
+
+def _default(name: str) -> str:
+    """Show a default as the help does; of the network it is that of the dense one, and others bring their own."""
+    return f"[default: {DEFAULTS[name]}]" if name in DEFAULTS else f"[default of dense: {NETWORK_DEFAULTS[name]}]"
+
+
 Solos = Annotated[
     list[str], typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs.")
 ]
@@ -32,17 +42,27 @@ Network = Annotated[
     Literal["default", "dense", "convolutional", "recurrent", "nonnegative", "linear", "lecture"],
     typer.Option("--network", "--preset", help="What kind, and how it is trained; default is dense."),
 ]
-CodeSize = Annotated[int | None, typer.Option(min=1, help="Numbers per frame in the excitation.", show_default=False)]
+CodeSize = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Numbers per frame in the excitation.  {_default('code_size')}", show_default=False),
+]
 Hidden = Annotated[
     str | None,
-    typer.Option(metavar="N,N,...", help="Units of the decoder's hidden layers, from the code on.", show_default=False),
+    typer.Option(
+        metavar="N,N,...",
+        help=f"Units of the decoder's hidden layers, from the code on.  {_default('hidden')}",
+        show_default=False,
+    ),
 ]
 Activation = Annotated[
     Literal["relu", "tanh", "softplus", "sigmoid"] | None,
-    typer.Option(help="What a hidden unit does with its sum.", show_default=False),
+    typer.Option(help=f"What a hidden unit does with its sum.  {_default('activation')}", show_default=False),
 ]
 Templates = Annotated[
-    int | None, typer.Option(min=0, help="Spectra that the decoder adds up; 0 for none.", show_default=False)
+    int | None,
+    typer.Option(
+        min=0, help=f"Spectra that the decoder adds up; 0 for none.  {_default('n_templates')}", show_default=False
+    ),
 ]
 Regularise = Annotated[
     list[str] | None,
@@ -74,11 +94,22 @@ Background = Annotated[
 ]
 Divergence = Annotated[
     str | None,
-    typer.Option(metavar="kl|is|l2|beta=B", help="What training minimises.", show_default=False),
+    typer.Option(
+        metavar="kl|is|l2|beta=B", help=f"What training minimises.  {_default('divergence')}", show_default=False
+    ),
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Same seed, same machine, same dictionary.", show_default=False)]
-Steps = Annotated[int | None, typer.Option(min=1, help="At most so many updates of the weights.", show_default=False)]
-BatchFrames = Annotated[int | None, typer.Option(min=0, help="Frames in each; 0 for all of them.", show_default=False)]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Same seed, same machine, same dictionary.  {_default('seed')}", show_default=False),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"At most so many updates of the weights.  {_default('n_steps')}", show_default=False),
+]
+BatchFrames = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Frames in each; 0 for all of them.  {_default('batch_frames')}", show_default=False),
+]
 
 
 def training_config(

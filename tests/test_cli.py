@@ -225,6 +225,23 @@ def test_info_prints_strict_json(file: Path) -> None:
     assert facts["n_weights"] > 0
 
 
+def test_every_command_that_makes_or_lists_something_prints_strict_json(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path))
+    monkeypatch.setattr("sepdict.training.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.portrait.inspect_dictionary", lambda *_, **__: [tmp_path / "code.png"])
+    solo, made, heard = tmp_path / "solo.wav", tmp_path / "new.safetensors", tmp_path / "heard.wav"
+    write_audio(solo, sound(n_samples=9000))
+    (new,) = read_json(succeed_json("train-dictionary", solo, "-o", made))
+    assert (new["file"], new["source"], new["n_recordings"]) == (str(made), "new", 1)
+    assert {"divergence", "stopped", "seconds", "trained_s", "sample_rate"} <= set(new)
+    written = read_json(succeed_json("synthesize", file, "-o", heard, "--seconds", "0.5"))
+    assert written == {"file": str(heard), "source": "hiss", "duration_s": 0.5, "sample_rate": 8000}
+    assert read_json(succeed_json("inspect", file)) == [{"source": "hiss", "files": [str(tmp_path / "code.png")]}]
+    assert set(read_json(succeed_json("list"))["dictionaries"]) == {"hiss", "new"}
+
+
 def succeed_json(*arguments: str | Path) -> str:
     return "\n".join(succeed(*arguments, "--json"))
 

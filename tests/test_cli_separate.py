@@ -371,7 +371,7 @@ def test_segments_too_short_are_refused(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
     result = run("separate", "song.wav", *pair, "--segment", "2")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "'--segment': Input should be greater than or equal to 3, got '2'" in result.stderr
+    assert "'--segment': '2'; expected 3 or more;" in result.stderr
     assert not (here / "separated").exists()
 
 

@@ -387,8 +387,8 @@ def test_the_card_names_the_backgrounds(solos: Path, output: Path, tmp_path: Pat
 
 def test_several_recordings_without_a_name_are_asked_for_one(solos: Path, tmp_path: Path) -> None:
     assert "several recordings name no source" in fail("train-dictionary", solos / "0.wav", solos / "1.wav")
-    for one in (solos / "*.wav", solos / "none.wav"):
-        assert f"{one}: is no file or folder that could name the source" in fail("train-dictionary", one)
+    one = solos / "*.wav"
+    assert f"{one}: is no file or folder that could name the source" in fail("train-dictionary", one)
     assert "source name is 'residual'" in fail(
         "train-dictionary", solos, "-o", tmp_path / "r.safetensors", "--name", "residual"
     )

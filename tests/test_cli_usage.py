@@ -2,15 +2,19 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import typer.testing
-from front_end import run, trained
+from front_end import run, succeed, trained
 
+from sepdict.descent import TrainingConfig
 from sepdict.plots import PICTURE_FORMATS
 
 SCRIPT = Path(sys.executable).with_name("sepdict")
@@ -22,21 +26,18 @@ BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHON
     [
         (["sing"], ["no such command 'sing'"], "sepdict"),
         (["separat"], ["'separat'", "Did you mean 'separate'?"], "sepdict"),
+        (["train"], ["no such command 'train'. Did you mean 'train-dictionary'?"], "sepdict"),
+        (["dictionary"], ["no such command 'dictionary'. Did you mean 'train-dictionary'?"], "sepdict"),
+        (["help", "sing"], ["no such command 'sing'"], "sepdict"),
         (["--loud", "list"], ["--loud"], "sepdict"),
         (["-v"], ["missing command"], "sepdict"),
         (["separate", "x.wav"], ["missing option '--dictionary' / '-d'"], "sepdict separate"),
         (["separate", "-d", "x"], ["missing argument 'MIX'"], "sepdict separate"),
         (["separate", "x.wav", "-d"], ["'-d' requires an argument"], "sepdict separate"),
         (["-v", "separate", "x.wav", "-d", "a", "--job", "2"], ["--job", "--jobs"], "sepdict separate"),
-        (
-            ["separate", "x.wav", "-d", "a", "--jobs", "many"],
-            ["'--jobs' / '-j'", "valid", "'many'"],
-            "sepdict separate",
-        ),
-        (["serve", "--port", "99999"], ["'--port'", "65535", "99999"], "sepdict serve"),
         (["inspect", "x", "--format", "gif"], ["'--format'", "'png', 'svg'", "'gif'"], "sepdict inspect"),
         (["info", "a", "b"], ["unexpected", "b"], "sepdict info"),
-        (["train-dictionary", "a", "-o", "a.safetensors", "-r", "x"], ["'x' is none"], "sepdict train-dictionary"),
+        (["train-dictionary", __file__, "-o", "a.safetensors", "-r", "x"], ["'x' is none"], "sepdict train-dictionary"),
     ],
 )
 def test_a_wrong_use_is_one_line_that_says_where_to_read_on(
@@ -48,6 +49,78 @@ def test_a_wrong_use_is_one_line_that_says_where_to_read_on(
     assert line.startswith("sepdict: ")
     assert line.endswith(f" see {command} --help")
     assert all(part in line for part in said), line
+
+
+MIX = ["separate", "x.wav", "-d", "a"]
+TIMES = "is no time; expected seconds, m:ss or h:mm:ss, as in 90, 1:30 or 0:01:30.5;"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*MIX, "--start", "half"], f"'--start': 'half' {TIMES}"),
+        ([*MIX, "--start", "-1"], f"'--start': '-1' {TIMES}"),
+        ([*MIX, "--duration", "1:60"], f"'--duration': '1:60' {TIMES}"),
+        ([*MIX, "--segment", "2.5"], "'--segment': '2.5'; expected 3 or more;"),
+        ([*MIX, "--segment", "long"], "'--segment': 'long'; expected a number;"),
+        ([*MIX, "--jobs", "0"], "'--jobs' / '-j': '0'; expected 1 or more;"),
+        ([*MIX, "--jobs", "2.5"], "'--jobs' / '-j': '2.5'; expected a whole number;"),
+        ([*MIX, "--format", "gif"], "'--format': 'gif' is not one of 'wav', 'flac', 'mp3', 'ogg';"),
+        ([*MIX, "--bit-depth", "12"], "'--bit-depth': '12' is not one of '16', '24', 'float';"),
+        ([*MIX, "--residual", "-q"], "'--residual': '-q' stands where a name was expected, such as rest;"),
+        (["train-dictionary", "a", "--steps", "0"], "'--steps': '0'; expected 1 or more;"),
+        (["train-dictionary", "a", "--code-size", "many"], "'--code-size': 'many'; expected a whole number;"),
+        (["train-dictionary", "a", "--templates", "-1"], "'--templates': '-1'; expected 0 or more;"),
+        (["train-dictionary", "a", "--batch-frames", "1e3"], "'--batch-frames': '1e3'; expected a whole number;"),
+        (["train-dictionary", "a", "--seed", "-1"], "'--seed': '-1'; expected 0 or more;"),
+        (["compare", "a", "b", "--seed", "x"], "'--seed': 'x'; expected a whole number;"),
+        (["synthesize", "a", "--seconds", "long"], "'--seconds': 'long'; expected a number;"),
+        (["serve", "--port", "http"], "'--port': 'http'; expected a whole number;"),
+        (["serve", "--port", "99999"], "'--port': '99999'; expected 65535 or less;"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_value_is_refused_by_name_in_our_own_words(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"sepdict: invalid value for {said} see sepdict {arguments[0]} --help")
+    assert not {"Input should", "Value error", "parse string"} & set(re.findall(r"\w+ \w+", result.stderr))
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["-v", "help"], ["help", "separate"], ["help", "list"]])
+def test_help_is_a_command_too(arguments: list[str]) -> None:
+    *_, last = arguments
+    assert succeed(*arguments) == succeed(*([] if last == "help" else [last]), "--help")
+
+
+def test_every_command_is_summed_up_in_one_whole_line() -> None:
+    lines = succeed("--help")
+    summaries = lines[lines.index("Commands:") + 1 :]
+    assert [line.split()[0] for line in summaries] == list(commands())
+    assert all(line.endswith(".") and not line.endswith("...") for line in summaries)
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """The functions behind the commands."""
+    run("--version")  # loads the app
+    found: dict[str, Callable[..., None]] = sys.modules["sepdict_cli.app"].COMMANDS
+    return found
+
+
+def test_every_command_can_be_quiet_and_print_json() -> None:
+    lacking = {name: {"quiet", "as_json", "verbose"} - set(signature(f).parameters) for name, f in commands().items()}
+    assert {name: options for name, options in lacking.items() if options} == {}
+
+
+def test_what_the_help_of_training_shows_as_defaults_are_those_of_the_settings() -> None:
+    run("--version")
+    options, config = sys.modules["sepdict_cli.training_options"], TrainingConfig()
+    text = " ".join(" ".join(succeed("train-dictionary", "--help")).split())
+    for defaults, settings in [(options.DEFAULTS, config), (options.NETWORK_DEFAULTS, config.network)]:
+        for name, shown in defaults.items():
+            value = getattr(settings, name)
+            assert shown == (",".join(map(str, value)) if isinstance(value, tuple) else str(value)), name
+            assert f": {shown}]" in text
 
 
 def test_the_installed_command_says_the_same() -> None:

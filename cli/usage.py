@@ -1,0 +1,85 @@
+"""How a wrong use of the command is answered: in one line, in our own words, and with what may be meant."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from .console import explain, note, report_error, say
+
+WRONG_USE = 2
+EXPECTED = {  # by what pydantic calls it that a value is not
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "float_parsing": "a number",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
+}
+
+
+class OneLineUsage(TyperGroup):
+    """The commands together: they say in one line what was wrong with their use, and exit with 2."""
+
+    def main(self, *given: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """Run the command that the arguments name; standing alone, end the process with its exit code."""
+        settings |= {"standalone_mode": False}  # typer then leaves its errors, and the exit code, to its caller
+        if not standalone_mode:
+            return super().main(*given, **settings)
+        try:
+            code = super().main(*given, **settings)
+            if sys.stdout is not None:  # closed from the start
+                sys.stdout.flush()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):  # who reads no further wants no more words
+                report_error(explain(error))
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes once more, and would exit with 120
+            code = 1
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # the base of typer's errors of use is public since 0.28 only
+                raise
+            self._report_usage(error, (given[0] if given else settings.get("args")) or sys.argv[1:])
+            code = WRONG_USE
+        sys.exit(code)
+
+    def resolve_command(self, context: Any, given: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command; ``help`` shows this help or a command's, and who gives part of a name is asked for it."""
+        if given[0] == "help":
+            if len(given) == 1:
+                say(context.get_help())
+                raise typer.Exit
+            given = [given[1], "--help"]
+        try:
+            return super().resolve_command(context, given)
+        except Exception as error:
+            message = getattr(error, "message", "")
+            meant = [name for name in self.commands if given[0] in name]
+            if message and meant and not message.endswith("?"):
+                error.message = f"{message.rstrip('.')}. Did you mean {', '.join(map(repr, meant))}?"  # type: ignore[attr-defined]
+            raise
+
+    def _report_usage(self, error: Any, arguments: Sequence[str]) -> None:
+        """Say what was wrong; or show the help, where that is what typer's error is."""
+        said, context = error.format_message(), getattr(error, "ctx", None)
+        if context is not None and said == context.get_help():  # a command without any of its arguments
+            note(said)
+            return
+        named = next((f"{self.name} {argument}" for argument in arguments if argument in self.commands), self.name)
+        command = named if context is None else context.command_path
+        if hasattr(error.__cause__, "errors"):  # pydantic's, which typer has had check values since 0.29
+            said = _in_our_words(said, error.__cause__.errors()[0])
+        said = said[:1].lower() + said[1:].rstrip(".")
+        said += "" if said.endswith("?") else ";"
+        report_error(f"{said} see {command} --help")
+
+
+def _in_our_words(said: str, problem: Mapping[str, Any]) -> str:
+    """Put what pydantic says of a value into words as all errors have them: what came, and what was expected."""
+    own = problem["msg"].removeprefix("Value error, ")  # a parser's of ours
+    if problem["type"] in EXPECTED:
+        expected = EXPECTED[problem["type"]].format(**problem.get("ctx", {}))
+        own = f"{problem['input']!r}; expected {expected}"
+    return said.replace(problem["msg"], own)
