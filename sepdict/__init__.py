@@ -2,7 +2,7 @@
 
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
-    0  errors, progress, times, files, ffmpeg, charts, pages
+    0  errors, progress, times, files, ffmpeg, charts, pages, on_demand
     1  devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
     2  recordings, segments, networks, masks, memory, metrics, optimizers, unheard
     3  dictionary      what one source can sound like, and its file

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sepdict.errors import AudioError
+from sepdict.on_demand import load
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,8 +143,7 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
     exponent = peak_exponent(audio)
     given = scaled(audio.samples, -exponent)  # filters overflow near the end of float32
     if audio.samples.is_cuda:
-        from torchaudio.functional import resample as resample_on_gpu  # here: its binary may not load everywhere
-
+        resample_on_gpu = load("torchaudio.functional", "resample")
         kaiser = {"lowpass_filter_width": 64, "rolloff": 0.9476, "resampling_method": "sinc_interp_kaiser"}
         samples = resample_on_gpu(given, audio.sample_rate, sample_rate, **kaiser)
     else:

@@ -31,6 +31,10 @@ class AudioFileError(AudioError):
     """An audio file that cannot be found, read or written."""
 
 
+class LibraryError(SepdictError):
+    """Another library, installed or not, that does not load."""
+
+
 class DictionaryFileError(SepdictError):
     """A dictionary file that is damaged, foreign, too large, or newer than this version reads."""
 

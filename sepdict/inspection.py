@@ -20,6 +20,7 @@ from sepdict.errors import ConfigError
 from sepdict.layers import RecurrentStack, Stack
 from sepdict.memory import recall
 from sepdict.networks import spectral_shape
+from sepdict.on_demand import load
 from sepdict.synthesis import WALK_WIDTH
 
 HELD_FRAMES = 65  # how long a frame is held for a network that sees its neighbours: they are 63 at most
@@ -244,14 +245,13 @@ def pitches(bands: Tensor, card: Card) -> Tensor:
     Tensor, shape (n_frames,)
         In Hz, as exactly as the bands allow; nan where no peak's harmonics stand out from the rest.
     """
-    from librosa import salience  # here: to import it takes a second
-
     edges = torch.tensor(band_edges(card.stft.n_bins), dtype=torch.float64)
     centres_hz = (edges[:-1] + edges[1:] - 1) / 2 * (card.sample_rate / card.stft.n_fft)
     candidate = (centres_hz >= PITCH_RANGE_HZ[0]) & (centres_hz <= PITCH_RANGE_HZ[1])
     if not candidate.any():
         return torch.full((bands.shape[1],), torch.nan)
     harmonics = list(range(1, N_HARMONICS + 1))
+    salience = load("librosa", "salience")
     found = salience(bands.double().numpy(), freqs=centres_hz.numpy(), harmonics=harmonics, fill_value=0)
     strength, peak = torch.from_numpy(found)[candidate].max(dim=0)
     stands_out = strength > LEAST_SALIENCE * bands.double().mean(dim=0)

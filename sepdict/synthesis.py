@@ -14,6 +14,7 @@ from sepdict.devices import seeded_generator
 from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.memory import PASSAGE_FRAMES, recall
+from sepdict.on_demand import load
 from sepdict.spectrogram import WINDOWS
 
 LONGEST_S = 600.0
@@ -48,6 +49,8 @@ def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = 
     ------
     ConfigError
         If the duration is not above 0 or above ten minutes.
+    LibraryError
+        If torchaudio does not load.
 
     References
     ----------
@@ -113,8 +116,7 @@ def _passages(dictionary: Dictionary, n_frames: int, generator: torch.Generator)
 
 def _sounding(magnitude: Tensor, dictionary: Dictionary, n_samples: int, generator: torch.Generator) -> Tensor:
     """Find phases that go with magnitudes (n_bins, n_frames), and transform back to (n_samples,)."""
-    from torchaudio.functional import griffinlim  # here: its binary may not load everywhere
-
+    griffinlim = load("torchaudio.functional", "griffinlim")
     config = dictionary.card.stft
     with torch.random.fork_rng(devices=[]):  # the library draws its first phases from the global generator
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))

@@ -1,0 +1,83 @@
+"""A library that is installed and does not load stops only what needs it, in a line that says how to mend it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from front_end import fail, mixture, trained
+
+from sepdict.errors import LibraryError
+from sepdict.inspection import pitches
+from sepdict.on_demand import load
+from sepdict.separation import separate
+from sepdict.synthesis import synthesize
+
+UNDEFINED = "libtorchaudio.so: undefined symbol: torch_exception_get_what"
+MISMATCH = "PyTorch has CUDA version 13.2 whereas TorchAudio has CUDA version 13.0."
+FAILURES = {  # what such a library does when it is imported: the last line of the message says what is wrong
+    "symbol": (f"raise OSError('Could not load this library') from OSError({UNDEFINED!r})", UNDEFINED),
+    "versions": (f"raise RuntimeError('Detected that\\n{MISMATCH}')", MISMATCH),
+    "missing": ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+    "function": ("", "has no attribute"),
+    "silent": ("raise AssertionError", "AssertionError"),
+    "warning": ("raise FutureWarning('torch.jit is deprecated')", "torch.jit is deprecated"),
+}
+
+
+@pytest.fixture(params=FAILURES)
+def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put before torchaudio and librosa others that fail, and say how."""
+    program, said = FAILURES[request.param]
+    break_libraries(tmp_path, program)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("torchaudio", "librosa")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    return said
+
+
+def break_libraries(folder: Path, program: str) -> None:
+    for library in ("torchaudio", "librosa"):
+        (folder / library).mkdir()
+        (folder / library / "__init__.py").write_text(program)
+        (folder / library / "functional.py").touch()
+
+
+def test_a_torchaudio_that_does_not_load_is_said_in_one_line_with_how_to_mend_it(broken: str) -> None:
+    with pytest.raises(LibraryError) as caught:
+        synthesize(trained("hiss"), 0.5)
+    said = str(caught.value)
+    assert said.startswith("torchaudio 2.")
+    assert " beside torch 2." in said
+    assert broken in said
+    assert "\n" not in said
+    assert '--force-reinstall "torch' in said
+    assert '"torchaudio<' in said
+
+
+def test_a_librosa_that_does_not_load_is_said_in_one_line_with_how_to_mend_it(broken: str) -> None:
+    dictionary = trained("hiss")
+    with pytest.raises(LibraryError) as caught:
+        pitches(torch.ones(64, 3), dictionary.card)
+    said = str(caught.value)
+    assert said.startswith("librosa ")
+    assert broken in said
+    assert "\n" not in said
+    assert '--force-reinstall "librosa>=' in said
+
+
+def test_what_needs_neither_works_without_them(broken: str) -> None:
+    stems = separate(mixture(), [trained("hiss"), trained("hum")]).stems
+    assert sorted(stems) == ["hiss", "hum"]
+
+
+def test_a_library_that_is_not_installed_is_named_so() -> None:
+    with pytest.raises(LibraryError, match=r"^nothing_such \(not installed\) does not load .*pip install"):
+        load("nothing_such.at.all", "function")
+
+
+@pytest.mark.parametrize("broken", ["symbol"], indirect=True)
+def test_the_command_says_it_in_one_line(broken: str, tmp_path: Path) -> None:
+    path = trained("hiss").save(tmp_path / "hiss.safetensors")
+    assert broken in fail("synthesize", path, "-o", tmp_path / "hiss.wav")
+    assert not (tmp_path / "hiss.wav").exists()
