@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sepdict.separation
-from sepdict.audio import Audio, resample
+from sepdict.audio import Audio, peak_exponent, resample, scaled
 from sepdict.descent import TrainingConfig
 from sepdict.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
@@ -81,12 +81,12 @@ def take_apart(samples: Tensor, dictionaries: list[Dictionary], *args: Any, rate
 
 
 def total(separation: Separation) -> Tensor:
-    return torch.stack([stem.samples for stem in separation.stems.values()]).sum(dim=0)
+    return torch.stack([stem.samples for stem in separation.stems.values()]).sum(dim=0, dtype=torch.float64)
 
 
 def error_db(separation: Separation, mixture: Tensor) -> float:
     """The largest difference between the stems' sum and the mixture, relative to its peak."""
-    error = (total(separation).double() - mixture.double()).abs().max() / mixture.double().abs().max()
+    error = (total(separation) - mixture.double()).abs().max() / mixture.double().abs().max()
     return float(20 * error.clamp(min=1e-15).log10())
 
 
@@ -121,7 +121,7 @@ def test_stems_are_as_the_mixture_and_sum_to_it(
         assert (stem.samples.shape, stem.sample_rate, stem.name) == (mixture.shape, rate, name)
     assert error_db(result, mixture) < NULL_DB
     assert result.null_test_db < NULL_DB
-    assert 0 <= result.explained_energy <= 1
+    assert 0 <= result.explained_energy <= 1 or result.fit.silent
 
 
 @pytest.mark.parametrize("rate", [4000, 6000, 8000, 44100, 192000])
@@ -331,6 +331,7 @@ def test_bins_beyond_the_mixtures_own_rate_are_not_fitted(
 ) -> None:
     """Half of the hiss cannot be there at 6 kHz; its other half is no softer for that."""
     mixture, fits = noise(1, 2200, 3000, seed=12, rate=6000), []
+    mixture = scaled(mixture, -peak_exponent(Audio(mixture, 6000)))  # as it is fitted
 
     def kept(*arguments: Any, **options: Any) -> ExcitationFit:
         fits.append(fit_excitations(*arguments, **options))
