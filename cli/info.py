@@ -1,6 +1,5 @@
 """`sepdict info`: what is in a dictionary file."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,6 @@ def _divergence(card: "Card") -> str:
 
 
 def _heard_cells(heard: Mapping[str, Any]) -> list[str]:
-    """Format one recording; a card of another version may lack some of it."""
-    numbers = [heard.get(name) for name in ("duration_s", "silence_s", "held_out_s", "level_db")]
-    cells = ["-" if number is None or not math.isfinite(number) else f"{number:.1f}" for number in numbers]
-    return [str(heard.get("name", "-")), *cells]
+    """Format one recording."""
+    numbers = [heard[name] for name in ("duration_s", "silence_s", "held_out_s", "level_db")]
+    return [heard["name"], *("-" if number is None else f"{number:.1f}" for number in numbers)]

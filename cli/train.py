@@ -149,9 +149,9 @@ def _orders(
     solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
 ) -> list[_Order]:
     """Say which dictionaries are to be made, and where they go."""
-    from sepdict.dictionary import refuse_unwritable
     from sepdict.errors import ConfigError
     from sepdict.library import EXTENSION, library_folder
+    from sepdict.names import normalized, refuse_unwritable
 
     if not each:
         if output is None and name is None and len(solos) == 1 and not Path(solos[0]).exists():
@@ -161,19 +161,20 @@ def _orders(
         if output is None and name is None and len(solos) > 1:
             raise ConfigError("several recordings name no source; give it a --name, or an output (-o), or use --each")
         named = Path(solos[0]).absolute() if output is None else output
-        source = name if name is not None else named.name if named.is_dir() else named.stem
+        source = normalized(name if name is not None else named.name if named.is_dir() else named.stem)
         refuse_unwritable(source, "source name")
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
         return [_Order(source, solos, file.absolute(), recursive)]
     if name is not None:
         raise ConfigError(f"--name is {name!r}; with --each every folder names its source: leave one of them out")
     folder = library_folder() if output is None else output.absolute()
-    sources = [Path(solo).absolute().name for solo in solos]
+    sources = [normalized(Path(solo).absolute().name) for solo in solos]
     for solo, source in zip(solos, sources, strict=True):
         if not Path(solo).is_dir():
             raise ConfigError(f"{solo}: is not a folder; with --each every source has one")
         if sources.count(source) > 1:
             raise ConfigError(f"{solo}: another folder is named {source!r}, too; rename one")
+        refuse_unwritable(source, "source name")
     files = [folder / f"{source}{EXTENSION}" for source in sources]
     return [_Order(*facts, recursive) for facts in zip(sources, [[solo] for solo in solos], files, strict=True)]
 

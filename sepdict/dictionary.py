@@ -6,34 +6,110 @@ sound it is, how it was made and what it heard. Nothing in a file is believed be
 
 import hashlib
 import json
-import re
+import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from sepdict.bands import n_bands
+from sepdict.devices import seeded_generator
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.files import write_atomically
+from sepdict.memory import HELD_OUT_FRAMES
+from sepdict.names import normalized, refuse_unwritable
 from sepdict.networks import Autoencoder, NetworkConfig, spectral_shape
+from sepdict.schema import (
+    Check,
+    either,
+    exactly,
+    listed,
+    mapping,
+    number,
+    record,
+    refuse_other_keys,
+    settings,
+    text,
+    whole,
+)
 from sepdict.spectrogram import StftConfig
+from sepdict.tensorfiles import (
+    MAX_FILE_BYTES,
+    MAX_HEADER_BYTES,
+    WRONG_JSON,
+    Promise,
+    TensorFileError,
+    opened_tensors,
+    read_json,
+)
 
 RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
-FORMAT_VERSION = 4
-OLDER_VERSIONS = (1, 2, 3)  # readable: codes scaled within the weights; before 3 no templates, before 2 no memory
-WITHOUT_TEMPLATES = {"n_templates": 0}  # what the oldest cards do not say
-SCALED_CODES = 4  # the first version that says how codes are scaled
+FORMAT_VERSION = 5  # rises with every change after which older files would be read wrongly
 MEMORY = "memory"  # the name of its tensor, beside the weights'
-MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
-MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
-WRONG_JSON = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what it runs into
+MAX_RECORDINGS = 2**16
+MAX_CHECKS = 2**16  # of validation, which the curves have a number for each
+MOST_S = 1e9  # seconds: three decades
+N_TRIED = 8  # frames that a loaded dictionary is tried with
+EXTREME = 100.0  # a fit's excitations stay within a few deviations, of which this is far beyond
+
+_COUNT, _SHARE, _SECONDS = whole(0, 2**63 - 1), number(0, 1), number(0, MOST_S)
+_SHA256 = text(most=64, pattern="[0-9a-f]{64}")
+_AMOUNTS = mapping(either(number(-1e6, 1e6), listed(number(-1e6, 1e6), most=2)))
+_TRAINING = {
+    "divergence": text(most=64),
+    "level_exponent": _SHARE,
+    "silence_db": number(-200, 0),
+    "validation_share": _SHARE,
+    "n_steps": _COUNT,
+    "patience": _COUNT,
+    "n_checks": _COUNT,
+    "batch_frames": _COUNT,
+    "learning_rate": _SHARE,
+    "weight_decay": _SHARE,
+    "regularisation": _AMOUNTS,
+    "pretraining": text(most=64),
+    "augmentation": either(exactly(None), _AMOUNTS),
+    "memory_s": _SECONDS,
+    "seed": _COUNT,
+    "stopped": exactly("finished", "early", "interrupted", "diverged"),
+    HELD_OUT_FRAMES: _COUNT,
+    "backgrounds": listed(record({"name": text(), "sha256": _SHA256}), most=MAX_RECORDINGS),
+}
+_RECORDING = {
+    "name": text(),
+    "duration_s": _SECONDS,
+    "silence_s": _SECONDS,
+    "held_out_s": _SECONDS,
+    "level_db": either(number(-1000, 1000), exactly(None)),
+    "sample_rate": whole(1, 2**31),
+    "n_channels": whole(1, 2**31),
+    "sha256": _SHA256,
+}
+_CURVE = listed(number(-1e300, 1e300), most=MAX_CHECKS)
+
+
+def _source_name(value: Any, name: str) -> str:
+    """Expect what can be a stem's name."""
+    refuse_unwritable(value, f"{name} name")
+    return normalized(value)
+
+
+SCHEMA: Mapping[str, Check] = {
+    "source": _source_name,
+    "sample_rate": whole(1, 1_000_000),
+    "stft": settings(StftConfig),
+    "network": settings(NetworkConfig),
+    "training": record({}, optional=_TRAINING),
+    "heard": listed(record(_RECORDING), most=MAX_RECORDINGS),
+    "curves": record({}, optional={"training": _CURVE, "validation": _CURVE}),
+}
+"""What may stand in a card: every card passes it, whoever makes it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +119,7 @@ class Card:
     Attributes
     ----------
     source : str
-        Name of the source, and of its stems.
+        Name of the source, and of its stems, in Unicode's composed form.
     sample_rate : int
         In Hz; mixtures at other rates are resampled to it and back.
     stft : StftConfig
@@ -54,7 +130,12 @@ class Card:
         One per recording: its name, seconds, SHA-256 of its samples, level, seconds of silence, and whether it was
         held out for validation.
     curves : mapping of str to tuple of float
-        Divergence per epoch, of training and of validation audio.
+        Divergence per check, of training and of validation audio.
+
+    Raises
+    ------
+    ConfigError
+        If it is not as `SCHEMA` has it.
     """
 
     source: str
@@ -66,9 +147,8 @@ class Card:
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        refuse_unwritable(self.source, "source name")
-        if not isinstance(self.sample_rate, int) or not 1 <= self.sample_rate <= 1_000_000:
-            raise ConfigError(f"sample rate is {self.sample_rate} Hz; expected 1 to 1000000")
+        for name, check in SCHEMA.items():
+            object.__setattr__(self, name, check(getattr(self, name), name))
 
     @property
     def trained_s(self) -> float:
@@ -168,13 +248,20 @@ class Dictionary:
             If it cannot be written.
         """
         path = Path(path).absolute()
+        fault = self._fault()
+        if fault:
+            raise DictionaryFileError(f"{path}: is not written, for {fault}; train it again, at a lower rate")
         tensors = {name: tensor.contiguous() for name, tensor in self._tensors().items()}
         card = asdict(self.card)
-        text = {"format_version": FORMAT_VERSION, "card": card, "sha256": _digest(card, tensors)}
+        said = {"format_version": FORMAT_VERSION, "card": card, "sha256": _digest(card, tensors)}
         # One entry only: safetensors writes several in random order, and equal dictionaries should be equal files.
-        metadata = {FORMAT: json.dumps(text, sort_keys=True, allow_nan=False)}
+        content = safetensors.torch.save(tensors, {FORMAT: json.dumps(said, sort_keys=True, allow_nan=False)})
+        if len(content) > MAX_FILE_BYTES or int.from_bytes(content[:8], "little") > MAX_HEADER_BYTES:
+            raise DictionaryFileError(
+                f"{path}: would have {len(content)} bytes, which is too large; train a smaller one"
+            )
         try:
-            write_atomically(path, safetensors.torch.save(tensors, metadata))
+            write_atomically(path, content)
         except OSError as error:
             raise DictionaryFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
         return path
@@ -186,45 +273,64 @@ class Dictionary:
         Raises
         ------
         DictionaryFileError
-            If the file is missing, too large, truncated, damaged, not a dictionary, or of a newer format.
+            If the file is missing, too large, truncated, damaged, not a dictionary, or of another format; or if what
+            it holds would draw nothing that can be used.
         """
         path = Path(path)
-        text, tensors = _read(path)
         try:
-            card = _card_from(text["card"])
-            with torch.device("meta"):  # shapes only: nothing is allocated on the card's word
-                network = Autoencoder(card.network, card.stft.n_bins)
-        except (ConfigError, *WRONG_JSON) as error:
-            raise DictionaryFileError(f"{path}: damaged: its card is not valid ({error}); copy it again") from error
-        weights = {name: tensor for name, tensor in tensors.items() if name != MEMORY}
-        if int(text["format_version"]) < SCALED_CODES:
-            unscaled = network.config.code_size, 1
-            weights |= {"code_mean": torch.zeros(unscaled), "code_deviation": torch.ones(unscaled)}
-        memory = tensors.get(MEMORY, torch.empty(0, 0, dtype=torch.uint8))
-        memory_shape = (n_bands(card.stft.n_bins), memory.shape[-1]) if memory.numel() else tuple(memory.shape)
-        promised = {name: (tuple(weight.shape), weight.dtype) for name, weight in network.state_dict().items()}
-        promised[MEMORY] = (memory_shape, torch.uint8)
-        found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in (weights | {MEMORY: memory}).items()}
-        for name in sorted(promised.keys() | found.keys()):
-            if promised.get(name) != found.get(name):
-                raise DictionaryFileError(f"{path}: damaged: {name} is not as its card promises; copy it again")
-        if text.get("sha256") != _digest(text["card"], tensors):
+            with opened_tensors(path) as file:
+                card, sha256 = _described(path, file.metadata)
+                network = _promised(card)
+                tensors = file.read(_promises(card, network, file.shapes.get(MEMORY)))
+        except OSError as error:
+            why = error.strerror or error
+            raise DictionaryFileError(f"{path}: cannot be read ({why}); expected a dictionary file") from error
+        except TensorFileError as error:
+            raise DictionaryFileError(f"{path}: {error}") from error
+        if sha256 != _digest(asdict(card), tensors):
             raise DictionaryFileError(f"{path}: damaged: its content does not match its checksum; copy it again")
-        if not all(weight.isfinite().all() for weight in weights.values()):
-            raise DictionaryFileError(f"{path}: damaged: some weights are not finite; train it again")
-        network.load_state_dict(weights, assign=True)
-        return cls(card, network, memory)
+        memory = tensors.pop(MEMORY, torch.empty(0, 0, dtype=torch.uint8))
+        network.load_state_dict(tensors, assign=True)
+        loaded = cls(card, network, memory)
+        fault = loaded._fault()
+        if fault:
+            raise DictionaryFileError(f"{path}: damaged: {fault}; train it again")
+        return loaded
 
     def _tensors(self) -> dict[str, Tensor]:
         """Collect the network's weights and the memory, if there is one, by name."""
         memory = {MEMORY: self.memory} if self.memory.numel() else {}
         return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | memory).items()}
 
+    @torch.no_grad()
+    def _fault(self) -> str | None:
+        """Try the network on usual and extreme codes, and on noise; put into words what cannot be used."""
+        network, n_bins = self.network, self.card.stft.n_bins
+        if not all(weight.isfinite().all() for weight in network.state_dict().values()):
+            return "some weights are not finite"
+        generator = seeded_generator(0)
+        usual = torch.randn(self.card.network.code_size, N_TRIED, generator=generator)
+        heard = torch.rand(n_bins, N_TRIED, generator=generator)
+        codes = torch.cat([usual, EXTREME * usual], dim=1).to(network.code_mean.device)
+        drawn, code = self.decode(codes), self.encode(heard.to(network.code_mean.device))
+        if not (drawn.isfinite().all() and (drawn >= 0).all() and ((drawn.mean(dim=0) - 1).abs() < 0.1).all()):
+            return "what it draws is no spectrum"
+        return None if code.isfinite().all() else "it hears nothing but infinite codes"
 
-def refuse_unwritable(name: object, what: str) -> None:
-    """Refuse what cannot be the name of a stem's file."""
-    if not isinstance(name, str) or not re.fullmatch(r"[^./\\\0-\x1f][^/\\\0-\x1f]*", name):
-        raise ConfigError(f"{what} is {name!r}; expected a name that can be a file's, without / or \\")
+
+def refuse_too_large(card: Card) -> None:
+    """Refuse, before anything is trained, what would have too many weights to be kept in a file.
+
+    Raises
+    ------
+    ConfigError
+    """
+    n_bytes = sum(weight.nbytes for weight in _promised(card).state_dict().values())
+    if n_bytes > MAX_FILE_BYTES / 2:  # the other half is for the memory
+        raise ConfigError(
+            f"the dictionary would have {n_bytes / 2**20:.0f} MiB of weights; expected {MAX_FILE_BYTES // 2**21} at "
+            "most: use narrower layers, fewer templates or a shorter window"
+        )
 
 
 def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
@@ -259,60 +365,47 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
                 )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the JSON text and the tensors, bounded by the file's size, and check whose format it is."""
+def _described(path: Path, metadata: Any) -> tuple[Card, str]:
+    """Read the card, every field checked, and the checksum."""
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes > MAX_FILE_BYTES:
-            raise DictionaryFileError(f"{path}: too large: {n_bytes} bytes; a dictionary has {MAX_FILE_BYTES} at most")
-        content = path.read_bytes()
-    except OSError as error:
-        raise DictionaryFileError(f"{path}: cannot be read ({error.strerror}); expected a dictionary file") from error
-    n_header = int.from_bytes(content[:8], "little")
-    if n_header > MAX_HEADER_BYTES:
-        raise DictionaryFileError(f"{path}: is no dictionary; expected a .safetensors file that sepdict has trained")
-    try:
-        tensors = safetensors.torch.load(content)
-        metadata = json.loads(content[8 : 8 + n_header]).get("__metadata__", {})
-        text = json.loads(metadata[FORMAT])
-        version = int(text["format_version"])
-    except safetensors.SafetensorError as error:
-        raise DictionaryFileError(f"{path}: truncated, damaged or no dictionary file ({error})") from error
+        said = read_json(metadata[FORMAT])
+        version, fields, sha256 = (said.get(name) for name in ("format_version", "card", "sha256"))
+        if type(version) is not int:
+            raise TypeError("the version is no whole number")
     except WRONG_JSON as error:
         raise DictionaryFileError(f"{path}: holds something else; expected a sepdict dictionary") from error
-    if version not in (FORMAT_VERSION, *OLDER_VERSIONS):
-        raise DictionaryFileError(
-            f"{path}: has format version {version}, this sepdict reads {FORMAT_VERSION}; install a newer sepdict"
-        )
-    return text, tensors
+    if version != FORMAT_VERSION:
+        todo = "install a newer sepdict" if version > FORMAT_VERSION else "train it again"
+        came = reprlib.repr(version)
+        raise DictionaryFileError(f"{path}: has format version {came}, this sepdict reads {FORMAT_VERSION}; {todo}")
+    try:
+        refuse_other_keys(fields, "it", required=SCHEMA, known=SCHEMA)
+        return Card(**fields), str(sha256)
+    except ConfigError as error:
+        raise DictionaryFileError(f"{path}: damaged: its card is not valid: {error}; copy it again") from error
 
 
-def _card_from(fields: Mapping[str, Any]) -> Card:
-    """Build the card, every field checked by the class that holds it."""
-    heard = tuple(recording | {"duration_s": float(recording["duration_s"])} for recording in fields["heard"])
-    return Card(
-        source=fields["source"],
-        sample_rate=fields["sample_rate"],
-        stft=StftConfig(**fields["stft"]),
-        network=NetworkConfig(
-            **WITHOUT_TEMPLATES | {name: _tupled(value) for name, value in fields["network"].items()}
-        ),
-        training={name: _tupled(value) for name, value in fields["training"].items()},
-        heard=heard,
-        curves={name: tuple(map(float, curve)) for name, curve in fields["curves"].items()},
-    )
+def _promises(card: Card, network: Autoencoder, memory_shape: tuple[Any, ...] | None) -> dict[str, Promise]:
+    """Say what tensors a card promises; a memory, where there is one, may be of any length but none."""
+    promised: dict[str, Promise] = {
+        name: (torch.float32, tuple(weight.shape)) for name, weight in network.state_dict().items()
+    }
+    if memory_shape is not None:
+        n_frames = memory_shape[1] if len(memory_shape) == 2 and type(memory_shape[1]) is int else 1
+        promised[MEMORY] = torch.uint8, (n_bands(card.stft.n_bins), max(1, n_frames))
+    return promised
 
 
-def _tupled(value: Any) -> Any:
-    """Turn lists, which JSON has, into tuples, which configurations have."""
-    if isinstance(value, dict):
-        return {name: _tupled(inner) for name, inner in value.items()}
-    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+def _promised(card: Card) -> Autoencoder:
+    """Make the network that a card promises, shapes only: nothing is allocated."""
+    with torch.device("meta"):
+        return Autoencoder(card.network, card.stft.n_bins)
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the card and all weights: safetensors itself does not notice a flipped bit."""
-    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    """SHA-256 over all that a file says and holds: safetensors itself does not notice a flipped bit."""
+    shapes = {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
+    digest = hashlib.sha256(json.dumps([FORMAT, FORMAT_VERSION, card, shapes], sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode() + b"\0" + tensors[name].numpy().tobytes())
+        digest.update(tensors[name].contiguous().numpy().data)
     return digest.hexdigest()

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sepdict.errors import ConfigError
 
@@ -199,6 +199,24 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file as `replacing` does."""
     with replacing(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
         file.write(content)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read, and nothing that may never end or answer: no device, no pipe, no folder.
+
+    Raises
+    ------
+    OSError
+        As the operating system has it; or, of what is no regular file, with that said.
+    """
+    try:
+        kind = path.stat().st_mode
+    except ValueError as error:  # a zero byte in the name
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    if not stat.S_ISREG(kind):  # not even opened: that alone may wait for ever, or rewind a tape
+        code = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+        raise OSError(code, "Is a directory" if stat.S_ISDIR(kind) else "Not a regular file", str(path))
+    return path.open("rb")
 
 
 @contextlib.contextmanager

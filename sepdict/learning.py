@@ -15,6 +15,7 @@ from sepdict.errors import AudioError
 from sepdict.lessons import LEAST_SOUND_S, Hearing, hear, join
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.regularisers import Regularisation
+from sepdict.schema import settings
 from sepdict.training import train_dictionary
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of what is not held out
@@ -119,12 +120,18 @@ def reconstruction_divergence(dictionary: Dictionary, recordings: Sequence[Audio
 
 
 def training_config_of(card: Card) -> TrainingConfig:
-    """Read from a card how its dictionary was trained; what the card does not say is as by default."""
+    """Read from a card how its dictionary was trained; what the card does not say is as by default.
+
+    Raises
+    ------
+    ConfigError
+        If nothing can be trained so.
+    """
     known = {field.name for field in fields(TrainingConfig)} & card.training.keys()
     said = {name: card.training[name] for name in known}
     for name, kind in (("regularisation", Regularisation), ("augmentation", AugmentationConfig)):
         if said.get(name):
-            said[name] = kind(**said[name])
+            said[name] = settings(kind)(said[name], name)
     return TrainingConfig(**said | {"network": card.network, "stft": card.stft, "sample_rate": card.sample_rate})
 
 

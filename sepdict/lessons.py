@@ -12,6 +12,7 @@ from sepdict.audio import Audio, resample
 from sepdict.errors import AudioError
 from sepdict.memory import remember, remembered_frames
 from sepdict.networks import spectral_shape
+from sepdict.schema import printable
 from sepdict.spectrogram import StftConfig, magnitude, stft
 
 LEAST_SOUND_S = 1.0  # seconds that are not silence; with less there is nothing to learn from or to validate on
@@ -176,7 +177,7 @@ def facts(recording: Audio, sound: Sound, hearing: Hearing) -> dict[str, Any]:
     frame_s = hearing.frame_s / recording.n_channels
     sound_s, held_out_s = (float(x.sum()) * frame_s for x in (sound.sounding, sound.sounding & sound.held_out))
     return {
-        "name": recording.name,
+        "name": printable(recording.name),
         "duration_s": round(recording.duration_s, 3),
         "silence_s": round(max(recording.duration_s - sound_s, 0.0), 3),
         "held_out_s": round(min(held_out_s, recording.duration_s), 3),

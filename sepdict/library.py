@@ -4,11 +4,13 @@ The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by defaul
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.files import user_folder
+from sepdict.names import normalized
 
 if TYPE_CHECKING:
     from sepdict.dictionary import Dictionary
@@ -23,6 +25,8 @@ def library_folder() -> Path:
 
 def installed(folder: Path | None = None) -> dict[str, Path]:
     """Find the dictionary files in the library, by name; whether they can be read shows when they are loaded.
+
+    Names are in Unicode's composed form, however the file system spells them.
 
     Parameters
     ----------
@@ -41,8 +45,8 @@ def installed(folder: Path | None = None) -> dict[str, Path]:
     """
     folder = library_folder() if folder is None else folder
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(EXTENSION) and not name.startswith("."))
-        return {path.stem: path for path in (folder / name for name in names) if path.is_file()}
+        names = [name for name in os.listdir(folder) if name.endswith(EXTENSION) and not name.startswith(".")]
+        return _by_name([path for path in (folder / name for name in names) if path.is_file()])
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -70,13 +74,22 @@ def find_dictionary(name: str | Path) -> Path:
         if not os.path.lexists(path):
             raise DictionaryFileError(f"{path}: cannot be read (No such file or directory); expected a dictionary file")
         return path
-    found = installed()
-    if path.name not in found:
+    found, wanted = installed(), normalized(path.name)
+    if wanted not in found:
         names = ", ".join(found) or "none"
         raise DictionaryFileError(
             f"{name}: no such file, and no dictionary of that name in {library_folder()}; installed are: {names}"
         )
-    return found[path.name]
+    return found[wanted]
+
+
+def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Name files by their stems; of two that are spelled in two forms of Unicode, one keeps the other form's name."""
+    found: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: (path.stem != normalized(path.stem), path.stem)):
+        name = normalized(path.stem)
+        found[path.stem if name in found else name] = path
+    return dict(sorted(found.items()))
 
 
 def load_dictionary(name: str | Path) -> "Dictionary":

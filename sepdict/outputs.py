@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from sepdict.dictionary import RESIDUAL, refuse_unwritable
+from sepdict.dictionary import RESIDUAL
 from sepdict.errors import AudioFileError, ConfigError, refuse_other_types
+from sepdict.names import normalized, refuse_unwritable
 from sepdict.recordings import copy_audio
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,9 @@ class OutputConfig:
             raise ConfigError(f"clip mode is {self.clip_mode!r}; expected one of {', '.join(CLIP_MODES)}")
         _refuse_template(self.filename)
         refuse_unwritable(self.residual_name, "the residual's name")
+        object.__setattr__(self, "residual_name", normalized(self.residual_name))
+        if self.two_stems is not None:
+            object.__setattr__(self, "two_stems", normalized(self.two_stems))
 
     @property
     def encoding(self) -> str | None:

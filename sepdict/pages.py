@@ -1,4 +1,4 @@
-"""Row 0: HTML pages that need nothing but themselves.
+"""Row 1: HTML pages that need nothing but themselves.
 
 A page holds its styles, scripts, pictures and sounds. Its policy forbids every request, and every script but its own.
 All that goes into it is escaped.

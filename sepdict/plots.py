@@ -277,11 +277,9 @@ def _draw_divergences(axes: "Axes", card: Card) -> None:
 def _bars(heard: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[float, float, float]]]:
     """Split each recording into seconds learned from, held out and silent; of very many, the shortest share one bar."""
     bars = list[tuple[str, tuple[float, float, float]]]()
-    for recording in heard:  # a card of another version may lack some of it
-        duration, held_out, silence = (
-            float(recording.get(name) or 0) for name in ("duration_s", "held_out_s", "silence_s")
-        )
-        bars.append((str(recording.get("name", "-")), (max(duration - held_out - silence, 0), held_out, silence)))
+    for recording in heard:
+        duration, held_out, silence = (recording[name] for name in ("duration_s", "held_out_s", "silence_s"))
+        bars.append((recording["name"], (max(duration - held_out - silence, 0), held_out, silence)))
     if len(bars) <= MOST_RECORDINGS:
         return bars
     bars.sort(key=lambda bar: -math.fsum(bar[1]))

@@ -17,13 +17,14 @@ from sepdict.audio import Audio, at_peak_of_one
 from sepdict.augmentation import augment
 from sepdict.descent import Descent, TrainingConfig
 from sepdict.devices import AUTO, choose_device, seeded_generator
-from sepdict.dictionary import RESIDUAL, Card, Dictionary
+from sepdict.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError, refuse_other_type
 from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.networks import NetworkConfig, spectral_shape
 from sepdict.progress import OnProgress, ignore_progress
+from sepdict.schema import printable
 from sepdict.spectrogram import StftConfig
 
 log = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ def train_dictionary(
         raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
     sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
     card = Card(source, sample_rate, config.stft or StftConfig.for_sample_rate(sample_rate), config.network)
+    refuse_too_large(card)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
     hearing = Hearing(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
     levelled, backgrounds = at_peak_of_one(recordings), at_peak_of_one(backgrounds)
@@ -172,7 +174,7 @@ def train_dictionary(
     settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
     memory, n_held_out = memory_of(sounds, hearing, config.memory_s)
     heard = tuple(facts(recording, sound, hearing) for recording, sound in zip(recordings, sounds, strict=True))
-    used = tuple({"name": background.name, "sha256": background.sha256} for background in backgrounds)
+    used = tuple({"name": printable(background.name), "sha256": background.sha256} for background in backgrounds)
     settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out} | ({"backgrounds": used} if used else {})
     return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), memory)
 

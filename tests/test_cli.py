@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forgery import RECORDING
 from front_end import (
     TINY,
     constant_bss_eval,
@@ -248,12 +249,12 @@ def succeed_json(*arguments: str | Path) -> str:
 
 def test_info_of_a_dictionary_that_never_heard_anything_works(tmp_path: Path) -> None:
     bare = trained("hiss")
-    card = replace(bare.card, training={}, heard=({"duration_s": 1.0},), curves={})
+    card = replace(bare.card, training={}, heard=(RECORDING | {"level_db": None},), curves={})
     file = Dictionary(card, bare.network).save(tmp_path / "bare.safetensors")
     lines = succeed("info", file)
     assert "trained:    not at all" in lines
     assert "divergence: not measured" in lines
-    assert lines[-1].split() == ["-", "1.0", "-", "-", "-"]
+    assert lines[-1].split() == ["a.wav", "1.5", "0.5", "0.2", "-"]
     assert read_json(succeed_json("info", file))["curves"] == {}
 
 

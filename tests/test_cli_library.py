@@ -1,13 +1,21 @@
 """`sepdict list`, `env`, and dictionaries that are installed and found by name."""
 
+import importlib
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from forgery import at, forge, nested
 from front_end import TINY, fail, mixture, run, sound, succeed, trained, tree
 
 from sepdict.dictionary import Dictionary
 from sepdict.recordings import write_audio
+from sepdict.web.library import Library
+
+complete_dictionary = importlib.import_module("sepdict_cli.completion").complete_dictionary
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +104,51 @@ def test_a_damaged_dictionary_in_the_library_is_named_and_the_others_are_shown(l
     assert "hiss" in result.stdout
     assert "broken.safetensors" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+FORGED = {
+    "nan": at("curves", "training", value=[float("nan")]),
+    "nested": at("training", "backgrounds", value=nested(600)),
+    "surrogate": at("source", value="\ud800"),
+    "escape": at("heard", 0, "name", value="\x1b]0;owned\x07"),
+    "huge": at("heard", 0, "duration_s", value=10**400),
+    "words": at("training", "seed", value="seven"),
+}
+
+
+def test_no_forged_dictionary_ends_a_list_of_many(library: Path) -> None:
+    library.mkdir()
+    trained("hiss").save(library / "hiss.safetensors")
+    for name, edit in FORGED.items():
+        forge(library / f"{name}.safetensors", edit)
+    forge(library / "memory.safetensors", tensors={"memory": torch.zeros((), dtype=torch.uint8)})
+    os.mkfifo(library / "pipe.safetensors")
+    (library / "zero.safetensors").symlink_to("/dev/zero")
+    result = run("list")
+    assert result.exit_code == 1
+    assert "\nhiss " in result.stdout
+    *lines, summary = result.stderr.splitlines()
+    assert sorted(re.findall(r"library/(\w+)\.safetensors: (?:damaged|holds)", "\n".join(lines))) == sorted(
+        [*FORGED, "memory"]
+    )
+    assert summary == "sepdict: 7 of 8 files failed"
+    assert all(line.isprintable() for line in lines)
+    facts = Library(library).facts()
+    assert [each["source"] for each in facts.values()] == ["hiss"]
+    for name in (*FORGED, "memory"):
+        assert f"{name}.safetensors: " in fail("info", name)
+        assert f"{name}.safetensors: " in fail("compare", "hiss", name)
+
+
+def test_a_source_is_found_by_its_name_in_either_form_of_unicode(
+    solos: list[Path], library: Path, tmp_path: Path
+) -> None:
+    composed, decomposed = "Fl\u00f6te", "Flo\u0308te"
+    folder = solos[0].rename(tmp_path / decomposed)
+    assert succeed("train-dictionary", folder, "-q") == [str(library / f"{composed}.safetensors")]
+    for name in (composed, decomposed):
+        assert f"source:     {composed}" in succeed("info", name)
+    assert complete_dictionary("Fl") == [composed]
 
 
 def test_installed_dictionaries_separate_by_name(

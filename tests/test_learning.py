@@ -10,7 +10,7 @@ from front_end import TINY, sound
 from sepdict.audio import Audio
 from sepdict.descent import TrainingConfig
 from sepdict.dictionary import Dictionary
-from sepdict.errors import AudioError
+from sepdict.errors import AudioError, ConfigError
 from sepdict.learning import SHARES, _cut, learning_curve, reconstruction_divergence, training_config_of
 from sepdict.networks import NetworkConfig
 from sepdict.progress import Progress
@@ -77,7 +77,9 @@ def test_the_card_says_how_it_was_trained() -> None:
     config = training_config_of(card)
     assert replace(config, stft=None, sample_rate=None) == PRESETS["default"]
     assert (config.stft, config.sample_rate) == (card.stft, card.sample_rate)
-    assert training_config_of(replace(card, training={"seed": 3, "of another version": 1})).seed == 3
+    assert training_config_of(replace(card, training={"seed": 3})).seed == 3
+    with pytest.raises(ConfigError, match="regularisation has no sparse"):
+        training_config_of(replace(card, training={"regularisation": {"dropout": 0.1}}))
 
 
 def test_too_little_for_an_eighth_is_refused() -> None:

@@ -73,6 +73,26 @@ def test_what_looks_like_a_path_is_never_looked_up(library: Path, name: str) -> 
         load_dictionary(name)
 
 
+COMPOSED, DECOMPOSED = "Fl\u00f6te", "Flo\u0308te"
+
+
+@pytest.mark.parametrize("asked", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("on_disk", [COMPOSED, DECOMPOSED])
+def test_a_name_is_found_in_either_form_of_unicode(library: Path, on_disk: str, asked: str) -> None:
+    save("flute", library / f"{on_disk}.safetensors")
+    assert list(installed()) == [COMPOSED]
+    assert find_dictionary(asked).samefile(library / f"{on_disk}.safetensors")
+
+
+def test_of_two_files_that_look_alike_none_is_lost(library: Path) -> None:
+    for source in (DECOMPOSED, COMPOSED):
+        save("flute", library / f"{source}.safetensors")
+    if len(list(library.iterdir())) == 1:
+        pytest.skip("this file system takes both forms for one")
+    assert sorted(path.stem for path in installed().values()) == sorted([COMPOSED, DECOMPOSED])
+    assert find_dictionary(DECOMPOSED).stem == COMPOSED
+
+
 def test_an_unknown_name_is_refused_with_those_that_are_known(library: Path) -> None:
     with pytest.raises(DictionaryFileError, match=r"viola: no such file.*installed are: none"):
         find_dictionary("viola")

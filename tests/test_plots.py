@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forgery import RECORDING
 from matplotlib.figure import Figure
 
 from sepdict import plots
@@ -112,7 +113,7 @@ def test_a_card_that_says_nothing_a_silent_unit_and_no_pitch_can_be_drawn(violin
     blank = ExcitingInputs(torch.arange(2), torch.stack([torch.ones(513), torch.zeros(513)], dim=1), torch.ones(2))
     figures = [
         plots.draw_curves(empty(violin.card)),
-        plots.draw_curves(replace(empty(violin.card), heard=({"duration_s": 1.0},), curves={"validation": (1.0,)})),
+        plots.draw_curves(replace(empty(violin.card), heard=(RECORDING,), curves={"validation": (1.0,)})),
         plots.draw_manifold(noise, violin.card),
         plots.draw_units([blank], violin.card),
         plots.draw_units([], violin.card),

@@ -14,11 +14,12 @@ from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
 from sepdict import PRESETS, Dictionary, FitConfig, SepdictError, TrainingConfig
-from sepdict.dictionary import refuse_unfit, refuse_unwritable
+from sepdict.dictionary import refuse_unfit
 from sepdict.errors import AudioFileError
 from sepdict.files import sha256_of
 from sepdict.folders import AUDIO_EXTENSIONS
 from sepdict.library import EXTENSION
+from sepdict.names import refuse_unwritable
 from sepdict.recordings import probe_audio
 from sepdict.web.library import Library, describe
 from sepdict.web.queue import Job, Queue
