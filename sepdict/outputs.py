@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from sepdict.context import NOTHING, Context
 from sepdict.dictionary import RESIDUAL
 from sepdict.errors import AudioFileError, ConfigError, refuse_other_types
 from sepdict.names import normalized, refuse_unwritable
@@ -147,8 +148,10 @@ class OutputConfig:
         """Say where a stem is written while nobody knows yet how loud it will get: in its place, if none can clip."""
         return path if self.encoding == "FLOAT" else path.with_name(f"{path.name}.rf64")
 
-    def encode(self, paths: Sequence[Path], *, peak: float) -> float:
+    def encode(self, paths: Sequence[Path], *, peak: float, context: Context = NOTHING) -> float:
         """Turn the drafts of a track's stems into what was asked for, given the largest sample of all of them.
+
+        Their files also say what a context says.
 
         Returns
         -------
@@ -169,7 +172,7 @@ class OutputConfig:
             log.warning("%s: up to %.1f dB above full scale were cut off", paths[0].parent, 20 * math.log10(peak))
         gain = 1 / peak if self.clip_mode == "rescale" and peak > 1 else 1.0
         for path in paths:  # rescaled samples are clamped, too: they may be rounded to more than one
-            copy_audio(self.draft(path), path, gain=gain, clamps=True, encoding=self.encoding)
+            copy_audio(self.draft(path), path, gain=gain, clamps=True, encoding=self.encoding, context=context)
             self.draft(path).unlink()
         return gain
 

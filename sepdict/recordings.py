@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sepdict import ffmpeg
 from sepdict.audio import Audio, refuse_not_finite
+from sepdict.context import NOTHING, Context
 from sepdict.errors import AudioError, AudioFileError
 from sepdict.files import replacing
 
@@ -203,7 +204,13 @@ def probe_audio(path: str | Path) -> AudioInfo:
 
 @contextlib.contextmanager
 def writing_audio(
-    path: str | Path, *, n_channels: int, sample_rate: int, n_samples: int, encoding: str | None = None
+    path: str | Path,
+    *,
+    n_channels: int,
+    sample_rate: int,
+    n_samples: int,
+    encoding: str | None = None,
+    context: Context = NOTHING,
 ) -> Iterator[Callable[[Tensor], None]]:
     """Write an audio file block by block; it appears under its name when the work inside has ended well.
 
@@ -214,6 +221,8 @@ def writing_audio(
     n_channels, sample_rate : int
     n_samples : int
         How many there will be.
+    context : Context
+        What the file says beside its sound, as far as its format can hold it.
 
     Yields
     ------
@@ -230,8 +239,9 @@ def writing_audio(
         raise AudioFileError(f"{path}: unknown extension {path.suffix!r}; expected one of {', '.join(WRITTEN_FORMATS)}")
     container, faithful = WRITTEN_FORMATS[path.suffix.lower()]
     encoding = (encoding or faithful).upper()
-    if container == "WAV" and n_samples * n_channels * 8 > WAV_LIMIT_BYTES:  # 8 bytes: the widest encoding
+    if container == "WAV" and n_samples * n_channels * 8 + context.n_bytes > WAV_LIMIT_BYTES:  # 8: the widest
         container = "RF64"
+    container = context.container(container, n_channels=n_channels)
 
     form: dict[str, Any] = {"samplerate": sample_rate, "channels": n_channels}
     if encoding == "VORBIS" and any(form[what] > most for what, most in VORBIS_MOST.items()):
@@ -252,7 +262,9 @@ def writing_audio(
     with contextlib.ExitStack() as open_files:  # what the work inside raises passes unexplained, and leaves nothing
         with _explained(path, form):
             descriptor = open_files.enter_context(replacing(path))
+            open_files.enter_context(context.written_into(descriptor, container, sample_rate=sample_rate))
             file = open_files.enter_context(soundfile.SoundFile(descriptor, "w", closefd=False, **form))
+            context.tag(file)
         yield write
         with _explained(path, form):
             open_files.close()
@@ -292,7 +304,11 @@ def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) 
     AudioFileError
         If the extension is unknown, the samples would clip, or the file cannot be written.
     """
-    form = {"n_channels": audio.n_channels, "sample_rate": audio.sample_rate, "n_samples": audio.n_samples}
+    form: dict[str, Any] = {
+        "n_channels": audio.n_channels,
+        "sample_rate": audio.sample_rate,
+        "n_samples": audio.n_samples,
+    }
     with writing_audio(path, **form, encoding=encoding) as write:
         write(audio.samples)
     return Path(path).absolute()
@@ -306,6 +322,7 @@ def copy_audio(
     gain: float = 1.0,
     clamps: bool = False,
     encoding: str | None = None,
+    context: Context = NOTHING,
 ) -> None:
     """Write an audio file anew, in another format or a part of it, block by block.
 
@@ -319,6 +336,8 @@ def copy_audio(
         What samples are multiplied by.
     clamps : bool
         Whether samples beyond full scale are then cut off there.
+    context : Context
+        As in `writing_audio`; what the source's file says is left behind.
 
     Raises
     ------
@@ -329,7 +348,7 @@ def copy_audio(
         span = slice(0, reader.n_samples) if span is None else span
         form = {"n_channels": reader.n_channels, "sample_rate": reader.sample_rate, "n_samples": span.stop - span.start}
         starts = range(span.start, span.stop, AT_ONCE)
-        with writing_audio(target, **form, encoding=encoding) as write:
+        with writing_audio(target, **form, encoding=encoding, context=context) as write:
             for block in reader.blocks(slice(start, min(start + AT_ONCE, span.stop)) for start in starts):
                 samples = gain * block.samples
                 write(samples.clamp(-1, 1) if clamps else samples)

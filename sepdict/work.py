@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sepdict.audio import Audio
 from sepdict.composition import Composition
+from sepdict.context import Context, read_context
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, explain, refuse_other_types
@@ -155,12 +156,14 @@ def separate_track(
             span = work.config.span(whole)
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
             heard = Snapshot.of(track.mixture)
+            context = read_context(track.mixture).of_span(span, whole.sample_rate)
             with _excerpt(whole, span, hidden.out) as mixture:
-                delivery = _deliver(hidden, mixture, work, references, on_progress)
+                delivery = _deliver(hidden, mixture, work, references, context, on_progress)
                 if heard.has_changed():
                     raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
                 facts = {**work.manifest, **manifest_of(track, mixture, heard.sha256, delivery)}
                 facts |= {"settings": work.settings(delivery.outcome), "excerpt": _in_seconds(span, whole)}
+                facts["context"] = context.as_dict()
                 if hidden.report:
                     page = separation_page(
                         facts, hidden.stems, work.dictionaries, delivery.outcome.timeline, mixture=mixture.path
@@ -215,19 +218,26 @@ def _excerpt(mixture: AudioReader, span: slice, folder: Path) -> Iterator[AudioR
 
 
 def _deliver(
-    hidden: Track, mixture: AudioReader, work: Work, references: Mapping[str, Audio], on_progress: OnProgress
+    hidden: Track,
+    mixture: AudioReader,
+    work: Work,
+    references: Mapping[str, Audio],
+    context: Context,
+    on_progress: OnProgress,
 ) -> Delivery:
     """Separate an open file into a track's stems, and score them."""
     start = time.perf_counter()
-    outcome, peak = _separate_into(hidden, mixture, work, on_progress)
-    gain = hidden.output.encode(list(hidden.stems.values()), peak=peak)
+    outcome, peak = _separate_into(hidden, mixture, work, context, on_progress)
+    gain = hidden.output.encode(list(hidden.stems.values()), peak=peak, context=context)
     if hidden.output.encoding != "FLOAT":
         outcome = replace(outcome, null_test_db=_null_test_db(hidden, mixture.path, gain))
     seconds = time.perf_counter() - start
     return Delivery(outcome, gain, seconds, _scores(hidden, mixture.path, references) if references else None)
 
 
-def _separate_into(hidden: Track, mixture: AudioReader, work: Work, on_progress: OnProgress) -> tuple[Outcome, float]:
+def _separate_into(
+    hidden: Track, mixture: AudioReader, work: Work, context: Context, on_progress: OnProgress
+) -> tuple[Outcome, float]:
     """Separate an open file into drafts of a track's stems, block by block, and tell the largest sample of them."""
     output, config, peaks = hidden.output, work.config, [0.0]
     form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
@@ -236,7 +246,7 @@ def _separate_into(hidden: Track, mixture: AudioReader, work: Work, on_progress:
         with writing_audio(path, **form, encoding=output.encoding):
             pass
     with contextlib.ExitStack() as open_files:
-        writers = [open_files.enter_context(writing_audio(draft, **form)) for draft in drafts]
+        writers = [open_files.enter_context(writing_audio(draft, **form, context=context)) for draft in drafts]
 
         def write(samples: Tensor) -> None:
             stems = output.mixed(samples, work.stem_names)
