@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sepdict.audio import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
-from sepdict.folders import find_audio_files, same_to_the_eye
+from sepdict.folders import find_audio_files
 from sepdict.metrics import bss_eval, si_sdr, si_sdr_improvement
+from sepdict.names import normalized
 from sepdict.recordings import read_audio
 
 
@@ -244,7 +245,7 @@ def _paths_by_source(folder: Path, mixture: str | Path | None) -> dict[str, Path
     for path in find_audio_files([folder]):
         if mixture is not None and path.resolve() == Path(mixture).resolve():
             continue
-        name = same_to_the_eye(path.stem)
+        name = normalized(path.stem)
         if name in paths:
             raise ConfigError(
                 f"{folder}: {paths[name].name} and {path.name} both stand for source {name!r}; leave one of them there"

@@ -3,11 +3,11 @@
 import glob
 import logging
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sepdict.errors import AudioFileError
+from sepdict.names import normalized
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +73,6 @@ def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, as
     return list(dict.fromkeys(found))
 
 
-def same_to_the_eye(name: str) -> str:
-    """Compose letters and their accents, for systems write the same name in several ways: compare the results."""
-    return unicodedata.normalize("NFC", name)
-
-
 def below(folder: Path, name: str) -> Path:
     """Return what has a name in a folder, in whichever way its letters are composed; if nothing has, where it would be.
 
@@ -85,7 +80,7 @@ def below(folder: Path, name: str) -> Path:
     """
     for part in Path(name).parts:
         entries = [] if os.path.lexists(folder / part) or not folder.is_dir() else sorted(folder.iterdir())
-        alike = [each for each in entries if same_to_the_eye(each.name) == same_to_the_eye(part)]
+        alike = [each for each in entries if normalized(each.name) == normalized(part)]
         folder = alike[0] if alike else folder / part
     return folder
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.files import sha256_of
-from sepdict.folders import below, find_audio_files, same_to_the_eye
+from sepdict.folders import below, find_audio_files
+from sepdict.names import normalized
 from sepdict.outputs import MIXTURE_EXTENSION, OutputConfig
 
 log = logging.getLogger(__name__)
@@ -187,18 +188,18 @@ def collisions(tracks: Sequence[Track]) -> dict[Path, str]:
     clashes: dict[Path, str] = {}
     for track in tracks:
         for path in track.outputs:
-            other = owner.setdefault(same_to_the_eye(str(path)), track)
+            other = owner.setdefault(normalized(str(path)), track)
             if other is not track:
                 clashes = _clash(f"would both be written to {path}; {_how_apart(other, track)}", other, track) | clashes
     for track in tracks:
         for path in track.earlier_files:
-            other = owner.get(same_to_the_eye(str(path)), track)
+            other = owner.get(normalized(str(path)), track)
             if other is not track:
                 what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {other.mixture}"
                 why = f"{what}; separate them into different folders"
                 clashes = dict.fromkeys((other.mixture, track.mixture), why) | clashes
         for folder in {folder for path in track.outputs for folder in path.parents}:
-            if above := owner.get(same_to_the_eye(str(folder))):
+            if above := owner.get(normalized(str(folder))):
                 what = f"{above.mixture} would be written to {folder}, and {track.mixture} into it"
                 why = f"{what}; rename one, or separate them into different folders"
                 clashes = dict.fromkeys((above.mixture, track.mixture), why) | clashes
@@ -269,9 +270,9 @@ def find_references(
     own = below(Path(folder), track.name)
     own = Path(folder) if alone and not own.is_dir() else own
     found: dict[str, Path] = {}
-    known = {same_to_the_eye(name): name for name in (*names, *track.stems)}
+    known = {normalized(name): name for name in (*names, *track.stems)}
     for path in find_audio_files([own]):
-        name = known.get(same_to_the_eye(path.stem), path.stem)
+        name = known.get(normalized(path.stem), path.stem)
         if path.resolve() == track.mixture.resolve() or (name in names and name not in track.stems):
             continue
         if name in found:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import soundfile
 from front_end import write_mixtures
 
 from sepdict.errors import AudioFileError
-from sepdict.folders import AUDIO_EXTENSIONS, NO_SOUND, find_audio_files, same_to_the_eye
+from sepdict.folders import AUDIO_EXTENSIONS, NO_SOUND, find_audio_files
 from sepdict.recordings import read_audio
 from sepdict.tracks import find_mixtures
 
@@ -121,9 +120,3 @@ def test_what_ffmpeg_writes_under_an_extension_is_found_and_read(tmp_path: Path)
     assert find_audio_files([tmp_path]) == sorted(paths)
     for path in paths:
         assert read_audio(path).duration_s == pytest.approx(0.75, abs=0.15), path
-
-
-@pytest.mark.parametrize("name", ["Fl\u00f6te", "Vi\u1ec7t", "plain", "\ud55c", "\ufb01"])
-def test_names_are_the_same_in_whatever_normal_form_they_are_written(name: str) -> None:
-    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
-    assert {same_to_the_eye(each) for each in forms} == {unicodedata.normalize("NFC", name)}
