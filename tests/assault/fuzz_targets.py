@@ -1,0 +1,371 @@
+"""What is fuzzed: files of strangers, and the law that nothing but a result or a `SepdictError` comes of them."""
+
+import atexit
+import contextlib
+import functools
+import io
+import json
+import math
+import os
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unittest.mock import patch
+
+import safetensors.torch
+import soundfile
+import torch
+from front_end import SAMPLE_RATE, mixture, run, sound, trained
+from mutation import mutated, odd_json
+from scenarios import FIT, cache_in, learned, pair, said_in_one_line
+
+import sepdict.composition
+import sepdict.dictionary
+from sepdict.audio import Audio
+from sepdict.batch import separate_files
+from sepdict.composition import composition_of
+from sepdict.dictionary import FORMAT, Dictionary
+from sepdict.errors import SepdictError
+from sepdict.manifest import TrackResult
+from sepdict.recordings import probe_audio, read_audio, write_audio
+from sepdict.separation import separate
+from sepdict.tracks import find_mixtures
+from sepdict.work import BatchConfig
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that reads files of strangers.
+
+    Attributes
+    ----------
+    name : str
+    seeds : callable
+        Gives whole files, by extension and what they are.
+    mutate : callable
+        Makes another file of one of them.
+    try_out : callable
+        Given the path of a file, asserts the law; returns how it went, in a few words.
+    """
+
+    name: str
+    seeds: Callable[[], dict[str, bytes]]
+    mutate: Callable[[bytes, random.Random, Sequence[bytes]], bytes]
+    try_out: Callable[[Path], str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# --- recordings
+
+N_SAMPLES = 3000
+SUBTYPES = {
+    "wav": ["PCM_16", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"],
+    "flac": ["PCM_16", "PCM_24"],
+    "ogg": ["VORBIS", "OPUS"],
+    "mp3": ["MPEG_LAYER_III"],
+    "aiff": ["PCM_16", "FLOAT"],
+    "w64": ["PCM_16", "FLOAT"],
+    "caf": ["PCM_16", "FLOAT", "ALAC_16"],
+    "rf64": ["PCM_16"],
+    "au": ["PCM_16", "FLOAT"],
+}
+BY_FFMPEG = {"m4a": "aac", "mkv": "flac", "wma": "wmav2", "aac": "aac", "tta": "tta", "wv": "wavpack", "mp4": "alac"}
+LOSSLESS = ("wav", "flac", "aiff", "w64", "caf", "rf64", "au", "tta", "wv")
+TOLERANCE_S = 0.15  # of lossy codecs: padding at both ends, which decoders take off or not
+N_BYTES_AT_MOST = 2**26  # of samples that a file of some kilobytes may become
+ffmpeg_program = functools.cache(lambda: shutil.which("ffmpeg"))
+
+
+@functools.cache
+def audio_seeds() -> dict[str, bytes]:
+    seeds = {}
+    for extension, subtypes in SUBTYPES.items():
+        for subtype in subtypes:
+            n_channels = 1 if subtype == "GSM610" else 2
+            rate = 48_000 if subtype in ("OPUS", "MPEG_LAYER_III") else SAMPLE_RATE
+            samples = sound(n_samples=N_SAMPLES, n_channels=n_channels, sample_rate=rate).samples.T.numpy()
+            content = io.BytesIO()
+            with contextlib.suppress(soundfile.LibsndfileError):
+                soundfile.write(content, samples, rate, format=extension.upper(), subtype=subtype)
+                seeds[f"{subtype}.{extension}"] = content.getvalue()
+    return seeds
+
+
+@functools.cache
+def more_audio_seeds() -> dict[str, bytes]:
+    """Add what ffmpeg writes, pipes included, where it is installed."""
+    seeds = dict(audio_seeds())
+    if ffmpeg_program() is None:
+        return seeds
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_audio(Path(folder, "s.wav"), sound(n_samples=N_SAMPLES, n_channels=2, sample_rate=48_000))
+        command = [str(ffmpeg_program()), "-v", "error", "-i", str(source)]
+        for extension, codec in BY_FFMPEG.items():
+            target = Path(folder, f"x.{extension}")
+            if not subprocess.run([*command, "-strict", "-2", "-c:a", codec, str(target)], check=False).returncode:
+                seeds[f"{codec}.{extension}"] = target.read_bytes()
+        for kind in ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf"):
+            piped = subprocess.run([*command, "-f", kind, "-"], capture_output=True, check=False).stdout
+            if piped:
+                seeds[f"piped.{kind}"] = piped
+    return seeds
+
+
+def read_sound(path: Path, *, n_expected: Callable[[Path, Audio], int | None] = lambda *_: None) -> str:
+    """Read a recording in every way; what is read is finite, and no longer than its bytes can be."""
+    try:
+        info = probe_audio(path)
+    except SepdictError as error:
+        info = None
+        said_in_one_line(error)
+    try:
+        audio = read_audio(path)
+    except SepdictError as error:
+        said_in_one_line(error)
+        return _in_general(error, path)
+    assert info is not None, "it is read, but cannot be probed"
+    assert audio.samples.isfinite().all()
+    assert audio.samples.nbytes <= N_BYTES_AT_MOST, f"{path.stat().st_size} bytes become {audio.samples.nbytes}"
+    assert (info.n_channels, info.sample_rate) == (audio.n_channels, audio.sample_rate)
+    there = n_expected(path, audio)
+    tolerance = 0 if path.suffix[1:] in LOSSLESS else round(TOLERANCE_S * audio.sample_rate)
+    assert there is None or abs(there - audio.n_samples) <= tolerance, f"{audio.n_samples} samples, ffmpeg: {there}"
+    return "read"
+
+
+def _decoded_by_ffmpeg(path: Path, audio: Audio) -> int | None:
+    """Count the samples that ffmpeg decodes without a word, at the same rate and channels; None where it complains."""
+    if ffmpeg_program() is None:
+        return None
+    command = [str(ffmpeg_program()), "-nostdin", "-v", "warning", "-i", f"file:{path}", "-map", "0:a:0"]
+    command += ["-c:a", "pcm_s16le", "-bitexact", "-f", "wav", "-"]  # bitexact: a header of 44 bytes
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20)
+    n_channels, sample_rate = map(int, struct.unpack_from("<HI", done.stdout.ljust(44), 22))
+    if done.returncode or done.stderr or (n_channels, sample_rate) != (audio.n_channels, audio.sample_rate):
+        return None
+    return (len(done.stdout) - 44) // (2 * n_channels)
+
+
+def read_sound_as_ffmpeg_does(path: Path) -> str:
+    """Hold, beside that, that as much is read as another decoder finds, where that one has nothing to complain of."""
+    return read_sound(path, n_expected=_decoded_by_ffmpeg)
+
+
+def _in_general(error: Exception, path: Path) -> str:
+    """Take out of a message what differs from file to file."""
+    words = str(error).replace(str(path), "").split()
+    return " ".join(word for word in words if word.isalpha())[:80]
+
+
+# --- dictionaries
+
+
+@functools.cache
+def dictionary_seeds() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"plain": trained("hum"), "with memory": learned("hum")}
+        return {
+            f"{name}.safetensors": dictionary.save(Path(folder, "d.safetensors")).read_bytes()
+            for name, dictionary in paths.items()
+        }
+
+
+def forge(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    """Damage a dictionary; or change its card or a tensor and sign it anew, as a forger would."""
+    if rng.random() < 0.3:
+        return mutated(content, rng, others)
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        said = json.loads(header["__metadata__"][FORMAT])
+    except Exception:  # one of the corpus that is no dictionary any more
+        return mutated(content, rng, others)
+    if rng.random() < 0.6:
+        said = odd_json(said, rng)
+    else:
+        name = rng.choice(sorted(tensors))
+        tensors[name] = _odd_tensor(tensors[name], rng)
+    if isinstance(said, dict) and "card" in said and rng.random() < 0.9:
+        with contextlib.suppress(Exception):  # what cannot even be signed stays as it was signed
+            said["sha256"] = sepdict.dictionary._digest(said["card"], tensors)
+    try:
+        return safetensors.torch.save(tensors, {FORMAT: json.dumps(said)})
+    except (UnicodeError, ValueError, RecursionError):
+        return mutated(content, rng, others)
+
+
+def _odd_tensor(tensor: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    tensor = tensor.clone()
+    what = rng.randrange(8)
+    if what == 0:
+        return tensor.flatten()
+    if what == 1:
+        return tensor[..., :0].contiguous()
+    if what == 2:
+        return tensor.to(rng.choice([torch.float16, torch.float64, torch.int32, torch.uint8, torch.bool]))
+    if what == 3:
+        return torch.zeros((), dtype=tensor.dtype)
+    if what == 4 or not tensor.is_floating_point():
+        return torch.zeros_like(tensor)
+    if what == 5:
+        return tensor * rng.choice([1e38, 1e30, -1.0, 1e-38])
+    if tensor.numel():
+        tensor.view(-1)[rng.randrange(tensor.numel())] = rng.choice([math.nan, math.inf, -math.inf, 3e38, -3e38, 0.0])
+    return tensor
+
+
+def load_dictionary(path: Path) -> str:
+    """Load a dictionary; one that loads describes itself in a line, draws something and separates."""
+    outcome = "loaded"
+    try:
+        dictionary = Dictionary.load(path)
+    except SepdictError as error:
+        said_in_one_line(error)
+        outcome = _in_general(error, path)
+    else:
+        code = torch.randn(dictionary.card.network.code_size, 4, generator=torch.Generator().manual_seed(0))
+        assert dictionary.decode(code).isfinite().all()
+        assert str(dictionary).isprintable()
+        _separate_with(dictionary)
+    whole = path.with_name("whole.safetensors")
+    whole.write_bytes(dictionary_seeds()["plain.safetensors"])
+    with patch.dict(os.environ, {"SEPDICT_LIBRARY": str(path.parent)}):
+        listed, described = run("list"), run("info", path)
+    assert "whole" in listed.stdout, "one dictionary keeps the others from being listed"
+    assert described.exit_code == (0 if outcome == "loaded" else 1), described.output
+    for result in (listed, described):
+        assert "Traceback" not in result.output
+        assert all(letter.isprintable() or letter in "\n\t" for letter in result.output), "escapes reach the terminal"
+    return outcome
+
+
+def _separate_with(dictionary: Dictionary) -> None:
+    """Separate a moment; where it cannot be done, it is said."""
+    if dictionary.card.stft.n_fft > 4096 or dictionary.card.sample_rate > 100_000:  # it takes long
+        return
+    try:
+        stems = separate(mixture(n_samples=1000), [dictionary], replace(FIT, n_iterations=1)).stems
+    except SepdictError:
+        return
+    assert all(stem.samples.isfinite().all() for stem in stems.values())
+
+
+# --- manifests
+
+
+@functools.cache
+def _separated() -> tuple[Path, bytes]:
+    """Separate once; return the folder, with the mixture in it, and the manifest."""
+    folder = Path(tempfile.mkdtemp(prefix="separated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_audio(folder / "a.wav", mixture(n_samples=1000))
+    (result,) = separate_files([folder / "a.wav"], pair(), folder / "out", BatchConfig(fit=FIT))
+    assert result.manifest is not None
+    return folder, result.manifest.read_bytes()
+
+
+def manifest_seeds() -> dict[str, bytes]:
+    return {"manifest.json": _separated()[1]}
+
+
+def odd_manifest(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    if rng.random() < 0.25:
+        return mutated(content, rng, others)
+    try:
+        return json.dumps(odd_json(json.loads(content), rng)).encode()
+    except (ValueError, RecursionError):
+        return mutated(content, rng, others)
+
+
+def go_on_beside(path: Path) -> str:
+    """Go on where a manifest lies: what it says moves nothing, and only what is finished is kept."""
+    shutil.copytree(_separated()[0], path.parent, dirs_exist_ok=True)
+    there = path.parent / "out" / "a" / "manifest.json"
+    path.replace(there)
+    aside = path.parent / "aside.wav"
+    aside.write_bytes(b"somebody else's")
+    outcome, result = "refused", TrackResult(path)
+    for overwrite in (False, True):
+        with contextlib.suppress(SepdictError):
+            find_mixtures(path.parent / "out", recursive=True)
+        try:
+            config = BatchConfig(fit=FIT, overwrite=overwrite, skip_existing=not overwrite)
+            (result,) = separate_files([path.parent / "a.wav"], pair(), path.parent / "out", config)
+        except SepdictError as error:
+            said_in_one_line(error)
+            continue
+        assert result.error is None
+        assert all(read_audio(stem).n_samples == 1000 for stem in result.stems.values())
+        numbers = (result.duration_s, result.explained_energy, result.null_test_db, result.gain)
+        assert all(isinstance(each, int | float) and math.isfinite(each) for each in numbers), (
+            "odd numbers are believed"
+        )
+        assert (type(result.converged), type(result.message)) == (bool, str)
+        outcome = "kept" if result.kept else "made anew" if not overwrite else outcome
+    assert result.manifest is not None, "not even overwriting makes it"
+    assert aside.read_bytes() == b"somebody else's"
+    assert (path.parent / "a.wav").exists()
+    return outcome
+
+
+# --- compositions
+
+
+@functools.cache
+def composition_seeds() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder, cache_in(Path(folder)):
+        composition_of([learned("hiss"), learned("hum")])
+        (path,) = Path(folder, "cache").glob("*.safetensors")
+        return {path.name: path.read_bytes()}
+
+
+def odd_composition(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    try:
+        tensors = safetensors.torch.load(content)
+    except Exception:
+        return mutated(content, rng, others)
+    if rng.random() < 0.3:
+        return mutated(content, rng, others)
+    name = rng.choice(sorted(tensors))
+    tensors[name] = _odd_tensor(tensors[name], rng)
+    return safetensors.torch.save(tensors)
+
+
+def take_from_cache(path: Path) -> str:
+    """Compose where there is something in the cache under the right name; what comes shares out every mixture."""
+    (name,) = composition_seeds()
+    with cache_in(path.parent):
+        cache = path.parent / "cache"
+        cache.mkdir()
+        key = name.rsplit("-", 1)[0].removeprefix("composition-")
+        path.replace(sepdict.composition._cache_path(key, path.read_bytes()))
+        composition = composition_of([learned("hiss"), learned("hum")])
+        magnitude = torch.rand(1, learned("hum").card.stft.n_bins, 5, generator=torch.Generator().manual_seed(0))
+        masks = composition.masks(magnitude, ["hiss", "hum"])
+        assert masks.isfinite().all(), "masks that are no numbers"
+        assert torch.allclose(masks.sum(dim=0), torch.ones(()), atol=1e-3)
+    return "composed"
+
+
+AUDIO = Target("audio", audio_seeds, mutated, read_sound)
+MORE_AUDIO = Target("audio", more_audio_seeds, mutated, read_sound_as_ffmpeg_does)
+DICTIONARIES = Target("dictionary", dictionary_seeds, forge, load_dictionary)
+MANIFESTS = Target("manifest", manifest_seeds, odd_manifest, go_on_beside)
+COMPOSITIONS = Target("composition", composition_seeds, odd_composition, take_from_cache)
+EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS]
+
+
+@contextlib.contextmanager
+def laid_out(name: str, content: bytes) -> Iterator[Path]:
+    """Write a case to a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        path = Path(folder, f"case{Path(name).suffix}")
+        path.write_bytes(content)
+        yield path

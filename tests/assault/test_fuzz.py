@@ -1,0 +1,43 @@
+"""Damaged and forged files give a result or one line, the same few in every run; `fuzz.py` explores many more."""
+
+import random
+
+import pytest
+from fuzz_targets import AUDIO, DICTIONARIES, MANIFESTS, Target, laid_out
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+SHORT = settings(max_examples=12, suppress_health_check=list(HealthCheck))
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def hold(target: Target, chosen: int) -> None:
+    """Damage one of the target's files, and try it out."""
+    rng, whole = random.Random(chosen), target.seeds()
+    name = rng.choice(sorted(whole))
+    with laid_out(name, target.mutate(whole[name], rng, list(whole.values()))) as path:
+        target.try_out(path)
+
+
+@pytest.mark.parametrize("name", sorted(AUDIO.seeds().keys() - {"GSM610.wav"}))
+def test_whole_recordings_of_every_kind_are_read(name: str) -> None:
+    with laid_out(name, AUDIO.seeds()[name]) as path:
+        assert AUDIO.try_out(path) == "read"
+
+
+@SHORT
+@given(SEEDS)
+def test_a_damaged_recording_is_read_or_refused_in_one_line(chosen: int) -> None:
+    hold(AUDIO, chosen)
+
+
+@SHORT
+@given(SEEDS)
+def test_a_forged_dictionary_is_loaded_or_refused_in_one_line(chosen: int) -> None:
+    hold(DICTIONARIES, chosen)
+
+
+@SHORT
+@given(SEEDS)
+def test_an_odd_manifest_moves_nothing_and_keeps_only_what_is_finished(chosen: int) -> None:
+    hold(MANIFESTS, chosen)
