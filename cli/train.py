@@ -1,6 +1,7 @@
 """`sepdict train-dictionary`: from solo recordings to a dictionary file."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from sepdict.audio import Audio
     from sepdict.descent import TrainingConfig
     from sepdict.dictionary import Card
+
+log = logging.getLogger("sepdict.cli")
 
 ENDINGS = {
     "finished": "all steps done",
@@ -119,7 +122,7 @@ def train_dictionary(
     n_files = n_failed = 0
     with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
         for order in orders:
-            trained, n_not_read = _carry_out(order, config, backgrounds, device, report)
+            trained, n_not_read = _carry_out(order, config, backgrounds, device, report, alone=len(orders) == 1)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
             if trained is None:
                 continue
@@ -185,35 +188,58 @@ def _carry_out(
     backgrounds: Sequence["Audio"],
     device: str | None,
     report: ProgressReport,
+    *,
+    alone: bool,
 ) -> tuple["_Trained | None", int]:
     """Make one dictionary, if any of its recordings can be read; count those that cannot."""
-    from sepdict import training
-    from sepdict.devices import AUTO
+    from sepdict.errors import ConfigError, explain
     from sepdict.files import writable_folder
-    from sepdict.lessons import LEAST_SOUND_S
-    from sepdict.survey import LITTLE_S, survey
 
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
         if not recordings:
             return None, n_failed
-        found = survey(recordings)
-        if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
-            note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
-            if found.sound_s < LITTLE_S and not config.augmentation:
-                note("note: --augment varies what little there is")
-        report.begin(f"training {order.source}")
-        start = time.perf_counter()
-        dictionary = training.train_dictionary(
-            recordings,
-            config,
-            source=order.source,
-            backgrounds=backgrounds,
-            device=AUTO if device is None else device,
-            on_progress=report.step,
-        )
-        seconds = time.perf_counter() - start
-        return _Trained(dictionary.save(order.output), dictionary.card, seconds), n_failed
+        try:
+            return _train(order, recordings, config, backgrounds, device, report), n_failed
+        except Exception as error:
+            if alone or isinstance(error, ConfigError):  # which fails every training alike
+                raise
+            log.debug("%s: failed", order.source, exc_info=error)
+            report_error(explain(order.solos[0], error))
+            return None, n_failed + len(recordings)
+
+
+def _train(
+    order: _Order,
+    recordings: list["Audio"],
+    config: "TrainingConfig",
+    backgrounds: Sequence["Audio"],
+    device: str | None,
+    report: ProgressReport,
+) -> _Trained:
+    """Learn from recordings, after a look at them, and save what was learned."""
+    from sepdict import training
+    from sepdict.devices import AUTO
+    from sepdict.lessons import LEAST_SOUND_S
+    from sepdict.survey import LITTLE_S, survey
+
+    found = survey(recordings)
+    if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
+        note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
+        if found.sound_s < LITTLE_S and not config.augmentation:
+            note("note: --augment varies what little there is")
+    report.begin(f"training {order.source}")
+    start = time.perf_counter()
+    dictionary = training.train_dictionary(
+        recordings,
+        config,
+        source=order.source,
+        backgrounds=backgrounds,
+        device=AUTO if device is None else device,
+        on_progress=report.step,
+    )
+    seconds = time.perf_counter() - start
+    return _Trained(dictionary.save(order.output), dictionary.card, seconds)
 
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
@@ -231,7 +257,7 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
 
 def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
-    from sepdict.errors import AudioError, AudioFileError
+    from sepdict.errors import AudioFileError, explain
     from sepdict.recordings import read_audio
 
     recordings, n_failed = [], 0
@@ -241,8 +267,9 @@ def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], 
             if not recording.samples.any():
                 raise AudioFileError(f"{path}: is digital silence; expected the sound to learn")
             recordings.append(recording)
-        except (AudioError, OSError) as error:
-            report_error(str(error))
+        except Exception as error:
+            log.debug("%s: cannot be read", path, exc_info=error)
+            report_error(explain(path, error))
             n_failed += 1
     return recordings, n_failed
 

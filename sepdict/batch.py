@@ -15,7 +15,7 @@ from typing import Any
 
 from sepdict.devices import choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError, AudioFileError, refuse_other_type
+from sepdict.errors import AudioFileError, refuse_other_type
 from sepdict.files import sweep, writable_folder
 from sepdict.jobs import in_processes
 from sepdict.manifest import OnTrack, TrackResult, describe, finished, order_of
@@ -202,6 +202,6 @@ def _is_readable(mixture: Path) -> bool:
     """Tell whether there is anything to compose for."""
     try:
         probe_audio(mixture)
-    except (AudioError, OSError):
+    except Exception:  # whatever it is, it will be told as the track's
         return False
     return True

@@ -282,13 +282,20 @@ def composition_of(
     try:
         _keep(composition, key)
     except OSError as error:
-        log.warning("%s: the composition cannot be kept (%s); it will be made again", cache_folder(), error.strerror)
+        why = f"{cache_folder()}: {error.strerror}; have SEPDICT_CACHE name a folder that can be written to"
+        log.warning("the composition cannot be kept, it will be made again (%s)", why)
+    except ConfigError as error:
+        log.warning("the composition cannot be kept, it will be made again (%s)", error)
     return composition
 
 
 def _found(network: MaskNetwork, key: str) -> bool:
     """Load the weights from the cache, if they are there and what their file's name promises."""
-    for path in cache_folder().glob(f"composition-{key}-*.safetensors"):
+    try:
+        folder = cache_folder()
+    except ConfigError:  # said when what is composed cannot be kept
+        return False
+    for path in folder.glob(f"composition-{key}-*.safetensors"):
         with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # damaged: make it anew
             content = path.read_bytes()
             if path == _cache_path(key, content):

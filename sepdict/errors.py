@@ -2,13 +2,17 @@
 
 import math
 import numbers
+import re
 import reprlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import PurePath
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 ALSO = {int: numbers.Integral, float: numbers.Real, tuple: Sequence}  # NumPy's numbers, too, and lists
+LONGEST = 500  # characters that are told of an error that nobody expected
 
 
 class SepdictError(Exception):
@@ -37,6 +41,29 @@ class LibraryError(SepdictError):
 
 class DictionaryFileError(SepdictError):
     """A dictionary file that is damaged, foreign, too large, or newer than this version reads."""
+
+
+def explain(path: object, error: Exception) -> str:
+    """Put what went wrong with a file into one line, which begins with the path of the file at fault.
+
+    Examples
+    --------
+    >>> explain("a.wav", ZeroDivisionError("division by zero"))
+    'a.wav: ZeroDivisionError: division by zero (unexpected; the log shows where it came from)'
+    """
+    said = textwrap.shorten(str(error), LONGEST)
+    if isinstance(error, AudioFileError):
+        return str(error)
+    if isinstance(error, SepdictError):
+        return f"{path}: {str(error).removeprefix(f'{PurePath(str(path)).name}: ')}"
+    if isinstance(error, MemoryError) or re.search("not enough memory|out of memory|can't allocate memory", said):
+        return f"{path}: there is not enough memory for it; free some, or take it apart in shorter segments"
+    if isinstance(error, OSError):
+        return f"{error.filename or path}: {error.strerror or said}"
+    if type(error).__name__ == "LibsndfileError":  # it is of soundfile, which need not be loaded here
+        return f"{path}: {said.removeprefix('Error: ')}"
+    said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    return f"{path}: {said} (unexpected; the log shows where it came from)"
 
 
 def refuse_other_type(name: str, value: object, expected: Any) -> None:

@@ -297,10 +297,19 @@ def refuse_existing(path: Path, *, other: str = "name", option: str = "-o") -> N
 
 
 def user_folder(variable: str, xdg_variable: str, *below_home: str) -> Path:
-    """Say where something of the user's is kept: where a variable says, or else where the desktop's folders are."""
-    named = os.environ.get(variable)
-    home = Path(os.environ.get(xdg_variable) or Path.home().joinpath(*below_home))
-    return Path(named) if named else home / "sepdict"
+    """Return where something of the user's is kept: where a variable says, or else where the desktop's folders are.
+
+    Raises
+    ------
+    ConfigError
+        If nothing says so and the user has no home, as in containers.
+    """
+    if named := os.environ.get(variable):
+        return Path(named)
+    try:
+        return Path(os.environ.get(xdg_variable) or Path.home().joinpath(*below_home)) / "sepdict"
+    except RuntimeError as error:
+        raise ConfigError(f"there is no home folder here; have {variable} name a folder") from error
 
 
 def to_json(facts: Any) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import pickle
 import signal
 import threading
 from collections import deque
@@ -142,9 +143,18 @@ def _serve(work: Callable[[Task], Result], connection: Connection, n_threads: in
             try:
                 result, failure = work(task), None
             except Exception as error:
-                result, failure = None, error
+                result, failure = None, _portable(error)
             connection.send((result, failure))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _portable(error: Exception) -> Exception:
+    """Put an exception that cannot be handed to another process into one that can."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _stop(*_: object) -> None:

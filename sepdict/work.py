@@ -17,13 +17,13 @@ from sepdict.composition import Composition
 from sepdict.context import Context, read_context
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import Dictionary
-from sepdict.errors import AudioError, AudioFileError, ConfigError, ShapeError, refuse_other_types
+from sepdict.errors import AudioFileError, ConfigError, explain, refuse_other_types
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import Snapshot, to_json, write_atomically
 from sepdict.manifest import Delivery, TrackResult, manifest_of
 from sepdict.outputs import OutputConfig
-from sepdict.progress import OnProgress
+from sepdict.progress import OnProgress, Progress
 from sepdict.publishing import publishing
 from sepdict.recordings import AudioReader, copy_audio, open_audio, read_audio, writing_audio
 from sepdict.report import separation_page
@@ -147,8 +147,9 @@ class Work:
 def separate_track(
     work: Work, on_progress: OnProgress, track_and_references: tuple[Track, Mapping[str, Path]]
 ) -> TrackResult:
-    """Read, separate, score and write one track, and turn what goes wrong with its files into a result."""
+    """Read, separate, score and write one track, and turn whatever goes wrong with it into a result."""
     track, truth = track_and_references
+    on_progress = _set_apart(on_progress)
     try:
         moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
         with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
@@ -169,10 +170,33 @@ def separate_track(
                     )
                     write_atomically(hidden.report, page.encode(errors="surrogateescape"))
             write_atomically(hidden.manifest, to_json(facts).encode())
-    except (AudioError, ShapeError, OSError) as error:  # not ConfigError: that fails every track alike
+    except ConfigError:  # it fails every track alike
+        raise
+    except _HeardError as heard:
+        raise heard.error from heard.error.__cause__
+    except Exception as error:
         log.debug("%s: failed", track.mixture, exc_info=error)
-        return TrackResult(track.mixture, _explain(track.mixture, error))
+        return TrackResult(track.mixture, explain(track.mixture, error))
     return delivery.result(track, mixture)
+
+
+class _HeardError(BaseException):
+    """Carries what a listener raised past all that takes errors for the file's."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _set_apart(on_progress: OnProgress) -> OnProgress:
+    """Tell errors of a listener, which end the batch, from those of what it listens to."""
+
+    def report(progress: Progress) -> None:
+        try:
+            on_progress(progress)
+        except Exception as error:
+            raise _HeardError(error) from error
+
+    return report
 
 
 def _in_seconds(span: slice, mixture: AudioReader) -> dict[str, float] | None:
@@ -284,12 +308,3 @@ def _read_reference(path: Path, mixture: AudioReader, span: slice) -> Audio:
             raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
         (part,) = reference.blocks([span])
     return part
-
-
-def _explain(mixture: Path, error: Exception) -> str:
-    """Say in one line what went wrong, beginning with the path of the file at fault."""
-    if isinstance(error, AudioFileError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or mixture}: {error.strerror}"
-    return f"{mixture}: {str(error).removeprefix(f'{mixture.name}: ')}"

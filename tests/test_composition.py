@@ -235,6 +235,38 @@ def test_a_damaged_or_unwritable_cache_costs_time_only(
     assert "cannot be kept" in caplog.text
 
 
+def test_who_has_no_home_composes_without_remembering_and_is_told_once_how_to(
+    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SEPDICT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert [cached()[1], cached()[1]] == [3, 3]
+    notes = [record.getMessage() for record in caplog.records]
+    assert len(notes) == 2  # one for each composing
+    assert all("cannot be kept" in note and "have SEPDICT_CACHE name a folder" in note for note in notes)
+
+
+def homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize("variable", ["SEPDICT_CACHE", "XDG_CACHE_HOME"])
+def test_who_names_a_folder_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.delenv("SEPDICT_CACHE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder() == (tmp_path if variable == "SEPDICT_CACHE" else tmp_path / "sepdict")
+
+
+def test_an_unwritable_cache_is_told_of_with_what_would_mend_it(
+    cached: Callable[[], tuple[Composition, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").touch()
+    assert cached()[1] == 3
+    assert "have SEPDICT_CACHE name a folder that can be written to" in caplog.text
+
+
 def test_the_cache_keeps_the_latest_only(
     cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

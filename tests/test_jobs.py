@@ -67,6 +67,23 @@ def test_what_a_task_raises_reaches_the_caller(two_threads: None) -> None:
         in_processes(math.sqrt, [1.0, -1.0, 4.0], n_jobs=2, died=lost, on_result=lambda _: None)
 
 
+class UnportableError(Exception):
+    """Cannot be made again from what it holds."""
+
+    def __init__(self, what: str, *, code: int) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+def fail_unportably(_: object) -> None:
+    raise UnportableError("stuck", code=3)
+
+
+def test_an_exception_that_cannot_leave_its_process_is_told_in_words(two_threads: None) -> None:
+    with pytest.raises(RuntimeError, match=r"^UnportableError: stuck$"):
+        in_processes(fail_unportably, [1], n_jobs=2, died=lost, on_result=lambda _: None)
+
+
 def test_when_one_fails_the_others_clear_up_before_they_end(tmp_path: Path, two_threads: None) -> None:
     lingering = tmp_path / "half-written"
 

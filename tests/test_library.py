@@ -112,6 +112,22 @@ def test_without_the_variable_the_library_is_in_the_home_folder(
     assert library_folder() == tmp_path / ".local" / "share" / "sepdict"
 
 
+def test_who_has_no_home_is_told_which_variable_names_a_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SEPDICT_LIBRARY", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    for work in (library_folder, installed, lambda: find_dictionary("viola")):
+        with pytest.raises(ConfigError, match="there is no home folder here; have SEPDICT_LIBRARY name a folder"):
+            work()
+    save("viola", tmp_path / "viola.safetensors")
+    assert find_dictionary(tmp_path / "viola.safetensors").exists()  # a path needs none
+
+
 @pytest.mark.parametrize("place", ["library", "library/below"])
 def test_a_library_that_cannot_be_looked_into_is_no_empty_one(
     library: Path, monkeypatch: pytest.MonkeyPatch, place: str
