@@ -10,7 +10,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from sepdict.errors import AudioError
+from sepdict.errors import AudioError, refuse_other_type
 from sepdict.on_demand import load
 
 
@@ -54,7 +54,8 @@ class Audio:
         samples = samples[None] if samples.ndim == 1 else samples  # (n_channels, n_samples)
         if samples.ndim != 2 or samples.numel() == 0:
             raise AudioError(f"{self.name}: expected (n_channels, n_samples), got {tuple(samples.shape)}")
-        if int(self.sample_rate) != self.sample_rate or self.sample_rate <= 0:
+        refuse_other_type("sample_rate", self.sample_rate, float)
+        if not float(self.sample_rate).is_integer() or self.sample_rate <= 0:
             raise AudioError(f"{self.name}: sample rate is {self.sample_rate} Hz; expected a whole number above 0")
         refuse_not_finite(samples, self.name, self.sample_rate)
         object.__setattr__(self, "samples", samples)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sepdict.devices import choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioFileError, refuse_other_type
+from sepdict.errors import AudioFileError, checks_types
 from sepdict.files import sweep, writable_folder
 from sepdict.jobs import in_processes
 from sepdict.manifest import OnTrack, TrackResult, describe, finished, order_of
@@ -35,6 +35,7 @@ from sepdict.work import BatchConfig, Work, separate_track
 log = logging.getLogger(__name__)
 
 
+@checks_types
 def separate_folder(
     folder: str | Path,
     dictionaries: Sequence[Dictionary],
@@ -72,6 +73,7 @@ def separate_folder(
     return separate_files(mixtures, dictionaries, out, config, on_progress=on_progress, on_track=on_track)
 
 
+@checks_types
 def separate_files(
     mixtures: Sequence[str | Path] | Mapping[Path, str],
     dictionaries: Sequence[Dictionary],
@@ -120,7 +122,6 @@ def separate_files(
     """
     out = Path(out).absolute()
     config = BatchConfig() if config is None else config
-    refuse_other_type("config", config, BatchConfig)
     refuse_unfit(dictionaries)
     choose_device(config.device)
     names = stem_names(dictionaries, residual=config.residual or config.unknown)

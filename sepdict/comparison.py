@@ -26,7 +26,7 @@ from sepdict.composition import CompositionConfig, compose
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.divergences import kullback_leibler
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, checks_types
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks
 from sepdict.memory import HELD_OUT_FRAMES, recall
@@ -103,6 +103,7 @@ class Comparison:
         return asdict(self) | {"forecasts": sentences}
 
 
+@checks_types
 def compare(
     dictionaries: Sequence[Dictionary], *, seed: int = 0, on_progress: OnProgress = ignore_progress
 ) -> Comparison:

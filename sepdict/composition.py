@@ -26,7 +26,7 @@ from torch import Tensor
 from sepdict.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
-from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
+from sepdict.errors import ConfigError, checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.files import user_folder, write_atomically
 from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
@@ -137,6 +137,7 @@ class Composition:
         return to_bins(log_masks.exp(), magnitude.shape[-2]).movedim(1, 0)[order]
 
 
+@checks_types
 def compose(
     dictionaries: Sequence[Dictionary],
     config: CompositionConfig | None = None,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sepdict.bands import n_bands
 from sepdict.devices import seeded_generator
-from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
+from sepdict.errors import ConfigError, DictionaryFileError, ShapeError, refuse_other_type
 from sepdict.files import write_atomically
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.names import normalized, refuse_unwritable
@@ -342,9 +342,7 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
         If there is none, one is there twice, two have the same source name, or they differ in rate or STFT; or if
         something else is among them.
     """
-    if not isinstance(dictionaries, Sequence) or not all(isinstance(each, Dictionary) for each in dictionaries):
-        what = type(dictionaries).__name__
-        raise ConfigError(f"dictionaries are a {what}; expected a list of what Dictionary.load gives")
+    refuse_other_type("dictionaries", dictionaries, Sequence[Dictionary])
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
     (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()

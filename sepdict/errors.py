@@ -1,17 +1,25 @@
 """Row 0: the errors sepdict raises. Each message says what was expected, what came, and what to do."""
 
+import functools
+import inspect
 import math
 import numbers
+import os
 import re
 import reprlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import PurePath
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from pathlib import Path, PurePath
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
-ALSO = {int: numbers.Integral, float: numbers.Real, tuple: Sequence}  # NumPy's numbers, too, and lists
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+# NumPy's numbers, too, and lists, and whatever stands for a path
+ALSO = {int: numbers.Integral, float: numbers.Real, tuple: Sequence, Path: os.PathLike}
+WAYS = {"Audio": "read_audio(file) gives one", "Dictionary": "Dictionary.load(file) gives one"}
+"""How to come by what is not simply written down, by the name of its type."""
 LONGEST = 500  # characters that are told of an error that nobody expected
 
 
@@ -67,7 +75,7 @@ def explain(path: object, error: Exception) -> str:
 
 
 def refuse_other_type(name: str, value: object, expected: Any) -> None:
-    """Check that a setting is of a type, or of one of those that ``|`` joins.
+    """Check that a value is of a type, or of one of those that ``|`` joins, and so are the items of what holds several.
 
     Raises
     ------
@@ -80,10 +88,60 @@ def refuse_other_type(name: str, value: object, expected: Any) -> None:
     Traceback (most recent call last):
     sepdict.errors.ConfigError: n_steps is 'many'; expected int or None
     """
-    types = [get_origin(alternative) or alternative for alternative in _alternatives(expected)]
-    if not isinstance(value, tuple(ALSO.get(each, each) for each in types)):
-        names = " or ".join("None" if each is type(None) else each.__name__ for each in types)
-        raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {names}")
+    alternatives = _alternatives(expected)
+    for each in alternatives:
+        if _is_of(value, get_origin(each) or each):
+            _refuse_other_items(name, value, each)
+            return
+    ways = [WAYS[each.__name__] for each in map(_innermost, alternatives) if each.__name__ in WAYS]
+    names = " or ".join(map(_named, alternatives)) + "".join(f"; {way}" for way in dict.fromkeys(ways))
+    raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {names}")
+
+
+def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Make a function check what it is given against its annotations before it does anything."""
+
+    @functools.wraps(function)
+    def checked(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        hints = get_type_hints(function)
+        for name, value in inspect.signature(function).bind(*args, **kwargs).arguments.items():
+            refuse_other_type(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """Tell whether a value is of a kind; text is no sequence of anything."""
+    kinds = ALSO.get(kind, kind)
+    return isinstance(value, kinds) and not (isinstance(value, str) and kinds is Sequence)
+
+
+def _refuse_other_items(name: str, value: Any, expected: Any) -> None:
+    """Check the items of a list, or the values of a mapping."""
+    holds, parts = get_origin(expected), get_args(expected)
+    if holds is Sequence or holds is Mapping:
+        for key, item in value.items() if holds is Mapping else enumerate(value):
+            refuse_other_type(f"{name}[{key!r}]", item, parts[-1])
+
+
+def _named(expected: Any) -> str:
+    """Put a type into words."""
+    holds, parts = get_origin(expected), get_args(expected)
+    if holds is Sequence:
+        return f"a list of {_named(parts[0])}"
+    if holds is Mapping:
+        return f"a mapping of {_named(parts[0])} to {_named(parts[1])}"
+    if isinstance(expected, UnionType):
+        return " or ".join(map(_named, parts))
+    if holds is Callable:
+        return "a function"
+    return "None" if expected is NoneType else str((holds or expected).__name__)
+
+
+def _innermost(expected: Any) -> Any:
+    """Take what lists and mappings are of."""
+    return get_args(expected)[-1] if get_origin(expected) in (Sequence, Mapping) else get_origin(expected) or expected
 
 
 def refuse_other_types(settings: Any) -> None:

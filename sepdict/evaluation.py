@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sepdict.audio import Audio
-from sepdict.errors import AudioFileError, ConfigError, ShapeError
+from sepdict.errors import AudioFileError, ConfigError, ShapeError, checks_types
 from sepdict.folders import find_audio_files
 from sepdict.metrics import bss_eval, si_sdr, si_sdr_improvement
 from sepdict.names import normalized
@@ -114,6 +114,7 @@ class Evaluation:
         return {"sources": [score.as_dict() for score in self.scores], "mean": self.mean.as_dict()}
 
 
+@checks_types
 def evaluate(
     estimates: Mapping[str, Audio], references: Mapping[str, Audio], *, mixture: Audio | None = None
 ) -> Evaluation:

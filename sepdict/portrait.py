@@ -11,6 +11,7 @@ from sepdict.audio import Audio
 from sepdict.descent import TrainingConfig
 from sepdict.devices import AUTO
 from sepdict.dictionary import Dictionary
+from sepdict.errors import checks_types
 from sepdict.files import refuse_existing, writable_folder, write_atomically
 from sepdict.learning import learning_curve, training_config_of
 from sepdict.progress import OnProgress, ignore_progress
@@ -27,6 +28,7 @@ SOUND_S = 10.0  # a dimension of sixteen is walked along in little more than hal
 SOUNDS = {"excited.wav": False, "walk.wav": True}  # whether it is a walk
 
 
+@checks_types
 def inspect_dictionary(
     dictionary: Dictionary,
     folder: str | Path = FOLDER,

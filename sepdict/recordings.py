@@ -21,7 +21,7 @@ from torch import Tensor
 from sepdict import ffmpeg
 from sepdict.audio import Audio, refuse_not_finite
 from sepdict.context import NOTHING, Context
-from sepdict.errors import AudioError, AudioFileError
+from sepdict.errors import AudioError, AudioFileError, checks_types
 from sepdict.files import replacing
 
 WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its most faithful encoding)
@@ -164,6 +164,7 @@ def _decoded_mp3(path: Path) -> Iterator[soundfile.SoundFile]:
                 yield file
 
 
+@checks_types
 def read_audio(path: str | Path) -> Audio:
     """Read a whole audio file.
 
@@ -282,6 +283,7 @@ def _rounded(samples: Tensor, encoding: str) -> np.ndarray[Any, Any]:
     return steps << (8 * steps.itemsize - n_bits)  # the upper bits count
 
 
+@checks_types
 def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) -> Path:
     """Write an audio file, whole or not at all.
 

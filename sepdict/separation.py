@@ -21,7 +21,7 @@ from sepdict.audio import Audio, peak_exponent, resample, scaled
 from sepdict.composition import Composition, composition_of, tune
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError, refuse_other_type
+from sepdict.errors import AudioError, checks_types, refuse_other_type
 from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -110,6 +110,7 @@ class Separation(Outcome):
         return f"Separation({', '.join(self.stems)}; explained_energy={self.explained_energy:.3f}; {self.fit.message})"
 
 
+@checks_types
 def separate(
     mixture: Audio,
     dictionaries: Sequence[Dictionary],
@@ -156,10 +157,10 @@ def separate(
     Raises
     ------
     AudioError
-        If the mixture is no `Audio`, or so loud that its stems are beyond float32.
+        If the mixture is so loud that its stems are beyond float32.
     ConfigError
-        If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT, or
-        ``segment_s`` is too short.
+        If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT,
+        ``segment_s`` is too short, or something is of another type.
 
     Notes
     -----
@@ -177,8 +178,6 @@ def separate(
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
-    if not isinstance(mixture, Audio):
-        raise AudioError(f"mixture is a {type(mixture).__name__}; expected Audio(samples, sample_rate)")
     blocks: list[Tensor] = []
     outcome = separate_in_blocks(
         mixture,

@@ -12,7 +12,7 @@ from sepdict.audio import Audio
 from sepdict.bands import to_bins
 from sepdict.devices import seeded_generator
 from sepdict.dictionary import Dictionary
-from sepdict.errors import ConfigError
+from sepdict.errors import ConfigError, checks_types
 from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.on_demand import load
 from sepdict.spectrogram import WINDOWS
@@ -25,6 +25,7 @@ PEAK = 0.5
 N_PHASE_STEPS = 60
 
 
+@checks_types
 def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = False, seed: int = 0) -> Audio:
     """Let a dictionary sound by itself.
 

@@ -19,7 +19,7 @@ from sepdict.descent import Descent, TrainingConfig
 from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
 from sepdict.divergences import beta_divergence, beta_of
-from sepdict.errors import AudioError, ConfigError, refuse_other_type
+from sepdict.errors import AudioError, ConfigError, checks_types
 from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.networks import NetworkConfig, spectral_shape
@@ -66,6 +66,7 @@ REGULARISERS: Mapping[str, float] = MappingProxyType(
 CRITIC = (128, 128)  # hidden units of the critic that an adversarial training gets
 
 
+@checks_types
 def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> TrainingConfig:
     """Add regularisers by name to the settings of a training.
 
@@ -85,7 +86,6 @@ def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
     >>> regularised(TrainingConfig(), {"variational": 0.5, "dropout": 0.1}).network.prior_weight
     0.5
     """
-    refuse_other_type("config", config, TrainingConfig)
     for name in amounts:
         if name not in REGULARISERS:
             raise ConfigError(f"regulariser is {name!r}; expected one of {', '.join(REGULARISERS)}")
@@ -98,6 +98,7 @@ def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
     return replace(config, network=network, weight_decay=weight_decay, regularisation=regularisation)
 
 
+@checks_types
 def train_dictionary(
     recordings: Audio | Sequence[Audio],
     config: TrainingConfig | None = None,
@@ -147,7 +148,6 @@ def train_dictionary(
     'noise'
     """
     config = PRESETS["default"] if config is None else config
-    refuse_other_type("config", config, TrainingConfig)
     recordings = [recordings] if isinstance(recordings, Audio) else list(recordings)
     if not recordings:
         raise AudioError("there are no recordings to learn from; expected one at least")

@@ -81,7 +81,7 @@ def test_settings_that_are_equal_are_written_alike(given: Any, plain: Any) -> No
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        (lambda config: train_dictionary(sound(n_samples=9000), config, source="x"), "TrainingConfig"),
+        (lambda config: train_dictionary(sound(n_samples=9000), config, source="x"), "TrainingConfig or None"),
         (lambda config: regularised(config, {"l2": 0.1}), "TrainingConfig"),
         (lambda config: fit_excitations(np.ones((1, 257, 3)), [trained("hiss")], config), "FitConfig"),
     ],

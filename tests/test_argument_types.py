@@ -1,0 +1,97 @@
+"""What is given to a public function is checked against its annotations: no other error reaches the caller."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from front_end import sound, trained
+
+import sepdict
+from sepdict import (
+    TrainingConfig,
+)
+from sepdict.errors import SepdictError
+
+api: Any = sepdict  # untyped, for it is called in ways that a type checker refuses
+FUNCTIONS = [name for name in sepdict.__all__ if inspect.isfunction(getattr(sepdict, name))]
+
+
+def right(name: str) -> Any:
+    """An argument of each name that is as it should be."""
+    values = {
+        **dict.fromkeys(("mixture", "recordings", "audio"), sound()),
+        **{name: {"hiss": sound()} for name in ("estimates", "references")},
+        **dict.fromkeys(("folder", "out", "path"), "nowhere"),
+        "dictionaries": [trained("hiss"), trained("hum")],
+        "dictionary": trained("hiss"),
+        "config": TrainingConfig(),
+        "amounts": {"l2": 0.1},
+        "source": "hiss",
+    }
+    return values[name]
+
+
+def arguments() -> list[tuple[str, str]]:
+    """Every argument of every public function."""
+    return [(name, argument) for name in FUNCTIONS for argument in inspect.signature(getattr(sepdict, name)).parameters]
+
+
+@pytest.mark.parametrize(("function", "argument"), arguments(), ids=lambda name: name)
+def test_every_argument_of_another_type_is_refused_in_one_line_by_name(function: str, argument: str) -> None:
+    called: Callable[..., object] = getattr(sepdict, function)
+    required = [p.name for p in inspect.signature(called).parameters.values() if p.default is p.empty]
+    given = {name: right(name) for name in required} | {argument: object()}
+    with pytest.raises(SepdictError, match=rf"^{argument} is <object obj.*; expected ") as refused:
+        called(**given)
+    assert "\n" not in str(refused.value)
+
+
+LOAD = r"; Dictionary\.load\(file\) gives one"
+READ = r"; read_audio\(file\) gives one"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: api.train_dictionary("folder", source="x"),
+            rf"recordings is 'folder'; expected Audio or a list of Audio{READ}",
+        ),
+        (lambda: api.train_dictionary(["a.wav"], source="x"), rf"recordings\[0\] is 'a.wav'; expected Audio{READ}"),
+        (
+            lambda: api.train_dictionary([np.ones(3)], source="x"),
+            rf"recordings\[0\] is array.*; expected Audio{READ}",
+        ),
+        (
+            lambda: api.train_dictionary([sound(), None], source="x"),
+            rf"recordings\[1\] is None; expected Audio{READ}",
+        ),
+        (lambda: api.write_audio(sound(), "a.wav"), r"path is Audio\(.*; expected str or Path"),
+        (lambda: api.write_audio("a.wav", np.ones(3)), rf"audio is array.*; expected Audio{READ}"),
+        (lambda: api.separate(sound(), ["violin"]), rf"dictionaries\[0\] is 'violin'; expected Dictionary{LOAD}"),
+        (
+            lambda: api.separate(sound(), trained("hiss")),
+            rf"dictionaries is Dictionary\(.*; expected a list of Dictionary{LOAD}",
+        ),
+        (lambda: api.separate("a.wav", [trained("hiss")]), rf"mixture is 'a.wav'; expected Audio{READ}"),
+        (lambda: api.separate(sound(), [trained("hiss")], residual="rest"), "residual is 'rest'; expected bool"),
+        (lambda: api.separate(sound(), [trained("hiss")], segment_s="60"), "segment_s is '60'; expected float"),
+        (
+            lambda: api.separate(sound(), [trained("hiss")], on_progress="yes"),
+            "on_progress is 'yes'; expected a function",
+        ),
+        (lambda: api.evaluate([sound()], {}), rf"estimates is \[Audio.*; expected a mapping of str to Audio{READ}"),
+        (lambda: api.evaluate({"a": "a.wav"}, {}), rf"estimates\['a'\] is 'a.wav'; expected Audio{READ}"),
+        (lambda: api.synthesize("violin"), rf"dictionary is 'violin'; expected Dictionary{LOAD}"),
+        (lambda: api.separate_folder(Path("in"), [trained("hiss")], None), "out is None; expected str or Path"),
+        (lambda: api.Audio(np.ones(3), "16000"), "sample_rate is '16000'; expected float"),
+        (lambda: api.Audio(np.ones(3), None), "sample_rate is None; expected float"),
+        (lambda: api.Audio(np.ones(3), float("nan")), ".*sample rate is nan Hz; expected a whole number above 0"),
+    ],
+)
+def test_a_mix_up_says_what_came_and_what_was_expected(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(SepdictError, match=f"^{said}$"):
+        call()
