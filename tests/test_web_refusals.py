@@ -1,9 +1,12 @@
 """What the server of `sepdict serve` does not take, in one line, and from whom it takes nothing."""
 
+import errno
 import itertools
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -11,7 +14,57 @@ from fastapi.testclient import TestClient
 from front_end import BAD, mixture, sound, trained, write_bad
 from web_client import ADDRESS, LIMITS, desk_of, files_of, in_library, send, uploaded, wav
 
+from sepdict import SepdictError, TrainingConfig
+from sepdict.errors import AudioFileError
+from sepdict.web.tasks import Sound, Training, explain
+
 pytest_plugins = ["web_server"]
+
+
+FULL = "cannot be written (No space left on device)"
+KEPT = "cannot be looked into (Permission denied); SEPDICT_LIBRARY names the folder of dictionaries"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("{web}/4e1f/0.wav: " + FULL, "0.wav: " + FULL),
+        ("{web}/4e1f/dictionary.safetensors: " + FULL, "dictionary.safetensors: " + FULL),
+        ("{web}/ab12.wav: holds NaN samples", "take 1.wav: holds NaN samples"),
+        ("{library}: " + KEPT, "my dictionaries: " + KEPT),
+        ("{library}/hum.safetensors: damaged", "hum.safetensors: damaged"),
+        ("/var/cache/sepdict: the composition cannot be kept", "sepdict: the composition cannot be kept"),
+        ("2 files ('/home/me/a.wav', \"/home/me/b.wav\") differ", "2 files ('a.wav', \"b.wav\") differ"),
+        ("1/2 of 44100/48000 Hz, see http://127.0.0.1/help", "1/2 of 44100/48000 Hz, see http://127.0.0.1/help"),
+    ],
+)
+@pytest.mark.parametrize("kind", [SepdictError, AudioFileError, "OSError", "warning"])
+def test_what_the_page_is_told_does_not_say_where_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, shown: str, kind: Any
+) -> None:
+    web, library = Path(tempfile.gettempdir(), "sepdict-web-x"), tmp_path / "my dictionaries"
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(library))
+    said = said.format(web=web, library=library)
+    task = Training("hum", [Sound(web / "ab12.wav", "take 1.wav")], TrainingConfig())
+    file, _, what = said.partition(": ")
+    if kind == "warning":
+        told = task.named(said)
+    elif kind == "OSError" and what:
+        told = explain(OSError(errno.EIO, what, file), task)
+    else:
+        told = explain(SepdictError(said) if kind == "OSError" else kind(said), task)
+    assert told == shown
+
+
+def test_the_servers_own_refusals_do_not_say_where_files_are(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SepdictError(f"{tmp_path}/x/library: cannot be looked into")
+
+    monkeypatch.setattr(desk_of(client), "separate", fail)
+    answer = client.post("/api/separations", json={"mixture": "x", "dictionaries": ["y"]})
+    assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be looked into"})
 
 
 @pytest.mark.parametrize("what", ["empty", "text", "without samples"])

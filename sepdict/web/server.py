@@ -37,6 +37,7 @@ from sepdict.web.guard import LOOPBACK, Guard
 from sepdict.web.library import Library
 from sepdict.web.routes import UPLOADS, router
 from sepdict.web.store import Limits
+from sepdict.web.tasks import name_files
 
 STATIC = Path(__file__).parent / "static"
 SWEEP_EVERY_S = 30.0
@@ -124,8 +125,8 @@ async def _answer_misunderstanding(_: Request, error: Exception) -> Response:
 
 
 async def _answer_mistake(_: Request, error: Exception) -> Response:
-    """Say what the library says."""
-    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+    """Say what the library says, but for where files are."""
+    return JSONResponse({"error": " ".join(name_files(str(error), []).split())}, 400)
 
 
 async def _answer_surprise(_: Request, error: Exception) -> Response:

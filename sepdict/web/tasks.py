@@ -3,17 +3,21 @@
 import contextlib
 import logging
 import math
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
+from sepdict.composition import cache_folder
 from sepdict.files import to_json, write_atomically
+from sepdict.library import library_folder
 from sepdict.previews import look_at, loudest, spectrogram
 from sepdict.progress import OnProgress
 from sepdict.recordings import AudioReader, copy_audio, open_audio, writing_audio
@@ -25,6 +29,7 @@ log = logging.getLogger(__name__)
 
 DICTIONARY = "dictionary.safetensors"
 ABOUT = "separation.json"  # how stems were made, for those who find them later
+START, REST = r"""(?<![^\s('"])""", r"""[^\s:;,()'"]*"""  # of a path from the root on
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
 
 
@@ -128,9 +133,18 @@ class Separating:
 
 
 def name_files(message: str, sounds: Sequence[Sound]) -> str:
-    """Replace paths by what the page calls the files."""
+    """Replace paths by what the page calls the files, and others by their last part: where they are is no news for it.
+
+    Examples
+    --------
+    >>> name_files("/tmp/sepdict-web-x/4e/0.wav: cannot be written (No space left on device)", [])
+    '0.wav: cannot be written (No space left on device)'
+    """
     for sound in sounds:
         message = message.replace(str(sound.path), sound.name).replace(sound.path.name, sound.name)
+    folders = (library_folder(), cache_folder(), Path(tempfile.gettempdir()))  # these may have spaces in their names
+    for place in (*(re.escape(str(folder)) + REST for folder in folders), rf"{START}/{REST}/{REST}"):
+        message = re.sub(place, lambda found: PurePath(found.group()).name, message)
     return message
 
 
