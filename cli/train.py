@@ -43,6 +43,7 @@ log = logging.getLogger("sepdict.cli")
 ENDINGS = {
     "finished": "all steps done",
     "early": "stopped early, for the validation divergence no longer fell",
+    "diverged": "diverged; the best weights before that were kept: try another --seed, or fewer --steps",
     "interrupted": "interrupted; the best weights so far were kept",
 }
 

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -28,11 +27,12 @@ from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import ConfigError, checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.files import user_folder, write_atomically
-from sepdict.layers import initialise
+from sepdict.layers import initialise, is_finite
 from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.networks import MaskNetwork, spectral_shape
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.tensorfiles import TensorFileError, opened_tensors
 
 log = logging.getLogger(__name__)
 
@@ -257,6 +257,11 @@ def _learn(
         loss = _cross_entropy(network, sources, widths, generator)
         adam.update(torch.autograd.grad(loss, weights))
         on_progress(Progress(stage, step + 1, config.n_steps, float(loss.detach())))
+    if not is_finite(network):
+        raise ConfigError(
+            f"learning to tell the sources apart ({stage}) diverged: some weights are not finite; train the "
+            "dictionaries again, or do without (--no-compose)"
+        )
 
 
 def composition_of(
@@ -291,16 +296,18 @@ def composition_of(
 
 
 def _found(network: MaskNetwork, key: str) -> bool:
-    """Load the weights from the cache, if they are there and what their file's name promises."""
+    """Load the weights from the cache, if they are there, what their file's name promises, and can be used."""
     try:
         folder = cache_folder()
     except ConfigError:  # said when what is composed cannot be kept
         return False
+    promised = {name: (weight.dtype, tuple(weight.shape)) for name, weight in network.state_dict().items()}
     for path in folder.glob(f"composition-{key}-*.safetensors"):
-        with contextlib.suppress(OSError, safetensors.SafetensorError, RuntimeError):  # damaged: make it anew
-            content = path.read_bytes()
-            if path == _cache_path(key, content):
-                network.load_state_dict(safetensors.torch.load(content))
+        with contextlib.suppress(OSError, TensorFileError):  # damaged or foreign: make it anew
+            with opened_tensors(path) as file:
+                weights = file.read(promised)
+            network.load_state_dict(weights)
+            if path == _cache_path(key, safetensors.torch.save(weights)) and is_finite(network):
                 with contextlib.suppress(OSError):  # a folder that can only be read will do
                     path.touch()
                 return True

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from sepdict.augmentation import AugmentationConfig
+from sepdict.dictionary import MAX_CHECKS
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import ConfigError, refuse_other_types, refuse_out_of_range
-from sepdict.layers import initialise
+from sepdict.layers import initialise, is_finite
 from sepdict.lessons import Lesson, batches, patches
 from sepdict.networks import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardise_codes
 from sepdict.optimizers import Adam
@@ -114,7 +115,7 @@ class TrainingConfig:
             "validation_share": (0, 0.5),
             "n_steps": (1, math.inf),
             "patience": (1, math.inf),
-            "n_checks": (1, math.inf),
+            "n_checks": (1, MAX_CHECKS),
             "batch_frames": (0, math.inf),
             "learning_rate": (0, 1),
             "weight_decay": (0, 1),
@@ -172,9 +173,13 @@ class Descent:
                 if start == end:
                     continue
                 examples = examples if renew is None else self._examples(renew())
-                curves["training"].append(self._descend(adam, examples, range(start, end)))
-                validation = self._validate()
-                curves["validation"].append(curves["training"][-1] if validation is None else validation)
+                training, validation = self._descend(adam, examples, range(start, end)), self._validate()
+                checked = training if validation is None else validation
+                if not (math.isfinite(training) and math.isfinite(checked) and is_finite(network)):
+                    stopped = "diverged"
+                    break
+                curves["training"].append(training)
+                curves["validation"].append(checked)
                 since_best = curves["validation"][::-1].index(min(curves["validation"]))
                 best = _weights_of(network) if since_best == 0 else best
                 on_progress(Progress("train", end, config.n_steps, curves["validation"][-1]))
@@ -186,6 +191,11 @@ class Descent:
                 raise
             log.warning("interrupted; keeping the best weights so far")
             stopped = "interrupted"
+        if stopped == "diverged":
+            todo = "train at a lower rate, or from another seed"
+            if not curves["validation"]:
+                raise ConfigError(f"training diverged at once, to weights that are not finite; {todo}")
+            log.warning("training diverged; keeping the best weights before that; %s", todo)
         network.load_state_dict(best)
         network.requires_grad_(False).eval()
         heard = self.lesson.shapes[self.lesson.training_weights > 0].T

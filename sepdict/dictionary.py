@@ -21,6 +21,7 @@ from sepdict.bands import n_bands
 from sepdict.devices import seeded_generator
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError, refuse_other_type
 from sepdict.files import write_atomically
+from sepdict.layers import is_finite
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.names import normalized, refuse_unwritable
 from sepdict.networks import Autoencoder, NetworkConfig, spectral_shape
@@ -306,7 +307,7 @@ class Dictionary:
     def _fault(self) -> str | None:
         """Try the network on usual and extreme codes, and on noise; put into words what cannot be used."""
         network, n_bins = self.network, self.card.stft.n_bins
-        if not all(weight.isfinite().all() for weight in network.state_dict().values()):
+        if not is_finite(network):
             return "some weights are not finite"
         generator = seeded_generator(0)
         usual = torch.randn(self.card.network.code_size, N_TRIED, generator=generator)

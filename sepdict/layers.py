@@ -120,3 +120,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
                 parameter.zero_()
             else:
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * variance**0.5)
+
+
+def is_finite(network: nn.Module) -> bool:
+    """Look for NaN and infinities among all that a network has learned."""
+    return all(bool(weight.isfinite().all()) for weight in network.state_dict().values())

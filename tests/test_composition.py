@@ -1,11 +1,13 @@
 """Laws of composing: dictionaries that were trained apart learn to be told apart."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 import sepdict.composition
@@ -16,7 +18,7 @@ from sepdict.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
 from sepdict.excitations import FitConfig
 from sepdict.metrics import si_sdr
-from sepdict.networks import NetworkConfig
+from sepdict.networks import MaskNetwork, NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation import separate
 from sepdict.spectrogram import StftConfig, magnitude, stft
@@ -265,6 +267,53 @@ def test_an_unwritable_cache_is_told_of_with_what_would_mend_it(
     (tmp_path / "cache").touch()
     assert cached()[1] == 3
     assert "have SEPDICT_CACHE name a folder that can be written to" in caplog.text
+
+
+def of_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: torch.full_like(weight, torch.nan) for name, weight in weights.items()}
+
+
+def foreign(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return weights | {"first.weight": torch.zeros(1, 2, 3)}
+
+
+def doubled(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: weight.double() for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("edit", [of_nan, foreign, doubled, lambda weights: weights | {"more": torch.zeros(1)}])
+def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
+    cached: Callable[[], tuple[Composition, int]], edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> None:
+    cached()
+    (path,) = cache_folder().iterdir()
+    content = safetensors.torch.save(edit(safetensors.torch.load(path.read_bytes())))
+    path.unlink()
+    sepdict.composition._cache_path(path.name.split("-")[1], content).write_bytes(content)
+    made, n_made = cached()
+    assert n_made == 3
+    assert masks_of(made, torch.randn(1, 3000)).isfinite().all()
+    assert cached()[1] == 0
+
+
+def test_what_is_no_file_in_the_cache_is_passed_over(cached: Callable[[], tuple[Composition, int]]) -> None:
+    cached()
+    (path,) = cache_folder().iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    assert cached()[1] == 3
+
+
+def test_a_composition_that_diverged_is_neither_kept_nor_returned(
+    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(network: MaskNetwork, *_: object) -> torch.Tensor:
+        return torch.stack([torch.nan * weight.sum() for weight in network.parameters()]).sum()
+
+    monkeypatch.setattr(sepdict.composition, "_cross_entropy", nothing)
+    with pytest.raises(SepdictError, match=r"apart \(compose\) diverged: some weights are not finite"):
+        cached()
+    assert not cache_folder().exists()
 
 
 def test_the_cache_keeps_the_latest_only(

@@ -11,7 +11,7 @@ import torch
 
 from sepdict.audio import Audio
 from sepdict.augmentation import AugmentationConfig
-from sepdict.descent import TrainingConfig
+from sepdict.descent import Descent, TrainingConfig
 from sepdict.dictionary import Dictionary
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError
@@ -229,6 +229,29 @@ def unlike_its_end() -> torch.Tensor:
 
 
 OVERFIT = replace(TINY, n_steps=400, n_checks=20, patience=3, learning_rate=0.02, validation_share=0.2)
+
+
+@pytest.mark.parametrize("n_good", [0, 3])
+def test_a_training_that_diverges_says_so_and_keeps_what_was_good(
+    n_good: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    plain, checks = Descent._validate, iter(range(99))
+
+    def validate(descent: Descent) -> float | None:
+        if next(checks) == n_good:
+            descent.network.decoder.layers[0].bias.data.fill_(torch.nan)
+        return plain(descent)
+
+    monkeypatch.setattr(Descent, "_validate", validate)
+    if not n_good:
+        with pytest.raises(ConfigError, match="training diverged at once, to weights that are not finite; train at a"):
+            train(warble(3.0))
+        return
+    dictionary = train(warble(3.0))
+    assert dictionary.card.training["stopped"] == "diverged"
+    assert [len(curve) for curve in dictionary.card.curves.values()] == [n_good, n_good]
+    assert "training diverged; keeping the best weights before that" in caplog.text
+    assert Dictionary.load(dictionary.save(tmp_path / "saved.safetensors")).sha256 == dictionary.sha256
 
 
 def test_training_stops_early_once_validation_no_longer_improves() -> None:
