@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .check import check
 from .compare import compare
 from .console import one_line_errors
 from .env import env
@@ -23,6 +24,7 @@ from .usage import OneLineUsage
 COMMANDS: dict[str, Callable[..., None]] = {
     "train-dictionary": train_dictionary,
     "separate": separate,
+    "check": check,
     "evaluate": evaluate,
     "info": info,
     "compare": compare,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sepdict.progress import Progress
 
 Parameters = ParamSpec("Parameters")
+FAILED = 1
+PARTLY_DONE = 3
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
 
@@ -73,12 +75,15 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
     return run
 
 
-def report_failures(n_failed: int, n_files: int) -> None:
-    """Exit with 1 if files failed; with a summary, if there were more than the one just reported."""
+def report_failures(n_failed: int, n_files: int, *, stops: bool = False) -> None:
+    """Exit with 1 if all files failed, with 3 if some did; with a summary, unless the only one was just reported.
+
+    Where nothing is done if any file fails, it stops: that is not partly done.
+    """
     if n_failed and n_files > 1:
         report_error(f"{n_failed} of {n_files} files failed")
     if n_failed:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED if stops or n_failed == n_files else PARTLY_DONE)
 
 
 def find_audio(

@@ -117,7 +117,7 @@ def train_dictionary(
     if background and not (config.augmentation or config.regularisation.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
     backgrounds, n_unread = _read_all(background or [], recursive=recursive)
-    report_failures(n_unread, n_unread + len(backgrounds))
+    report_failures(n_unread, n_unread + len(backgrounds), stops=True)
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
     n_files = n_failed = 0

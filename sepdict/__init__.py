@@ -29,6 +29,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
        tracks          what a mixture becomes on disk
        learning        how much sound is enough
     7  manifest        how a separation went, as facts
+       checking        whether stems still are what was written
        publishing      its files, moved into place together
        report          and as a page
        plots           pictures of what a dictionary has learned

@@ -18,7 +18,7 @@ from sepdict.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioFileError, checks_types
 from sepdict.files import sweep, writable_folder
 from sepdict.jobs import in_processes
-from sepdict.manifest import OnTrack, TrackResult, describe, finished, order_of
+from sepdict.manifest import OnTrack, TrackResult, asked_for, describe, differences, finished, order_of
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.recordings import probe_audio
 from sepdict.separation import composed_as_configured, effective, stem_names
@@ -128,9 +128,12 @@ def separate_files(
     tracks = _tracks_of(mixtures, out, names, config)
     alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
     tracks = [track for track in tracks if track.mixture not in results]
-    order = order_of(dictionaries, config.what_matters)
+    asked = asked_for(dictionaries, config.what_matters)
+    order = order_of(asked)
     kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
     results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
+    if config.skip_existing:
+        _note_differences(tracks, asked, n_kept=len(results))
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
     refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
     if kept and config.references is not None:
@@ -138,7 +141,7 @@ def separate_files(
     for result in results.values():
         on_track(result)
     described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
-    manifest: dict[str, Any] = {"command": list(command), "order": order, "dictionaries": described}
+    manifest: dict[str, Any] = {"command": list(command), "order": order, "asked": asked, "dictionaries": described}
     with writable_folder(out):
         composition, start = None, time.perf_counter()
         if any(_is_readable(track.mixture) for track in tracks):
@@ -152,6 +155,14 @@ def separate_files(
         separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
         results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}
     return [results[Path(mixture)] for mixture in mixtures]
+
+
+def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:
+    """Say in one line why tracks that are there are not kept."""
+    found = [named for track in tracks if (named := differences(track, asked))]
+    if found:
+        otherwise = "; ".join(dict.fromkeys(itertools.chain(*found)))
+        log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), otherwise)
 
 
 def _tracks_of(

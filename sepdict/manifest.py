@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -12,8 +13,8 @@ from typing import Any
 
 from sepdict.dictionary import Dictionary
 from sepdict.evaluation import Evaluation
-from sepdict.files import sha256_of
-from sepdict.recordings import AudioReader
+from sepdict.files import sha256_of, to_json
+from sepdict.recordings import AudioReader, open_audio
 from sepdict.separation import Outcome
 from sepdict.tracks import Track
 
@@ -93,10 +94,47 @@ def describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any
     return facts
 
 
-def order_of(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> str:
-    """Sum up, as a checksum, what was asked for: the same order makes the same stems of the same mixture."""
-    asked = [sorted(dictionary.sha256 for dictionary in dictionaries), settings, version("sepdict")]
+def asked_for(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what was asked for: the same makes the same stems of the same mixture."""
+    checksums = {dictionary.source: dictionary.sha256 for dictionary in sorted(dictionaries, key=lambda d: d.source)}
+    asked = {"dictionaries": checksums, "settings": settings, "sepdict": version("sepdict")}
+    return dict(json.loads(to_json(asked)))  # as a manifest will have it
+
+
+def order_of(asked: Mapping[str, Any]) -> str:
+    """Sum up, as a checksum, what was asked for."""
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def differences(track: Track, asked: Mapping[str, Any]) -> list[str]:
+    """Name what an earlier run of a track was asked for otherwise; empty where none left a manifest."""
+    try:
+        said = json.loads(track.manifest.read_bytes())
+        before, file = said["asked"], said["mixture"]
+    except (OSError, ValueError, LookupError, TypeError):  # there is none, or an older or an unfinished one
+        return ["another version of sepdict"] if track.manifest.is_file() and not track.is_unfinished else []
+    now, then = _flat(asked), _flat(before)
+    named = []
+    for name in sorted(now.keys() | then.keys()):
+        if now.get(name) != then.get(name):
+            what, _, which = name.partition(" ")
+            values = f" {then.get(name)}, now {now.get(name)}"
+            named.append(
+                f"dictionary {which}" if what == "dictionaries" else f"{name.removeprefix('settings ')}{values}"
+            )
+    if file.get("sha256") != sha256_of(track.mixture):
+        named.append("the mixture has changed")
+    if not named and not all(path.is_file() for path in track.outputs):
+        named.append("files are missing")
+    return named
+
+
+def _flat(facts: Mapping[str, Any], *above: str) -> dict[str, Any]:
+    """Name values by all the names that lead to them."""
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        flat |= _flat(value, *above, name) if isinstance(value, Mapping) else {" ".join((*above, name)): value}
+    return flat
 
 
 def finished(track: Track, order: str) -> TrackResult | None:
@@ -127,12 +165,15 @@ class Delivery:
     seconds : float
         How long it took.
     scores : Evaluation or None
+    files : mapping of stem name to dict
+        As `files_of` gives them.
     """
 
     outcome: Outcome
     gain: float
     seconds: float
     scores: Evaluation | None
+    files: Mapping[str, Mapping[str, Any]]
 
     def result(self, track: Track, mixture: AudioReader) -> TrackResult:
         """Say what became of a track."""
@@ -150,6 +191,17 @@ class Delivery:
             gain=self.gain,
             evaluation=self.scores,
         )
+
+
+def files_of(track: Track) -> dict[str, dict[str, Any]]:
+    """Read stems that were written, for `sepdict.checking`: where they are from the manifest on, and their content."""
+    facts = {}
+    for name, path in track.stems.items():
+        with open_audio(path) as stem:
+            form = {each: getattr(stem, each) for each in ("n_samples", "n_channels", "sample_rate")}
+        file = os.path.relpath(path, track.manifest.parent)
+        facts[name] = {"file": file, "sha256": sha256_of(path), "n_bytes": path.stat().st_size, **form}
+    return facts
 
 
 def manifest_of(track: Track, mixture: AudioReader, sha256: str, delivery: Delivery) -> dict[str, Any]:
@@ -186,6 +238,7 @@ def manifest_of(track: Track, mixture: AudioReader, sha256: str, delivery: Deliv
         "null_test_db": outcome.null_test_db,
         "gain": delivery.gain,
         "stems": track.stems,
+        "files": delivery.files,
         "report": track.report,
         "scores": None if delivery.scores is None else delivery.scores.as_dict(),
     }

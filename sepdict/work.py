@@ -9,31 +9,32 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sepdict.audio import Audio
+from sepdict.checking import null_test_of
 from sepdict.composition import Composition
 from sepdict.context import Context, read_context
 from sepdict.devices import AUTO, choose_device
 from sepdict.dictionary import Dictionary
-from sepdict.errors import AudioFileError, ConfigError, explain, refuse_other_types
+from sepdict.errors import AudioError, AudioFileError, ConfigError, explain, refuse_other_types
 from sepdict.evaluation import Evaluation, evaluate
 from sepdict.excitations import FitConfig
 from sepdict.files import Snapshot, to_json, write_atomically
-from sepdict.manifest import Delivery, TrackResult, manifest_of
+from sepdict.manifest import Delivery, TrackResult, files_of, manifest_of
 from sepdict.outputs import OutputConfig
 from sepdict.progress import OnProgress, Progress
 from sepdict.publishing import publishing
 from sepdict.recordings import AudioReader, copy_audio, open_audio, read_audio, writing_audio
 from sepdict.report import separation_page
 from sepdict.segments import SEGMENT_S, refuse_short
-from sepdict.separation import Outcome, null_test_db, separate_in_blocks, stem_names
+from sepdict.separation import Outcome, separate_in_blocks, stem_names
 from sepdict.tracks import Track
 
 log = logging.getLogger(__name__)
 
 EXCERPT = "excerpt.rf64"
+MOST_NULL_TEST_DB = -80.0  # 32-bit stems sum to the mixture but for rounding, which is some -130 dB
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,12 @@ def _deliver(
     outcome, peak = _separate_into(hidden, mixture, work, context, on_progress)
     gain = hidden.output.encode(list(hidden.stems.values()), peak=peak, context=context)
     if hidden.output.encoding != "FLOAT":
-        outcome = replace(outcome, null_test_db=_null_test_db(hidden, mixture.path, gain))
+        measured = null_test_of(mixture.path, list(hidden.stems.values()), gain=gain)
+        outcome = replace(outcome, null_test_db=measured)
+    _refuse_implausible(outcome, hidden)
     seconds = time.perf_counter() - start
-    return Delivery(outcome, gain, seconds, _scores(hidden, mixture.path, references) if references else None)
+    scores = _scores(hidden, mixture.path, references) if references else None
+    return Delivery(outcome, gain, seconds, scores, files_of(hidden))
 
 
 def _separate_into(
@@ -251,6 +255,8 @@ def _separate_into(
         def write(samples: Tensor) -> None:
             stems = output.mixed(samples, work.stem_names)
             peaks.append(float(stems.abs().max()))
+            if not math.isfinite(peaks[-1]):
+                raise AudioError("its stems would hold NaN or infinite samples; they are not kept, please report this")
             for write_stem, stem in zip(writers, stems, strict=True):
                 write_stem(stem)
 
@@ -269,19 +275,14 @@ def _separate_into(
     return outcome, max(peaks)
 
 
-def _null_test_db(hidden: Track, mixture: Path, gain: float) -> float:
-    """Add the stems up as they were written, and say by how much they miss the mixture at their gain."""
-    with contextlib.ExitStack() as open_files:
-        whole, *stems = (open_files.enter_context(open_audio(path)) for path in (mixture, *hidden.stems.values()))
-        starts = range(0, whole.n_samples, n_block := whole.sample_rate)
-        spans = [slice(start, min(start + n_block, whole.n_samples)) for start in starts]
-        blocks = zip(whole.blocks(spans), *(stem.blocks(spans) for stem in stems), strict=True)
-        misses = []
-        for mixed, *parts in blocks:
-            expected = gain * mixed.samples
-            found = torch.stack([part.samples for part in parts]).sum(dim=0, dtype=torch.float64)
-            misses.append((float((expected - found).abs().max()), float(expected.abs().max())))
-        return null_test_db(misses)
+def _refuse_implausible(outcome: Outcome, hidden: Track) -> None:
+    """Refuse stems that do not sum to the mixture: whatever went wrong, it must not be taken for a success."""
+    most_db = MOST_NULL_TEST_DB if hidden.output.encoding == "FLOAT" else math.inf
+    if not outcome.null_test_db <= most_db:  # nan included
+        raise AudioError(
+            f"its stems miss it by {outcome.null_test_db:.0f} dB of its peak; expected {most_db:.0f} dB or less: "
+            "they are not kept, please report this"
+        )
 
 
 def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Evaluation:

@@ -100,7 +100,7 @@ def test_a_damaged_dictionary_in_the_library_is_named_and_the_others_are_shown(l
     trained("hiss").save(library / "hiss.safetensors")
     (library / "broken.safetensors").write_bytes(b"broken")
     result = run("list")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "hiss" in result.stdout
     assert "broken.safetensors" in result.stderr
     assert "Traceback" not in result.stderr
@@ -125,7 +125,7 @@ def test_no_forged_dictionary_ends_a_list_of_many(library: Path) -> None:
     os.mkfifo(library / "pipe.safetensors")
     (library / "zero.safetensors").symlink_to("/dev/zero")
     result = run("list")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "\nhiss " in result.stdout
     *lines, summary = result.stderr.splitlines()
     assert sorted(re.findall(r"library/(\w+)\.safetensors: (?:damaged|holds)", "\n".join(lines))) == sorted(

@@ -206,7 +206,7 @@ def test_bad_files_are_skipped_and_the_rest_goes_on(here: Path, pair: list[str])
     write_mixtures(here, "a", "c")
     write_bad(here / "b.wav", "truncated")
     result = run("separate", ".", *pair, "-q")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert [Path(path).parent.name for path in result.stdout.splitlines()[::2]] == ["a", "c"]
     truncated, summary = error_lines(result)
     assert truncated.startswith("sepdict: b.wav: cut short")
@@ -332,7 +332,7 @@ def test_files_are_separated_several_at_a_time_and_printed_in_order(
     write_mixtures(here, "a", "b", "c")
     write_bad(here / "bad.wav", "empty")
     result = run("separate", ".", *pair, "-j", "2", "-q")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     first, last = error_lines(result)
     assert first == "sepdict: bad.wav: is empty (0 bytes); expected an audio file"
     assert last == "sepdict: 1 of 4 files failed"
@@ -434,6 +434,6 @@ def test_verbose_tells_how_each_segment_went_and_where_an_error_came_from(here: 
     write_mixtures(here, "song")
     (here / "text.wav").write_text("no sound " * 50)
     result = run("separate", "song.wav", "text.wav", *pair, "--no-compose", "-v")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "sepdict.separation: segment 1 of 1: " in result.stderr
     assert "Traceback" in result.stderr

@@ -438,7 +438,7 @@ def test_bad_files_are_skipped_and_the_rest_is_learnt(solos: Path, output: Path)
     write_bad(solos / "bad.wav", "text")
     write_audio(solos / "silence.wav", SILENT["silence"][0])
     result = run("train-dictionary", solos, "-o", output)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert len(error_lines(result)) == 3
     assert error_lines(result)[-1] == "sepdict: 2 of 4 files failed"
     assert result.stdout.splitlines()[0] == str(output)

@@ -105,6 +105,7 @@ def test_any_error_of_a_solo_is_that_files(tmp_path: Path, monkeypatch: pytest.M
     error, said = ANY[what]
     monkeypatch.setattr(sepdict.recordings, "read_audio", failing_on("b.wav", sepdict.recordings.read_audio, error))
     result = run("train-dictionary", tmp_path / "in", "-o", tmp_path / "d.safetensors", "--steps", "1", "-q")
+    assert result.exit_code == 3
     assert result.stdout.splitlines() == [str(tmp_path / "d.safetensors")]
     first, last = error_lines(result)
     assert first.startswith(f"sepdict: {tmp_path}/in/b.wav: {said[:60]}")
@@ -123,6 +124,7 @@ def test_one_source_of_several_that_fails_leaves_the_others(tmp_path: Path) -> N
         write_audio(tmp_path / source / "solo.wav", sound(n_samples=n_samples, seed=seed))
     folders = [tmp_path / source for source in "abc"]
     result = run("train-dictionary", *folders, "--each", "-o", tmp_path / "out", "--steps", "1", "-q")
+    assert result.exit_code == 3
     assert result.stdout.splitlines() == [f"{tmp_path}/out/{source}.safetensors" for source in "ac"]
     first, last = error_lines(result)
     assert "b: " in first
