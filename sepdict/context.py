@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import soundfile
 
 from sepdict.comments import Tags, read_flac_tags, write_flac_tags, write_id3
+from sepdict.ffmpeg import beside_the_sound
 from sepdict.riff import append_chunks, chunk, list_chunk, mask_of, parts_of, read_chunks, set_mask
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ OF_THE_MIXTURE = re.compile("software|encoder|encoded_by|replaygain_.*|r128_.*")
 PICTURES = ("metadata_block_picture", "coverart")
 FLAC_MASK = "waveformatextensible_channel_mask"
 FLAC_LAYOUTS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # where a file does not say otherwise: RFC 9639
+FFMPEG_LAYOUTS = {
+    **{"2.1": 0xB, "3.0": 0x7, "3.1": 0xF, "4.0": 0x107, "4.1": 0x10F, "quad": 0x33, "quad(side)": 0x603},
+    **{"5.0": 0x37, "5.0(side)": 0x607, "5.1": 0x3F, "5.1(side)": 0x60F, "6.0": 0x707, "6.1": 0x70F},
+    **{"7.0": 0x637, "7.1": 0x63F},
+}
+OF_FFMPEG = {"track": "tracknumber"}
+OF_CONTAINERS = re.compile("major_brand|minor_version|compatible_brands|handler_name|vendor_id|language|duration.*")
 BEXT = struct.Struct("<256s32s32s10s8sQH64s10s")  # EBU Tech 3285; behind it room for more, and how it was encoded
 BEXT_BYTES = 602  # without the latter
 LOUDNESS_IN_BEXT, NO_LOUDNESS = slice(412, 422), struct.pack("<5H", *[0x7FFF] * 5)  # of the mixture, not of a stem
@@ -211,9 +219,11 @@ def read_context(path: Path) -> Context:
         guano = chunks.get(b"guan", b"").decode(errors="replace").strip("\0")
         tags = _tags_in(chunks.get(b"INFO", b""))
         context = Context(mask_of(chunks.get(b"fmt ", b"")), bext, cues, guano, tags)
+    elif (said := _said_by_soundfile(path)) is None:
+        context = _said_by_ffprobe(path)
     else:
         no_comments: Tags | None = None
-        n_channels, sample_rate, tags = _said_by_soundfile(path)
+        n_channels, sample_rate, tags = said
         comments = attempt("its comments", lambda: read_flac_tags(path), no_comments)
         context = Context(tags=tags)
         if comments is not None:
@@ -223,14 +233,21 @@ def read_context(path: Path) -> Context:
     return replace(context, notes=tuple(notes))
 
 
-def _said_by_soundfile(path: Path) -> tuple[int, int, Tags]:
-    """Read how many channels there are, their rate, and the tags that libsndfile knows."""
+def _said_by_soundfile(path: Path) -> tuple[int, int, Tags] | None:
+    """Read how many channels there are, their rate, and the tags that libsndfile knows; None if it cannot read it."""
     try:
         with soundfile.SoundFile(path) as file:
             pairs = ((name, str(getattr(file, name))) for name in SOUNDFILE_TAGS)
             return file.channels, file.samplerate, tuple((name, value) for name, value in pairs if value)
     except (soundfile.SoundFileError, TypeError, UnicodeError, OSError):  # TypeError: raw samples, no header
-        return 0, 1, ()
+        return None
+
+
+def _said_by_ffprobe(path: Path) -> Context:
+    """Read what ffmpeg knows of a file that libsndfile cannot read."""
+    layout, tags = beside_the_sound(path)
+    named = ((OF_FFMPEG.get(name, name), value) for name, value in tags.items() if not OF_CONTAINERS.fullmatch(name))
+    return Context(FFMPEG_LAYOUTS.get(layout), tags=tuple(named))
 
 
 def _of_comments(comments: Tags, n_channels: int, sample_rate: int) -> Context:

@@ -8,6 +8,8 @@ from typing import Any
 
 from sepdict.errors import AudioFileError
 
+MOST_ANSWER_BYTES = 2**20  # a longer answer is cut, and so is none
+
 
 def is_installed() -> bool:
     """Tell whether there is such a program."""
@@ -42,6 +44,27 @@ def probe(path: Path, *, reason: Exception) -> dict[str, Any]:
     stream: dict[str, Any] = answer["streams"][0]
     duration_s = stream.get("duration") or answer.get("format", {}).get("duration")
     return stream | {"duration_s": None if duration_s is None else float(duration_s)}
+
+
+def beside_the_sound(path: Path) -> tuple[str, dict[str, str]]:
+    """Ask ffprobe how the first sound track lays its channels out, and for tags; nothing where it does not answer."""
+    found = shutil.which("ffprobe")
+    entries = "stream=channel_layout:stream_tags:format_tags"
+    command = [found or "", "-v", "error", "-protocol_whitelist", "file,pipe", "-select_streams", "a:0"]
+    command += ["-show_entries", entries, "-of", "json", f"file:{path}"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        answer = json.loads(done.stdout[:MOST_ANSWER_BYTES])
+        stream = answer["streams"][0]
+        tags = {**stream.get("tags", {}), **answer.get("format", {}).get("tags", {})}
+    except (OSError, ValueError, LookupError):
+        return "", {}
+    return stream.get("channel_layout", ""), {name.lower(): _unicode(value) for name, value in tags.items()}
+
+
+def _unicode(text: str) -> str:
+    """Replace what is no letter but half of one."""
+    return text.encode(errors="replace").decode()
 
 
 def _run(program: str, arguments: list[str], *, path: Path, reason: Exception) -> bytes:

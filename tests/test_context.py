@@ -238,6 +238,24 @@ def test_others_read_the_stems_without_complaint(tmp_path: Path, audio_format: s
         assert f"time_reference={NOON}" in done.stdout.lower()
 
 
+@needs_ffprobe
+def test_files_that_only_ffmpeg_reads_keep_tags_and_loudspeakers(tmp_path: Path) -> None:
+    wav, path = write_wav(tmp_path / "a.wav", b"", n_channels=6, mask=0x3F), tmp_path / "a.m4a"
+    tags = ["-metadata", "title=Dawn \u2603", "-metadata", "track=7"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", *tags, path], check=True)
+    context = read_context(path)
+    assert context.channel_mask == 0x3F
+    assert dict(context.tags).items() >= {"title": "Dawn \u2603", "tracknumber": "7"}.items()
+    stem = read_context(separated(path, tmp_path / "out").stems["hum"])
+    assert stem == replace(context, tags=(("title", "Dawn \u2603"), ("tracknumber", "7")))
+
+
+def test_without_ffprobe_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.m4a").write_bytes(b"no sound")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_context(tmp_path / "a.m4a") == NOTHING
+
+
 HOSTILE = {
     "a chunk of most of the file's claims": b"bext" + struct.pack("<I", 2**31) + bext(),
     "a chunk of more than all": chunk(b"INFO", b"x") + b"cue " + struct.pack("<I", 2**32 - 1),
@@ -271,6 +289,12 @@ def test_nothing_broken_beside_the_sound_costs_the_sound(tmp_path: Path, what: s
     path = write_wav(tmp_path / "a.wav", HOSTILE[what])
     assert read_audio(path).n_samples == N_SAMPLES
     rewritten(read_context(path).of_span(slice(10, 3000), RATE), tmp_path)
+
+
+def test_a_chunk_that_is_cut_short_is_not_taken(tmp_path: Path) -> None:
+    content = write_wav(tmp_path / "a.wav", chunk(b"guan", GUANO.encode())).read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:-20])
+    assert read_context(tmp_path / "a.wav") == NOTHING
 
 
 @pytest.mark.parametrize("what", ["a bext that is too short", "more cues than there is room for", "too much of it"])
