@@ -137,10 +137,13 @@ def _is_installed(name: str) -> bool:
     return False
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, folder: str | None = None
+) -> None:
     """Print a table: fitted to the terminal, or aligned and never cut where a file or a pipe takes it.
 
-    The first column is text, the others are numbers.
+    The first column is text, the others are numbers. A folder that paths in the first column are in is printed once on
+    a terminal, and whole, before the table of their names.
     """
     from rich import box
     from rich.console import Console
@@ -152,11 +155,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         _print_plain(title, columns, rows)
         return
     # Text, not str: rich would take what is in [brackets] for its markup
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    if folder is not None:
+        console.print(Text(folder), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(Text(column), justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for first, *others in rows:
+        name = first if folder is None else first.removeprefix(f"{folder}{os.sep}")
+        table.add_row(*map(Text, [name, *others]))
     console.print(table)
 
 
@@ -183,19 +190,22 @@ class ProgressReport:
     def __init__(self, *, quiet: bool, steps_in_pipes: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
         on_terminal = console.is_terminal and sys.stderr.isatty()
         self.quiet = quiet
         self.steps_in_pipes = steps_in_pipes and not quiet and not on_terminal
         self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            # the first to shrink: the bar and the time left are seen on any terminal
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[divergence]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            expand=True,
             disable=quiet or not on_terminal,
         )
         self.task = self.bar.add_task("", visible=False, total=None, divergence="")

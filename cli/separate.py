@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -193,14 +194,17 @@ def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
         if quiet:
             say("\n".join([*map(str, result.stems.values()), *(page for (page,) in pages)]))
             continue
+        folder = os.path.commonpath([path.parent for path in result.stems.values()])
         if result.evaluation is None:
-            print_table(_title(result), ["stem"], [*([str(path)] for path in result.stems.values()), *pages])
+            rows = [*([str(path)] for path in result.stems.values()), *pages]
+            print_table(_title(result), ["stem"], rows, folder=folder)
             continue
         scores = {score.source: score_cells(score) for score in result.evaluation.scores}
         no_score = [""] * len(SCORE_COLUMNS)
         rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
         mean = ["mean", *score_cells(result.evaluation.mean)]
-        print_table(_title(result), ["stem", *SCORE_COLUMNS], [*rows, mean, *([*page, *no_score] for page in pages)])
+        rows = [*rows, mean, *([*page, *no_score] for page in pages)]
+        print_table(_title(result), ["stem", *SCORE_COLUMNS], rows, folder=folder)
     if any(result.evaluation for result in results) and not quiet:
         say(standard())
 

@@ -1,6 +1,7 @@
 """The `sepdict` command as a whole, and `info` and `evaluate`, which only look."""
 
 import importlib.metadata
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rich.console
 import torch
 from forgery import RECORDING
 from front_end import (
@@ -30,6 +32,7 @@ from front_end import (
 
 from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
+from sepdict.progress import Progress
 from sepdict.recordings import read_audio, write_audio
 
 COMMANDS = ["train-dictionary", "separate", "evaluate", "info", "synthesize", "inspect", "compare"]
@@ -198,6 +201,51 @@ def test_a_table_on_a_terminal_shows_brackets_as_they_are(
         ["stem", "[dB]"],
         ["take", "[1]", "2.00"],
     ]
+
+
+def be_a_terminal_of_80(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stdout and stderr be a terminal of 80 columns."""
+    run("--version")  # loads the app
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_a_table_on_a_narrow_terminal_has_the_folder_once_and_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_a_terminal_of_80(monkeypatch)
+    folder = "/a/long/way/" + "down/" * 20 + "separated/song"
+    numbers = ["12.34", "-5.67", "12.34", "inf", "0.12"]
+    rows = [[f"{folder}/{name}.wav", *numbers] for name in ("violin", "piano")]
+    columns = ["stem", "SI-SDR", "gain", "SDR", "SIR", "SAR"]
+    sys.modules["sepdict_cli.console"].print_table(
+        "song.wav: 4.0 s", columns, [*rows, ["mean", *numbers]], folder=folder
+    )
+    lines = [re.sub(rf"{ESCAPE}\[[\d;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:2] == ["song.wav: 4.0 s", folder]
+    assert [line.split() for line in lines[2:] if "─" not in line and line.strip()] == [
+        columns,
+        *([f"{name}.wav", *numbers] for name in ("violin", "piano")),
+        ["mean", *numbers],
+    ]
+
+
+def test_on_a_narrow_terminal_the_description_shrinks_and_the_bar_and_the_time_left_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    be_a_terminal_of_80(monkeypatch)
+    shown = io.StringIO()
+    report = sys.modules["sepdict_cli.console"].ProgressReport(quiet=False)
+    report.begin(f"separating {'a very long way down/' * 5}song.wav (1 of 20)")
+    for step in range(1, 60):
+        report.step(Progress("fit", step, 100, 0.123456))
+    rich.console.Console(width=80, file=shown, force_terminal=True).print(report.bar.get_renderable())
+    (line,) = re.sub(rf"{ESCAPE}\[[\d;]*m", "", shown.getvalue()).splitlines()
+    assert line.startswith("separating a very")
+    assert len(line) <= 80
+    assert re.search(r"━{8,}.* 59/100 +divergence 0\.1235 +\d:\d\d:\d\d$", line)
 
 
 def test_info_shows_the_card(file: Path) -> None:
