@@ -2,8 +2,9 @@
 
 The package reads top to bottom as sound flows; a module imports only from rows above its own.
 
-    0  errors, progress, names, times, files, ffmpeg, charts, on_demand, riff, comments
+    0  errors, progress, names, times, files, ffmpeg, lengths, charts, on_demand, riff, comments
     1  schema, tensorfiles, pages, devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
+       decoding        files of which all sound is read, however they count it
        context         what a recording's file says beside its sound
     2  recordings, segments, networks, masks, memory, metrics, optimizers, unheard
     3  dictionary      what one source can sound like, and its file

@@ -13,6 +13,8 @@ from torch import Tensor
 from sepdict.errors import AudioError, refuse_other_type
 from sepdict.on_demand import load
 
+MOST_CHANNELS = 1024  # that a file can have, says libsndfile; more are samples that should be transposed
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Audio:
@@ -31,7 +33,7 @@ class Audio:
     Raises
     ------
     AudioError
-        If there are no samples, or some are integers, NaN or infinite.
+        If there are no samples, some are integers, NaN or infinite, or there are more than `MOST_CHANNELS` channels.
 
     Examples
     --------
@@ -54,6 +56,9 @@ class Audio:
         samples = samples[None] if samples.ndim == 1 else samples  # (n_channels, n_samples)
         if samples.ndim != 2 or samples.numel() == 0:
             raise AudioError(f"{self.name}: expected (n_channels, n_samples), got {tuple(samples.shape)}")
+        if samples.shape[0] > MOST_CHANNELS:
+            what = f"{tuple(samples.shape)} would be {samples.shape[0]} channels"
+            raise AudioError(f"{self.name}: {what}; expected (n_channels, n_samples): transpose the array")
         refuse_other_type("sample_rate", self.sample_rate, float)
         if not float(self.sample_rate).is_integer() or self.sample_rate <= 0:
             raise AudioError(f"{self.name}: sample rate is {self.sample_rate} Hz; expected a whole number above 0")

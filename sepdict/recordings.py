@@ -1,15 +1,9 @@
-"""Row 2: sound in files, whole or block by block.
-
-Files go through soundfile; what that cannot read (m4a, the sound of a video) an installed ffmpeg program decodes
-into a temporary file first.
-"""
+"""Row 2: sound in files, read and written whole or block by block."""
 
 import contextlib
+import errno
 import os
-import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +12,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepdict import ffmpeg
 from sepdict.audio import Audio, refuse_not_finite
 from sepdict.context import NOTHING, Context
+from sepdict.decoding import AudioInfo, Forward, damaged, info_without_decoding, opened_whole, read_block, said
 from sepdict.errors import AudioError, AudioFileError, checks_types
 from sepdict.files import replacing
 
@@ -44,20 +38,9 @@ COMPRESSION: Mapping[
 STEPS = {"PCM_16": (16, np.int16), "PCM_24": (24, np.int32)}  # bits, and in what they are handed to libsndfile
 VORBIS_MOST = {"channels": 255, "samplerate": 200_000}  # beyond, libsndfile 1.2.2 brings the process down
 WAV_LIMIT_BYTES = 2**32 - 2**16  # a WAV header counts bytes in 32 bits; beyond, libsndfile loses samples silently
-NOT_FOR_SOUNDFILE = (soundfile.LibsndfileError, TypeError, UnicodeEncodeError)  # TypeError: raw samples, no header
+PIECE = 2**18  # samples read at once
 AT_ONCE = 2**16  # samples: libsndfile's Vorbis and MP3 encoders overflow the stack on much longer blocks
 OPERATING_SYSTEM = 2  # libsndfile's code for what went wrong outside it, a full disk for example
-MALFORMED = 3  # libsndfile's code for a container that it knows, but not like this
-UNKNOWN_SIZE = 0x7FFF0000  # a header that claims this much or more was written to a pipe: its size means nothing
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What an audio file says of itself, known without decoding it."""
-
-    n_channels: int
-    sample_rate: int
-    duration_s: float
 
 
 class AudioReader:
@@ -70,9 +53,10 @@ class AudioReader:
         The file's name.
     """
 
-    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+    def __init__(self, path: Path, file: Forward) -> None:
         self.path, self.name, self._file = path, path.name, file
         self.n_channels, self.n_samples, self.sample_rate = file.channels, file.frames, file.samplerate
+        self._position = 0
 
     def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
         """Read spans of samples, of which each begins and ends no earlier than the one before; they may overlap.
@@ -84,28 +68,34 @@ class AudioReader:
         """
         held = torch.zeros(self.n_channels, 0)
         for span in spans:
-            if span.start > self._file.tell():
-                self._file.seek(span.start)
+            if not self._position - held.shape[1] <= span.start <= self._position:
+                self._seek(span.start)
                 held = held[:, :0]
-            new = self._read(span.stop - self._file.tell())
+            new = self._read(span.stop - self._position)
             held = torch.cat([held, new], dim=1)[:, span.start - span.stop :]
             yield Audio(held, self.sample_rate, self.name)
 
+    def _seek(self, position: int) -> None:
+        """Go on to a sample."""
+        try:
+            self._file.seek(position)
+        except soundfile.SoundFileError as error:
+            raise damaged(self.path, error) from error
+        self._position = position
+
     def _read(self, n_samples: int) -> Tensor:
-        """Read the next samples, (n_channels, n_samples)."""
-        start = self._file.tell()
-        try:
-            samples = self._file.read(n_samples, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise _damaged(self.path, error) from error
-        if len(samples) < n_samples:
-            promised_s, there_s = (n / self.sample_rate for n in (start + n_samples, start + len(samples)))
-            raise AudioFileError(f"{self.path}: cut short: it promises {promised_s:.1f} s, {there_s:.1f} s are there")
-        read = torch.from_numpy(samples.T).contiguous()
-        try:
-            refuse_not_finite(read, str(self.path), self.sample_rate, start=start)
-        except AudioError as error:
-            raise AudioFileError(str(error)) from error
+        """Read the next samples, (n_channels, n_samples), piece by piece: none takes more room than there is sound."""
+        start, pieces = self._position, [torch.zeros(self.n_channels, 0)]
+        while (n_missing := start + n_samples - self._position) > 0:
+            piece = read_block(self.path, self._file, min(n_missing, PIECE))
+            if not len(piece):
+                promised_s, there_s = (n / self.sample_rate for n in (start + n_samples, self._position))
+                what = f"it promises {promised_s:.1f} s, {there_s:.1f} s are there"
+                raise AudioFileError(f"{self.path}: cut short: {what}")
+            pieces.append(torch.from_numpy(piece.T))
+            self._position += len(piece)
+        read = torch.cat(pieces, dim=1)
+        _refuse_not_finite(read, self.path, self.sample_rate, start=start)
         return read
 
 
@@ -113,55 +103,19 @@ class AudioReader:
 def open_audio(path: str | Path) -> Iterator[AudioReader]:
     """Open an audio file to read it block by block.
 
+    Its length is found, not believed: where the header may count wrongly, the file is decoded first. Sound that
+    begins later than the picture of its video is preceded by so much silence.
+
     Raises
     ------
     AudioFileError
-        If the file is missing, empty, not audio, or cut short (MP3 and Ogg cannot tell).
+        If the file is missing, empty, not audio, or cut short (of an MP3 without a table, nothing tells).
     """
     path = _existing_file(path)
-    with contextlib.ExitStack() as open_files:
-        try:
-            file = open_files.enter_context(soundfile.SoundFile(path))
-        except NOT_FOR_SOUNDFILE as error:
-            if path.suffix.lower() == ".caf" and getattr(error, "code", 0) == MALFORMED:  # ffmpeg would read the rest
-                raise _damaged(path, error) from error
-            file = open_files.enter_context(_decoded_with_ffmpeg(path, reason=error))
-            promised_s = ffmpeg.probe(path, reason=error)["duration_s"]
-            _refuse_shorter(path, promised_s, file.frames / file.samplerate)
-        if file.format == "MP3":
-            file = open_files.enter_context(_decoded_mp3(path))
-        if promise := _promised_and_there(file):
-            raise AudioFileError(f"{path}: cut short: its header promises {promise[0]} bytes, {promise[1]} are there")
+    with opened_whole(path) as file:
         if not file.frames:
             raise AudioFileError(f"{path}: holds no samples")
         yield AudioReader(path, file)
-
-
-@contextlib.contextmanager
-def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[soundfile.SoundFile]:
-    """Open what ffmpeg makes of a file."""
-    with tempfile.TemporaryDirectory(prefix="sepdict-") as folder:
-        decoded = Path(folder, "decoded.wav")
-        ffmpeg.decode(path, decoded, reason=reason)
-        with soundfile.SoundFile(decoded) as file:
-            if _promised_and_there(file):
-                raise AudioFileError(f"{path}: no room to decode it in {Path(folder).parent}; free some, or set TMPDIR")
-            yield file
-
-
-@contextlib.contextmanager
-def _decoded_mp3(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a decoded copy of an MP3: in blocks libsndfile reads it wrongly, and of some it misses the end."""
-    if ffmpeg.is_installed():
-        with _decoded_with_ffmpeg(path, reason=AudioFileError()) as file:
-            yield file
-    else:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        with tempfile.TemporaryFile(prefix="sepdict-") as copy:
-            soundfile.write(copy, samples, sample_rate, format="RF64", subtype="FLOAT")
-            copy.seek(0)
-            with soundfile.SoundFile(copy) as file:
-                yield file
 
 
 @checks_types
@@ -176,7 +130,8 @@ def read_audio(path: str | Path) -> Audio:
     Raises
     ------
     AudioFileError
-        If the file is missing, empty, not audio, cut short (MP3 and Ogg cannot tell), or holds NaN or infinite samples.
+        If the file is missing, empty, not audio, cut short (of an MP3 without a table, nothing tells), or
+        holds NaN or infinite samples.
     """
     with open_audio(path) as reader:
         (audio,) = reader.blocks([slice(0, reader.n_samples)])
@@ -184,23 +139,18 @@ def read_audio(path: str | Path) -> Audio:
 
 
 def probe_audio(path: str | Path) -> AudioInfo:
-    """Look at a file's channels, rate and duration without decoding it.
+    """Look at a file's channels, rate and duration, without decoding it where that is not needed.
 
     Raises
     ------
     AudioFileError
-        If the file is missing, empty or not audio.
+        If the file is missing, empty, not audio, or cut short.
     """
-    path = _existing_file(path)
-    try:
-        info = soundfile.info(path)
-        return AudioInfo(info.channels, info.samplerate, info.frames / info.samplerate)
-    except NOT_FOR_SOUNDFILE as error:
-        stream = ffmpeg.probe(path, reason=error)
-    if stream["duration_s"] is None:  # a stream recorded to a pipe: only decoding tells
-        audio = read_audio(path)
-        return AudioInfo(audio.n_channels, audio.sample_rate, audio.duration_s)
-    return AudioInfo(int(stream["channels"]), int(stream["sample_rate"]), stream["duration_s"])
+    info = info_without_decoding(_existing_file(path))
+    if info is None:
+        with open_audio(path) as reader:
+            return AudioInfo(reader.n_channels, reader.sample_rate, reader.n_samples / reader.sample_rate)
+    return info
 
 
 @contextlib.contextmanager
@@ -250,7 +200,11 @@ def writing_audio(
         raise AudioFileError(f"{path}: OGG VORBIS cannot hold {what}; choose another format")
     form |= {"format": container, "subtype": encoding, **COMPRESSION.get(container, {})}
 
+    n_written = 0
+
     def write(samples: Tensor) -> None:
+        nonlocal n_written
+        _refuse_not_finite(samples, path, sample_rate, start=n_written)
         peak = float(samples.abs().max())
         if encoding not in ("FLOAT", "DOUBLE") and peak > 1:
             raise AudioFileError(
@@ -259,6 +213,7 @@ def writing_audio(
         with _explained(path, form):
             for some in samples.cpu().split(AT_ONCE, dim=1):
                 file.write(_rounded(some, encoding).T)  # (n_new_samples, n_channels)
+        n_written += samples.shape[1]
 
     with contextlib.ExitStack() as open_files:  # what the work inside raises passes unexplained, and leaves nothing
         with _explained(path, form):
@@ -268,7 +223,29 @@ def writing_audio(
             context.tag(file)
         yield write
         with _explained(path, form):
+            file.close()
+            _refuse_incomplete(descriptor, n_written)
             open_files.close()
+
+
+def _refuse_incomplete(descriptor: int, n_written: int) -> None:
+    """Refuse a closed file that lacks samples: libsndfile's encoders keep quiet about a disk that fills at the end.
+
+    A header may count samples that are not there, so that the last one is read, too.
+    """
+    if not n_written:
+        return
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        with soundfile.SoundFile(descriptor, closefd=False) as file:
+            n_there = file.frames
+            if n_there >= n_written and file.seekable():  # in blocks, some encodings round the length up
+                file.seek(n_written - 1)
+                n_there = n_written - 1 + len(file.read(1))
+    except soundfile.SoundFileError:
+        n_there = 0
+    if n_there < n_written:
+        raise OSError(errno.ENOSPC, f"{n_there} of {n_written} samples reached the disk; is it full?")
 
 
 def _rounded(samples: Tensor, encoding: str) -> np.ndarray[Any, Any]:
@@ -356,6 +333,14 @@ def copy_audio(
                 write(samples.clamp(-1, 1) if clamps else samples)
 
 
+def _refuse_not_finite(samples: Tensor, path: Path, sample_rate: int, *, start: int) -> None:
+    """Refuse samples of a file, from its ``start``-th on, that are no sound."""
+    try:
+        refuse_not_finite(samples, str(path), sample_rate, start=start)
+    except AudioError as error:
+        raise AudioFileError(str(error)) from error
+
+
 def _existing_file(path: str | Path) -> Path:
     """Refuse what is not a file with something in it."""
     path = Path(path)
@@ -370,20 +355,6 @@ def _existing_file(path: str | Path) -> Path:
     return path
 
 
-def _refuse_shorter(path: Path, promised_s: float | None, there_s: float) -> None:
-    """Compare what a header promises with what was decoded."""
-    if promised_s is not None and there_s < promised_s - 0.5:  # half a second: more than any codec's padding
-        raise AudioFileError(f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
-
-
-def _promised_and_there(file: soundfile.SoundFile) -> tuple[int, int] | None:
-    """Compare the bytes that a header claims with those there, None if all are; libsndfile reads on without a word."""
-    for promised, there in re.findall(r":\s*(\d+) \(should be (\d+)\)", file.extra_info):
-        if int(there) < int(promised) < UNKNOWN_SIZE:
-            return int(promised), int(there)
-    return None
-
-
 @contextlib.contextmanager
 def _explained(path: Path, form: Mapping[str, Any]) -> Iterator[None]:
     """Say in one line why a file of such a form cannot be written."""
@@ -391,20 +362,10 @@ def _explained(path: Path, form: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (soundfile.LibsndfileError, ValueError) as error:
         if getattr(error, "code", 0) == OPERATING_SYSTEM:
-            raise AudioFileError(f"{path}: cannot be written ({_said(error)}); is the disk full?") from error
+            raise AudioFileError(f"{path}: cannot be written ({said(error)}); is the disk full?") from error
         what = f"{form['channels']} channels at {form['samplerate']} Hz"
         raise AudioFileError(
-            f"{path}: {form['format']} {form['subtype']} cannot hold {what} ({_said(error)})"
+            f"{path}: {form['format']} {form['subtype']} cannot hold {what} ({said(error)})"
         ) from error
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-
-
-def _damaged(path: Path, error: Exception) -> AudioFileError:
-    """Say that a file is not whole."""
-    return AudioFileError(f"{path}: damaged or cut short ({_said(error)}); expected a whole file")
-
-
-def _said(error: Exception) -> str:
-    """Strip libsndfile's prefixes from its message."""
-    return str(error).rsplit("Error : ", 1)[-1].rsplit(": ", 1)[-1].strip()

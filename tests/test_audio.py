@@ -83,6 +83,8 @@ def test_a_rate_that_is_not_above_zero_is_refused(noise: Audio, sample_rate: int
         (np.array(0.5), r"got \(\)"),
         (np.zeros(0), r"got \(1, 0\)"),
         (np.zeros((0, 8)), r"got \(0, 8\)"),
+        (np.zeros((8000, 2)), r"\(8000, 2\) would be 8000 channels; expected \(n_channels, n_samples\): transpose"),
+        (torch.zeros(1025, 9000), r"would be 1025 channels; .*transpose"),
         (np.array([[0, 0], [0, np.nan]]), r"first at 0\.500 s"),
         (torch.tensor([0, 0, torch.inf]), r"first at 1\.000 s"),
         (torch.tensor([1e300], dtype=torch.float64), "infinite"),  # beyond float32
@@ -93,7 +95,7 @@ def test_samples_that_cannot_be_used_are_refused_by_name(samples: Any, said: str
         Audio(samples, 2, "mine")
 
 
-@pytest.mark.parametrize("sample_rate", [0, -16000, 16000.5])
+@pytest.mark.parametrize("sample_rate", [0, -16000, 16000.5, math.nan, math.inf])
 def test_rates_that_cannot_be_are_refused(sample_rate: float) -> None:
     with pytest.raises(AudioError, match=f"sample rate is {sample_rate} Hz"):
         Audio(torch.zeros(8), sample_rate)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from sound_files import RATE, likeness, needs_ffmpeg, noise
 
 import sepdict.recordings
 from sepdict.audio import Audio, resample
@@ -28,28 +29,8 @@ from sepdict.recordings import (
     writing_audio,
 )
 
-RATE = 16000
 CONTAINERS = {".au": "AU", ".caf": "CAF"}  # read and never written
 EXACT = [".wav", ".aif", ".aiff", ".w64", ".rf64"]
-needs_ffmpeg = pytest.mark.skipif(
-    shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None, reason="ffmpeg is not installed"
-)
-
-
-def noise(generator: torch.Generator, n_channels: int = 2, n_samples: int = RATE + 1, peak: float = 0.9) -> Audio:
-    """A second and one sample of noise without the treble that lossy formats leave out."""
-    spectrum = torch.fft.rfft(torch.randn(n_channels, n_samples, generator=generator))
-    spectrum[:, n_samples // 8 :] = 0
-    samples = torch.fft.irfft(spectrum, n_samples)
-    return Audio(peak * samples / samples.abs().max(), RATE, "noise")
-
-
-def likeness(one: Audio, other: Audio) -> float:
-    """Cosine between two sounds that may differ in length, one for equal ones; a late one is not alike."""
-    n_samples = min(one.n_samples, other.n_samples)
-    return float(
-        torch.cosine_similarity(one.samples[:, :n_samples].flatten(), other.samples[:, :n_samples].flatten(), dim=0)
-    )
 
 
 def make(path: Path, audio: Audio, *arguments: str) -> Path:
@@ -212,6 +193,13 @@ def test_blocks_that_overlap_are_parts_of_the_whole(tmp_path: Path, generator: t
         assert torch.equal(block.samples, expected.samples)
 
 
+def test_a_file_can_be_read_again_from_its_beginning(tmp_path: Path, generator: torch.Generator) -> None:
+    path = write_audio(tmp_path / "a.flac", noise(generator))
+    with open_audio(path) as reader:
+        first, second = ([block.samples for block in reader.blocks(SPANS)] for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
 def test_a_file_is_read_no_further_than_asked(tmp_path: Path, generator: torch.Generator) -> None:
     samples = noise(generator).samples.numpy().T.copy()
     samples[12000] = np.nan
@@ -353,6 +341,14 @@ def test_what_is_not_there_or_not_a_file_or_empty_is_refused(tmp_path: Path, rea
             reader(tmp_path / name)
 
 
+@pytest.mark.parametrize("reader", [read_audio, probe_audio])
+def test_what_never_ends_is_refused(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(AudioFileError, match="is not a file"):
+            reader(path)
+
+
 @pytest.mark.parametrize("extension", EXACT)
 def test_a_file_of_no_samples_is_refused(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"a{extension}"
@@ -460,6 +456,37 @@ def test_a_full_disk_leaves_nothing_behind_and_the_older_file_alone(
     with pytest.raises(AudioFileError, match=r"a\.wav: cannot be written \(No space left on device\)"):
         write_audio(path, noise(generator))
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == ({"a.wav": b"old"} if existed else {})
+
+
+@pytest.mark.parametrize("extension", WRITTEN_FORMATS)
+def test_a_disk_that_fills_at_any_moment_lets_no_file_appear_that_is_not_whole(
+    tmp_path: Path, generator: torch.Generator, extension: str
+) -> None:
+    resource = pytest.importorskip("resource")  # which makes the system refuse what a full disk would
+    audio = noise(generator, n_samples=8000)
+    size = write_audio(tmp_path / f"whole{extension}", audio).stat().st_size
+    (tmp_path / f"whole{extension}").unlink()
+    path, limits = tmp_path / f"a{extension}", resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in sorted({size - 1, size - 100, size - 1000, size - 3000, *(size * part // 8 for part in range(1, 8))}):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(room, 1), limits[1]))
+        try:
+            with pytest.raises(AudioFileError, match=rf"a{extension}: cannot be written"):
+                write_audio(path, audio)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("extension", WRITTEN_FORMATS)
+def test_what_is_not_finite_is_not_written(
+    tmp_path: Path, generator: torch.Generator, extension: str, value: float
+) -> None:
+    audio = noise(generator)
+    audio.samples[1, 4000] = value
+    with pytest.raises(AudioFileError, match=rf"a{extension}: holds NaN or infinite samples, first at 0\.250 s"):
+        write_audio(tmp_path / f"a{extension}", audio)
+    assert not list(tmp_path.iterdir())
 
 
 # --- finding files
