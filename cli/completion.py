@@ -9,12 +9,16 @@ def complete_dictionary(incomplete: str) -> list[str]:
     """Name the installed dictionaries that begin so; where there are none, the shell completes file names."""
     from sepdict.errors import SepdictError
     from sepdict.library import installed
+    from sepdict.names import normalized, visible
 
     try:
         names = installed()
     except SepdictError:  # no place to say it: the command will
         return []
-    return [name for name in names if name.startswith(incomplete) and not NEEDS_QUOTES.search(name)]
+    wanted = normalized(incomplete)
+    return [
+        name for name in names if name.startswith(wanted) and visible(name) == name and not NEEDS_QUOTES.search(name)
+    ]
 
 
 def complete_device(incomplete: str) -> list[str]:

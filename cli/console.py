@@ -27,14 +27,28 @@ TERMINATED = 143  # and for one that was told to end
 
 
 def say(text: str) -> None:
-    """Print a result."""
-    print(text)
+    """Print a result, and what would steer a terminal as its escape."""
+    print(shown(text))
+
+
+def _cell(text: str) -> str:
+    """Write a cell of a table in one line."""
+    return shown(text).replace("\n", "\\n")
+
+
+def shown(text: str) -> str:
+    """Write as escapes what is in names and cards of others to steer a terminal, or to hide; lines stay lines."""
+    if text.replace("\n", "").isprintable():  # help, above all, which is to load nothing
+        return text
+    from sepdict.names import visible
+
+    return visible(text, lines=True)
 
 
 def note(text: str) -> None:
     """Print what is no result: to stderr, that a pipe behind stdout stays clean."""
     try:
-        print(text, file=sys.stderr)
+        print(shown(text), file=sys.stderr)
     except BrokenPipeError:
         raise
     except OSError:  # a log on a full disk must not end a separation of hours
@@ -43,7 +57,7 @@ def note(text: str) -> None:
 
 def report_error(text: str) -> None:
     """Print an error in exactly one line."""
-    note("sepdict: " + " ".join(text.split()))
+    note("sepdict: " + " ".join(shown(text).split()))
 
 
 def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -68,7 +82,7 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
             raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
         except Exception as error:
             if verbose:
-                traceback.print_exc()
+                note(traceback.format_exc())
             report_error(explain(error))
             raise typer.Exit(1) from None
 
@@ -145,6 +159,8 @@ def print_table(
     The first column is text, the others are numbers. A folder that paths in the first column are in is printed once on
     a terminal, and whole, before the table of their names.
     """
+    title, columns = shown(title), [*map(_cell, columns)]
+    rows = [[*map(_cell, row)] for row in rows]
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -226,7 +242,7 @@ class ProgressReport:
             return
         if self.bar.disable:
             note(what)
-        self.bar.reset(self.task, description=what, total=None, visible=True, divergence="")
+        self.bar.reset(self.task, description=_cell(what), total=None, visible=True, divergence="")
 
     def step(self, event: "Progress") -> None:
         """Show one step: an `OnProgress`."""

@@ -1,7 +1,7 @@
 """Row 1: HTML pages that need nothing but themselves.
 
 A page holds its styles, scripts, pictures and sounds. Its policy forbids every request, and every script but its own.
-All that goes into it is escaped.
+All that goes into it is escaped, and no name turns around how the text beside it reads.
 """
 
 import base64
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
+
+from sepdict.names import visible
 
 WEB = resources.files("sepdict") / "web"
 
@@ -42,6 +44,7 @@ def fill_page(
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _read("templates", name)),
         autoescape=True,
+        finalize=lambda value: visible(value, lines=True) if type(value) is str else value,  # markup is ours
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

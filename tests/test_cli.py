@@ -32,8 +32,10 @@ from front_end import (
 
 from sepdict.audio import Audio
 from sepdict.dictionary import Dictionary
+from sepdict.names import visible
 from sepdict.progress import Progress
 from sepdict.recordings import read_audio, write_audio
+from sepdict.training import train_dictionary
 
 COMMANDS = ["train-dictionary", "separate", "evaluate", "info", "synthesize", "inspect", "compare"]
 ESCAPE = "\x1b"
@@ -427,3 +429,52 @@ def test_what_cannot_be_compared_is_one_line(file: Path, demo: list[Path]) -> No
     assert "'violin' has sample_rate" in fail("compare", demo[0], file, "--quiet")
     bare = trained("hum").save(file.with_name("hum.safetensors"))
     assert "dictionary 'hiss' remembers nothing" in fail("compare", file, bare, "--quiet")
+
+
+WICKED = "take\x1b]0;owned\x07\x9b2J\u202e\u2028.wav"
+ESCAPED = r"take\x1b]0;owned\x07\x9b2J\u202e\u2028.wav"
+
+
+def test_nothing_that_is_printed_steers_the_terminal(tmp_path: Path, file: Path) -> None:
+    folder = tmp_path / "so\x1b[31mlos"
+    folder.mkdir()
+    (folder / WICKED).write_text("no sound")
+    write_mixtures(tmp_path, "song")[0].rename(tmp_path / WICKED)
+    results = [
+        run("separate", tmp_path / WICKED, "-d", file, "-o", tmp_path / "out", "--no-compose"),
+        run("separate", folder / WICKED, "-d", file, "-o", tmp_path / "other"),
+        run("train-dictionary", folder, "--name", "x"),
+        run("train-dictionary", folder),
+        run("info", WICKED),
+        run("evaluate", WICKED, "out"),
+        run("separate", "--no-such\x1b[2J"),
+    ]
+    for result in results:
+        printed = (result.stdout + result.stderr).replace("\n", "")
+        assert printed.isprintable(), ascii(printed)
+    assert ESCAPED.removesuffix(".wav") in results[0].stdout
+    assert ESCAPED in results[1].stderr
+    assert ESCAPED in results[4].stderr
+
+
+def test_a_recordings_name_is_written_into_the_card_so_that_it_can_be_shown(tmp_path: Path) -> None:
+    for name in (WICKED, os.fsdecode(b"\xff.wav")):
+        recording = replace(sound(n_samples=16000), name=name)
+        card = train_dictionary(recording, TINY, source="hiss", backgrounds=[]).card
+        assert card.heard[0]["name"] == visible(name) != name
+    saved = Dictionary(card, trained("hiss").network).save(tmp_path / "odd.safetensors")
+    assert any(line.startswith(r"\udcff.wav ") for line in succeed("info", saved))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_table_shows_what_is_hidden_in_its_cells(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    sys.modules["sepdict_cli.console"].print_table(WICKED, ["stem\x07"], [[f"{WICKED}\n"]])
+    shown = re.sub(rf"{ESCAPE}\[[\d;]*m", "", capsys.readouterr().out)
+    assert shown.replace("\n", "").isprintable()
+    assert shown.count(ESCAPED) == 2
+    assert rf"{ESCAPED}\n" in shown

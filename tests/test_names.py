@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sepdict.pages
 from sepdict.dictionary import Card
 from sepdict.errors import ConfigError
 from sepdict.names import MOST_NAME_BYTES, normalized, refuse_unwritable, visible
@@ -72,3 +73,12 @@ def test_a_residual_is_called_in_unicodes_composed_form_too() -> None:
     output = OutputConfig(residual_name="re\u0301sidu", two_stems="Flo\u0308te")
     assert (output.residual_name, output.two_stems) == ("r\u00e9sidu", "Fl\u00f6te")
     assert normalized(normalized("Flo\u0308te")) == "Fl\u00f6te"
+
+
+def test_no_name_turns_around_how_a_page_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(folder: str, _: str) -> str:
+        return "<p>{{ name }} {{ length }} {{ style }}" if folder == "templates" else "p {}"
+
+    monkeypatch.setattr(sepdict.pages, "_read", read)
+    shown = sepdict.pages.fill_page("any.html", name="take\u202e\u2066<b>\x9b", length=1.5)
+    assert shown == r"<p>take\u202e\u2066&lt;b&gt;\x9b 1.5 p {}p {}"
