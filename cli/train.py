@@ -23,6 +23,7 @@ from .training_options import (
     Hidden,
     Name,
     Network,
+    NFft,
     Output,
     Pretrain,
     Regularise,
@@ -30,6 +31,7 @@ from .training_options import (
     Solos,
     Steps,
     Templates,
+    stft_of,
     training_config,
 )
 
@@ -95,6 +97,7 @@ def train_dictionary(
     background: Background = None,
     steps: Steps = None,
     batch_frames: BatchFrames = None,
+    n_fft: NFft = None,
     divergence: Divergence = None,
     seed: Seed = None,
     device: Device = None,
@@ -113,7 +116,10 @@ def train_dictionary(
         _refuse_output(order.output, overwrite)
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
     settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
-    config = training_config(network, shape, regularise or [], settings | {"pretraining": pretrain}, augment=augment)
+    stft = None if n_fft is None else stft_of(n_fft)
+    config = training_config(
+        network, shape, regularise or [], settings | {"pretraining": pretrain, "stft": stft}, augment=augment
+    )
     if background and not (config.augmentation or config.regularisation.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
     backgrounds, n_unread = _read_all(background or [], recursive=recursive)

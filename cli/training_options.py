@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sepdict.descent import TrainingConfig
+    from sepdict.spectrogram import StftConfig
 
 NETWORK_DEFAULTS = {"code_size": "16", "hidden": "256,256", "activation": "relu", "n_templates": "256"}
 DEFAULTS = {"n_steps": "3000", "batch_frames": "256", "divergence": "kl", "seed": "0"}
@@ -106,6 +107,17 @@ Steps = Annotated[
     int | None,
     typer.Option(min=1, help=f"At most so many updates of the weights.  {_default('n_steps')}", show_default=False),
 ]
+NFft = Annotated[
+    int | None,
+    typer.Option(
+        "--n-fft",
+        min=4,
+        max=2**17,
+        help="Samples in a window; all dictionaries of a mixture need the same. By default it follows the rate, and is "
+        "short where most of the sound is above 20 kHz.",
+        show_default=False,
+    ),
+]
 BatchFrames = Annotated[
     int | None,
     typer.Option(min=0, help=f"Frames in each; 0 for all of them.  {_default('batch_frames')}", show_default=False),
@@ -133,6 +145,13 @@ def training_config(
     changed |= {"augmentation": AugmentationConfig()} if augment else {}
     config = replace(config, network=replace(config.network, **wanted))
     return replace(regularised(config, dict(map(_amount, regularise))), **changed)
+
+
+def stft_of(n_fft: int) -> "StftConfig":
+    """Cut spectrograms by windows of so many samples, three quarters overlapping as by default."""
+    from sepdict.spectrogram import StftConfig
+
+    return StftConfig(n_fft, max(1, n_fft // 4))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -32,11 +32,12 @@ from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.networks import MaskNetwork, spectral_shape
 from sepdict.optimizers import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.spectrogram import audible
 from sepdict.tensorfiles import TensorFileError, opened_tensors
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1  # rises when the same dictionaries would be composed in another way
+CACHE_VERSION = 2  # rises when the same dictionaries would be composed in another way
 MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
 TUNING_RATE = 1e-3  # what was learned from minutes of solos is only to be adjusted
@@ -340,8 +341,9 @@ def _widths(n_bins: int, device: torch.device) -> Tensor:
 
 
 def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:
-    """Read a dictionary's memory, scaled to frames of unit energy on average."""
-    memory = recall(dictionary.memory).to(widths.device)
+    """Read a dictionary's memory, less the infrasound of older ones, scaled to frames of unit energy on average."""
+    card = dictionary.card
+    memory = audible(recall(dictionary.memory), card.stft, card.sample_rate).to(widths.device)  # low bands are bins
     return memory / (widths * memory.square()).sum(dim=0).mean().sqrt()
 
 

@@ -46,7 +46,8 @@ class TrainingConfig:
     ----------
     network : NetworkConfig
     stft : StftConfig, optional
-        By default chosen for the sample rate.
+        By default chosen for the sample rate, and with short windows where most of the sound is above 20 kHz.
+        Dictionaries that are to be used together need equal ones.
     sample_rate : int, optional
         In Hz; by default the lowest of the recordings', for a dictionary must not invent a band it never heard.
     divergence : str
@@ -77,7 +78,8 @@ class TrainingConfig:
     augmentation : AugmentationConfig, optional
         What the recordings are varied by, anew for each of the :attr:`n_checks`; by default nothing.
     memory_s : float
-        Seconds of sound that the dictionary remembers, coarsely, for composing; 0 remembers nothing.
+        Seconds of sound that the dictionary remembers, coarsely, for composing; 0 remembers nothing. Frames shorter
+        than 16 ms count as such, so that a memory of any sound takes as much room.
     seed : int
         Same seed, same machine, same dictionary.
 

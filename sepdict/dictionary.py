@@ -359,8 +359,10 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
         for what in ("sample_rate", "stft"):
             mine, its = getattr(first.card, what), getattr(other.card, what)
             if mine != its:
+                option = f" (--n-fft {mine.n_fft})" if what == "stft" else ""
                 raise ConfigError(
-                    f"{first.source!r} has {what} {mine}, {other.source!r} has {its}; train one of them again to match"
+                    f"{first.source!r} has {what} {mine}, {other.source!r} has {its}; "
+                    f"train {other.source!r} again to match{option}"
                 )
 
 

@@ -13,9 +13,15 @@ from sepdict.errors import AudioError
 from sepdict.memory import remember, remembered_frames
 from sepdict.networks import spectral_shape
 from sepdict.schema import printable
-from sepdict.spectrogram import StftConfig, magnitude, stft
+from sepdict.spectrogram import ULTRASOUND_HZ, StftConfig, audible, magnitude, stft
+from sepdict.unheard import centred
 
 LEAST_SOUND_S = 1.0  # seconds that are not silence; with less there is nothing to learn from or to validate on
+SHORTEST_FRAME_S = (
+    0.016  # seconds: what is remembered of shorter frames is no more of them, so that memories stay small
+)
+GLANCE = StftConfig(n_fft=1024, hop_length=512)  # to tell ultrasound by
+RUMBLING_BINS = 2  # of that, which wind leaks into
 MOST_HELD_OUT = 0.25  # where whole recordings would take more of the sound than this, the end of each is held out
 
 
@@ -63,10 +69,29 @@ class Lesson:
     validation_weights: Tensor  # (n_frames,)
 
 
+def stft_for(recordings: Sequence[Audio], sample_rate: int) -> StftConfig:
+    """Choose how spectrograms of recordings are cut: by the rate, and shorter where most of the energy is ultrasound.
+
+    Examples
+    --------
+    >>> stft_for([Audio(torch.randn(1, 38400), 384000)], 384000)
+    StftConfig(n_fft=2048, hop_length=512, window='hann')
+    """
+    first = math.ceil(ULTRASOUND_HZ * GLANCE.n_fft / sample_rate)
+    audible_energy = ultrasonic_energy = 0.0
+    for recording in recordings if first < GLANCE.n_bins - 1 else ():
+        heard = resample(centred(recording), sample_rate)
+        energy = magnitude(stft(heard.samples, GLANCE)).square().sum(dim=(0, 2), dtype=torch.float64)  # (n_bins,)
+        audible_energy += float(energy[RUMBLING_BINS:first].sum())
+        ultrasonic_energy += float(energy[first:].sum())
+    return StftConfig.for_sample_rate(sample_rate, ultrasonic=ultrasonic_energy > audible_energy)
+
+
 def hear(recording: Audio, hearing: Hearing) -> Sound:
-    """Turn a recording into frames and tell sound from silence."""
-    heard = resample(recording, hearing.sample_rate)
+    """Turn a recording into frames and tell sound from silence; an offset and infrasound are left out."""
+    heard = resample(centred(recording), hearing.sample_rate)
     spectra = magnitude(stft(heard.samples, hearing.stft))  # (n_channels, n_bins, n_frames)
+    spectra = audible(spectra, hearing.stft, hearing.sample_rate)
     spectra = torch.nn.functional.pad(spectra, (0, hearing.n_gap_frames))
     level = spectra.mean(dim=1)  # (n_channels, n_channel_frames)
     sounding = (level > 0) & (level >= level.max() * 10 ** (hearing.silence_db / 20))
@@ -166,7 +191,10 @@ def memory_of(sounds: Sequence[Sound], hearing: Hearing, memory_s: float) -> tup
         return torch.cat([sound.magnitude[:, frames] for sound, frames in zip(sounds, chosen, strict=True)], dim=1)
 
     learned, held_out = heard(False), heard(True)
-    n_most_frames, n_frames = int(memory_s / hearing.frame_s), learned.shape[1] + held_out.shape[1]
+    n_most_frames, n_frames = (
+        int(memory_s / max(hearing.frame_s, SHORTEST_FRAME_S)),
+        learned.shape[1] + held_out.shape[1],
+    )
     memory = remember(torch.cat([learned, held_out], dim=1), n_most_frames=n_most_frames)
     remembered = remembered_frames(n_frames, n_most_frames=n_most_frames)
     return memory, int((remembered >= learned.shape[1]).sum())

@@ -2,9 +2,9 @@
 
     stft -> composition.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
 
-at the dictionaries' rate; what lies above their band is shared out at the mixture's own. The stems, with the residual
-if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels. Long mixtures
-are taken apart segment by segment, so that no more than one of them need be in memory.
+at the dictionaries' rate; what they do not hear is shared out at the mixture's own (see :mod:`sepdict.unheard`). The
+stems, with the residual if there is one, always sum to the mixture, sample for sample, at its rate and length and on
+its channels. Long mixtures are taken apart segment by segment, so that no more than one of them need be in memory.
 """
 
 import itertools
@@ -26,9 +26,9 @@ from sepdict.excitations import FitConfig, fit_excitations
 from sepdict.masks import agreed, ratio_masks, unexplained
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.segments import SEGMENT_S, Mixture, fade, refuse_short, spans_of
-from sepdict.spectrogram import istft, magnitude, stft
+from sepdict.spectrogram import audible, istft, magnitude, n_infrasonic_bins, stft
 from sepdict.timeline import Frames, Timeline, TimelineRecorder
-from sepdict.unheard import at_rate_of, shares_above
+from sepdict.unheard import at_rate_of, centred, given_back, with_infrasound
 from sepdict.unknown import fit_with_unknown
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,8 @@ def separate(
     -----
     A mixture at another rate than the dictionaries' is resampled for the fit. What it holds above their band no
     dictionary knows: it goes to the residual, or without one is shared out, frame by frame, as the top quarter of
-    the band was.
+    the band was. Nor do they hear a constant offset and what is below 20 Hz, which go the same way: an offset is
+    shared equally, infrasound as the sound just above it is.
 
     Examples
     --------
@@ -323,9 +324,9 @@ def _separate_segment(
     """
     card = dictionaries[0].card
     names = [dictionary.source for dictionary in dictionaries]
-    heard = resample(mixture, card.sample_rate)
+    heard = resample(centred(mixture), card.sample_rate)
     spectrum = stft(heard.samples.to(device), card.stft)  # (n_channels, n_bins, n_frames)
-    observed = magnitude(spectrum)
+    observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
     n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
     opinion = None if composition is None else composition.masks(observed, names)
     options: dict[str, Any] = {"n_heard_bins": n_heard_bins, "on_progress": on_progress}
@@ -335,7 +336,7 @@ def _separate_segment(
     else:
         fit = fit_excitations(observed, dictionaries, config, masks=opinion, **options)
         drawn, rest = list(fit.magnitudes), unexplained(observed, fit.magnitudes)
-    explained = sum(drawn[1:], drawn[0])  # (n_channels, n_bins, n_frames)
+    explained = audible(sum(drawn[1:], drawn[0]), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
     masks = ratio_masks(torch.stack(drawn), exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
     if composition is not None and opinion is not None:
         taken_for = agreed(masks, opinion) * observed
@@ -344,11 +345,11 @@ def _separate_segment(
     if has_residual:
         known, others = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
         masks = torch.cat([masks * known, others[None]])
+    n_infrasonic = n_infrasonic_bins(card.stft, card.sample_rate)
+    masks = with_infrasound(masks, observed, n_infrasonic, has_residual=has_residual)
     samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
     samples = at_rate_of(mixture, samples, card.sample_rate)
-    samples = samples + shares_above(masks.cpu(), has_residual=has_residual, n_samples=mixture.n_samples) * (
-        mixture.samples - samples.sum(dim=0)
-    )
+    samples = given_back(samples, mixture, masks.cpu(), has_residual=has_residual)
     frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries), scale=scale)
     return samples, FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any()), frames
 

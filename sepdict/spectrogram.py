@@ -15,6 +15,11 @@ SPEECH_RATE = 16000  # Hz; up to here recordings are mostly speech
 SPEECH_WINDOW_S = 0.064  # seconds: resolves a voice's harmonics and still follows its syllables
 MUSIC_WINDOW_S = 0.186  # seconds: resolves neighbouring low notes; 1.1 dB better than half of it, on four scenes
 
+ULTRASOUND_WINDOW_S = 0.0064  # seconds: a bat's call lasts some five milliseconds
+ULTRASOUND_HZ = 20_000.0  # above it nobody hears
+LONGEST_WINDOW = 2**15  # samples of a window that is chosen by itself: bounds the size of a dictionary to some 40 MB
+INFRASOUND_HZ = 20.0  # below it nobody hears: there are offsets of converters, wind and rumble
+
 WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window}
 
 
@@ -52,8 +57,10 @@ class StftConfig:
             raise ConfigError(f"window is {self.window!r}; expected one of {', '.join(WINDOWS)}")
 
     @classmethod
-    def for_sample_rate(cls, sample_rate: int) -> "StftConfig":
+    def for_sample_rate(cls, sample_rate: int, *, ultrasonic: bool = False) -> "StftConfig":
         """Choose a power of two near 64 ms up to 16 kHz and near 186 ms above, three quarters overlapping.
+
+        Of ultrasound it is near 6 ms; and it is never more than 32768.
 
         Examples
         --------
@@ -61,7 +68,8 @@ class StftConfig:
         StftConfig(n_fft=8192, hop_length=2048, window='hann')
         """
         window_s = SPEECH_WINDOW_S if sample_rate <= SPEECH_RATE else MUSIC_WINDOW_S
-        n_fft = min(max(2 ** round(math.log2(sample_rate * window_s)), 4), 2**17)
+        window_s = ULTRASOUND_WINDOW_S if ultrasonic else window_s
+        n_fft = min(max(2 ** round(math.log2(sample_rate * window_s)), 4), LONGEST_WINDOW)
         return cls(n_fft=n_fft, hop_length=n_fft // 4)
 
     @property
@@ -153,6 +161,26 @@ def istft(spectrogram: Tensor, config: StftConfig, *, n_samples: int) -> Tensor:
 def magnitude(spectrogram: Tensor) -> Tensor:
     """Linear amplitude of a complex spectrogram, same shape."""
     return spectrogram.abs()
+
+
+def n_infrasonic_bins(config: StftConfig, sample_rate: int) -> int:
+    """Count the bins below 20 Hz, the first of which is that of a constant offset.
+
+    Rates below 8 kHz are not of sound to be heard: there it is the bins below a 400th of the rate.
+
+    Examples
+    --------
+    >>> n_infrasonic_bins(StftConfig.for_sample_rate(16000), 16000)
+    2
+    """
+    lowest_hz = min(INFRASOUND_HZ, sample_rate / 400)
+    return math.ceil(lowest_hz * config.n_fft / sample_rate)
+
+
+def audible(magnitude: Tensor, config: StftConfig, sample_rate: int) -> Tensor:
+    """Leave out of magnitudes (..., n_bins, n_frames) what is in infrasonic bins."""
+    heard = torch.arange(magnitude.shape[-2], device=magnitude.device) >= n_infrasonic_bins(config, sample_rate)
+    return magnitude * heard[:, None]
 
 
 def _window(config: StftConfig, like: Tensor) -> Tensor:

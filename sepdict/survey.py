@@ -1,6 +1,6 @@
 """Row 4: a look at solo recordings before anything is trained on them: how much sound there is, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sepdict.audio import Audio, at_peak_of_one
 from sepdict.errors import AudioError
-from sepdict.lessons import Hearing, hear
-from sepdict.spectrogram import StftConfig
+from sepdict.lessons import Hearing, hear, stft_for
+from sepdict.unheard import offset_of
 
 ENOUGH_S = 120.0  # of sound; with half of it violin and voice gained half a dB less, with a quarter 1.6 dB
 LITTLE_S = 30.0
@@ -34,6 +34,8 @@ class Survey:
         Of that, what is not silence.
     clipped : tuple of str
         Names of recordings that were cut off at their peaks.
+    offsets : mapping of str to float
+        The constant offset of recordings that have one, by name: in the channel where it is largest.
     bandwidth_hz : float
         The highest frequency at which there is sound, by the mean spectrum down to 60 dB below its peak.
     sample_rates : tuple of int
@@ -46,6 +48,7 @@ class Survey:
     duration_s: float
     sound_s: float
     clipped: tuple[str, ...]
+    offsets: Mapping[str, float]
     bandwidth_hz: float
     sample_rates: tuple[int, ...]
     twins: tuple[tuple[str, str], ...]
@@ -67,6 +70,8 @@ class Survey:
             remarks.append(f"{100 * (1 - self.sound_s / self.duration_s):.0f} % is silence, and is not learned")
         if self.clipped:
             remarks.append(f"clipped, so that distortion is learned, too: {', '.join(self.clipped)}")
+        if self.offsets:
+            remarks.append(_remark_on_offsets(self.offsets))
         if len(self.sample_rates) > 1:
             rates = " and ".join(map(str, self.sample_rates))
             remarks.append(f"there are rates of {rates} Hz, and the lowest will be the dictionary's")
@@ -98,9 +103,10 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     if not recordings:
         raise AudioError("there are no recordings to look at; expected one at least")
     sample_rate = min(recording.sample_rate for recording in recordings)
-    hearing = Hearing(sample_rate, StftConfig.for_sample_rate(sample_rate), silence_db=-60.0, n_gap_frames=0)
+    levelled = at_peak_of_one(recordings)
+    hearing = Hearing(sample_rate, stft_for(levelled, sample_rate), silence_db=-60.0, n_gap_frames=0)
     sound_s, spectrum, outlines = 0.0, torch.zeros(hearing.stft.n_bins), list[tuple[Tensor, Tensor]]()
-    for recording in at_peak_of_one(recordings):
+    for recording in levelled:
         sound = hear(recording, hearing)
         sound_s += float(sound.sounding.float().mean()) * recording.duration_s
         spectrum += sound.magnitude.square().sum(dim=1)
@@ -111,6 +117,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
         duration_s=sum(recording.duration_s for recording in recordings),
         sound_s=sound_s,
         clipped=tuple(recording.name for recording in recordings if _is_clipped(recording.samples)),
+        offsets={recording.name: offset for recording in recordings if (offset := _offset(recording))},
         bandwidth_hz=float(heard.max()) * sample_rate / hearing.stft.n_fft,
         sample_rates=tuple(sorted({recording.sample_rate for recording in recordings})),
         twins=_twins(recordings, outlines),
@@ -129,6 +136,20 @@ def _standardised(values: Tensor) -> Tensor:
     centred: Tensor = values - values.mean()
     scaled: Tensor = centred / torch.linalg.vector_norm(centred).clamp(min=1e-12)
     return scaled
+
+
+def _remark_on_offsets(offsets: Mapping[str, float]) -> str:
+    """Name recordings with an offset."""
+    *names, last = offsets
+    largest = max(map(abs, offsets.values()))
+    if not names:
+        return f"{last} has a DC offset of {largest:.2g}; it is left out"
+    return f"{', '.join(names)} and {last} have DC offsets of up to {largest:.2g}; they are left out"
+
+
+def _offset(recording: Audio) -> float:
+    """Measure a recording's constant offset, in the channel where it is largest."""
+    return float(max(offset_of(recording).flatten(), key=abs))
 
 
 def _is_clipped(samples: Tensor) -> bool:

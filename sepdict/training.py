@@ -20,12 +20,23 @@ from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
 from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError, checks_types
-from sepdict.lessons import Hearing, Lesson, beginnings, facts, hear, hold_out, join, memory_of, refuse_too_little
+from sepdict.lessons import (
+    Hearing,
+    Lesson,
+    beginnings,
+    facts,
+    hear,
+    hold_out,
+    join,
+    memory_of,
+    refuse_too_little,
+    stft_for,
+)
 from sepdict.memory import HELD_OUT_FRAMES
 from sepdict.networks import NetworkConfig, spectral_shape
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.schema import printable
-from sepdict.spectrogram import StftConfig
+from sepdict.unheard import centred
 
 log = logging.getLogger(__name__)
 
@@ -154,11 +165,11 @@ def train_dictionary(
     if source == RESIDUAL:
         raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
     sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
-    card = Card(source, sample_rate, config.stft or StftConfig.for_sample_rate(sample_rate), config.network)
+    levelled, backgrounds = (list(map(centred, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
+    card = Card(source, sample_rate, config.stft or stft_for(levelled, sample_rate), config.network)
     refuse_too_large(card)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
     hearing = Hearing(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
-    levelled, backgrounds = at_peak_of_one(recordings), at_peak_of_one(backgrounds)
     sounds = [hear(recording, hearing) for recording in levelled]
     refuse_too_little(sounds, source, hearing)
     sounds = hold_out(sounds, config.validation_share, generator)

@@ -86,6 +86,20 @@ def test_different_rates_are_remarked(generator: torch.Generator) -> None:
     assert "there are rates of 8000 and 16000 Hz, and the lowest will be the dictionary's" in found.remarks
 
 
+@pytest.mark.parametrize("level", [0.1, 1e20])
+def test_an_offset_is_noticed_where_it_is_large_beside_the_sound(level: float) -> None:
+    clean, takes = sound(20, name="clean.wav"), [sound(20, seed=seed, name=f"{seed}.wav") for seed in (1, 2)]
+    shifted = [
+        Audio(10 * level * (take.samples + offset), RATE, take.name)
+        for take, offset in zip(takes, (0.05, -0.3), strict=True)
+    ]
+    assert survey([clean]).offsets == {}
+    assert survey([clean, shifted[0]]).offsets == pytest.approx({"1.wav": 0.5 * level}, rel=0.01)
+    if level == 0.1:
+        assert "1.wav has a DC offset of 0.05; it is left out" in survey([clean, shifted[0]]).remarks
+        assert "1.wav and 2.wav have DC offsets of up to 0.3; they are left out" in survey([clean, *shifted]).remarks
+
+
 @pytest.mark.parametrize("power", [-110, 119])
 def test_what_is_said_does_not_depend_on_the_level(power: int) -> None:
     takes = [sound(20, seed=seed, name=f"{seed}.wav") for seed in range(2)]

@@ -17,7 +17,7 @@ from sepdict.divergences import beta_divergence, beta_of
 from sepdict.errors import AudioError, ConfigError
 from sepdict.networks import NetworkConfig, spectral_shape
 from sepdict.progress import Progress
-from sepdict.spectrogram import StftConfig, magnitude, stft
+from sepdict.spectrogram import StftConfig, audible, magnitude, stft
 from sepdict.training import PRESETS, train_dictionary
 
 RATE = 8000
@@ -136,7 +136,7 @@ def test_training_reaches_below_an_average_of_what_it_heard() -> None:
 def test_every_divergence_falls_in_validation(divergence: str, network: NetworkConfig) -> None:
     dictionary = train(warble(3.0), replace(TINY, network=network, divergence=divergence))
     curve = dictionary.card.curves["validation"]
-    assert min(curve) < 0.95 * curve[0]
+    assert min(curve) < 0.96 * curve[0]
     assert all(map(math.isfinite, (*curve, *dictionary.card.curves["training"])))
     assert drawn(dictionary).isfinite().all()
 
@@ -147,7 +147,7 @@ def test_validation_is_the_divergence_of_shapes_per_bin(divergence: str) -> None
     config = replace(QUICK, divergence=divergence, learning_rate=0.0, level_exponent=0.0)
     dictionary = train(recordings, config)
     (held_out,) = (r for r, facts in zip(recordings, dictionary.card.heard, strict=True) if facts["held_out_s"])
-    heard = magnitude(stft(held_out.samples, SMALL))[0]
+    heard = audible(magnitude(stft(held_out.samples, SMALL))[0], SMALL, RATE)
     shape = spectral_shape(heard[:, heard.mean(dim=0) > heard.mean(dim=0).max() / 1000])
     shapes = dictionary.decode(dictionary.encode(shape))
     beta = beta_of(divergence)
@@ -386,7 +386,7 @@ def test_digital_silence_is_refused_by_name(silence: torch.Tensor) -> None:
         train(silence)
 
 
-@pytest.mark.parametrize("n_samples", [1, 100, RATE // 2])
+@pytest.mark.parametrize("n_samples", [2, 100, RATE // 2])
 def test_too_little_sound_is_refused_with_its_length(n_samples: int) -> None:
     short = torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0))
     with pytest.raises(AudioError, match=r"'warble' hold 0\.\d\d s of sound; expected 1 s"):

@@ -226,7 +226,7 @@ def test_a_source_with_a_name_that_no_file_can_have_is_refused_in_one_line(clien
 
 def test_of_silence_it_is_said_that_it_is_silent(client: TestClient) -> None:
     silence = uploaded(client, "mixture", Audio(torch.zeros(SAMPLE_RATE), SAMPLE_RATE))
-    faint = uploaded(client, "mixture", Audio(torch.full((SAMPLE_RATE,), 1e-6), SAMPLE_RATE))
+    faint = uploaded(client, "mixture", Audio(1e-6 * sound(n_samples=SAMPLE_RATE).samples, SAMPLE_RATE))
     for upload, is_silent in ((silence, True), (faint, False)):
         request = {"mixture": upload, "dictionaries": [in_library(client)["hum"]]}
         job = ended(client, client.post("/api/separations", json=request).json())
