@@ -66,7 +66,7 @@ class _KullbackLeibler(torch.autograd.Function):
 
 def kullback_leibler(observed: Tensor, model: Tensor) -> Tensor:
     """Sum over bins of ``v log(v / m) - v + m``: shape (..., n_bins, n_frames) to (..., n_frames)."""
-    divergence: Tensor = _KullbackLeibler.apply(observed, model)  # type: ignore[no-untyped-call]
+    divergence: Tensor = _KullbackLeibler.apply(observed, model)
     return divergence
 
 

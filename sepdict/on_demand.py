@@ -40,17 +40,17 @@ def load(module: str, name: str) -> Any:
         packages = TOGETHER.get(library, (library,))
         wanted = " ".join(f'"{_requirement(package)}"' for package in packages)
         raise LibraryError(
-            f"{' beside '.join(map(_installed, reversed(packages)))} does not load ({_why(error)}); "
+            f"{' beside '.join(map(_installed, reversed(packages)))} does not load ({why(error)}); "
             f"install anew what goes together: pip install --force-reinstall {wanted}"
         ) from error
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """Put into one line what an import failed of in the first place."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()
+    *_, line = ["", *str(error).strip().splitlines()]
+    return f"{type(error).__name__}: {line.strip()}" if line else type(error).__name__
 
 
 def _installed(package: str) -> str:

@@ -15,7 +15,7 @@ from sepdict.synthesis import synthesize
 
 UNDEFINED = "libtorchaudio.so: undefined symbol: torch_exception_get_what"
 MISMATCH = "PyTorch has CUDA version 13.2 whereas TorchAudio has CUDA version 13.0."
-FAILURES = {  # what such a library does when it is imported: the last line of the message says what is wrong
+FAILURES = {  # what such a library does when it is imported, and what is to be said of it
     "symbol": (f"raise OSError('Could not load this library') from OSError({UNDEFINED!r})", UNDEFINED),
     "versions": (f"raise RuntimeError('Detected that\\n{MISMATCH}')", MISMATCH),
     "missing": ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),

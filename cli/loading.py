@@ -1,0 +1,52 @@
+"""Load libraries in a process of its own, for one that is broken can end it: `sepdict env` starts this and reads on.
+
+Of every library first its name is printed, then what is wrong with it, each as a line of JSON.
+"""
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+from sepdict.on_demand import why
+
+FACTS = "facts"  # asks for what sepdict finds here
+
+
+def main(modules: list[str]) -> None:
+    """Load modules, or names in them (``module:name``), one after the other, and tell of each."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+        os.dup2(2, 1)  # what a library prints is no answer
+        for module in modules:
+            print(json.dumps(module), file=answers, flush=True)
+            print(json.dumps(_facts() if module == FACTS else _fault(module)), file=answers, flush=True)
+
+
+def _fault(module: str) -> str | None:
+    """Load one and put into a line what went wrong, if something did."""
+    name, _, attribute = module.partition(":")
+    try:
+        loaded = importlib.import_module(name)
+        if attribute:
+            getattr(loaded, attribute)
+    except BaseException as error:  # some leave by SystemExit
+        return why(error)
+    return None
+
+
+def _facts() -> dict[str, Any]:
+    """Find the device that is taken, and the folders."""
+    try:
+        from sepdict.composition import cache_folder
+        from sepdict.devices import AUTO, choose_device, describe_device
+        from sepdict.library import library_folder
+
+        device = describe_device(choose_device(AUTO))
+        return {"device": device, "library": str(library_folder()), "cache": str(cache_folder())}
+    except Exception as error:
+        return {name: f"not known: {why(error)}" for name in ("device", "library", "cache")}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
