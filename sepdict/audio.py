@@ -153,7 +153,9 @@ def resample(audio: Audio, sample_rate: int) -> Audio:
         kaiser = {"lowpass_filter_width": 64, "rolloff": 0.9476, "resampling_method": "sinc_interp_kaiser"}
         samples = resample_on_gpu(given, audio.sample_rate, sample_rate, **kaiser)
     else:
-        resampled = soxr.resample(given.T.numpy(), audio.sample_rate, sample_rate)  # (n_samples, n_channels)
+        # (n_samples, n_channels), laid out anew: before NumPy 2.4, soxr refuses a single sample of several channels
+        rows = np.array(given.T.numpy(), order="C")
+        resampled = soxr.resample(rows, audio.sample_rate, sample_rate)
         samples = torch.from_numpy(np.ascontiguousarray(resampled.T))
     n_samples = max(1, round(audio.n_samples * sample_rate / audio.sample_rate))
     samples = torch.nn.functional.pad(samples, (0, max(0, n_samples - samples.shape[1])))[:, :n_samples]
