@@ -27,7 +27,7 @@ from sepdict.devices import AUTO, choose_device, seeded_generator
 from sepdict.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import ConfigError, checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.files import user_folder, write_atomically
-from sepdict.layers import initialise, is_finite
+from sepdict.layers import initialise
 from sepdict.memory import PASSAGE_FRAMES, recall
 from sepdict.networks import MaskNetwork, spectral_shape
 from sepdict.optimizers import Adam
@@ -258,9 +258,9 @@ def _learn(
         loss = _cross_entropy(network, sources, widths, generator)
         adam.update(torch.autograd.grad(loss, weights))
         on_progress(Progress(stage, step + 1, config.n_steps, float(loss.detach())))
-    if not is_finite(network):
+    if not _shares_out(network):
         raise ConfigError(
-            f"learning to tell the sources apart ({stage}) diverged: some weights are not finite; train the "
+            f"learning to tell the sources apart ({stage}) diverged: what it shares out are no numbers; train the "
             "dictionaries again, or do without (--no-compose)"
         )
 
@@ -308,11 +308,21 @@ def _found(network: MaskNetwork, key: str) -> bool:
             with opened_tensors(path) as file:
                 weights = file.read(promised)
             network.load_state_dict(weights)
-            if path == _cache_path(key, safetensors.torch.save(weights)) and is_finite(network):
+            if path == _cache_path(key, safetensors.torch.save(weights)) and _shares_out(network):
                 with contextlib.suppress(OSError):  # a folder that can only be read will do
                     path.touch()
                 return True
     return False
+
+
+@torch.no_grad()
+def _shares_out(network: MaskNetwork) -> bool:
+    """Try a network on silence, on every band alone and on noise: weights that are finite may still overflow there."""
+    n_bands = network.first.weight.shape[1]
+    noise = torch.rand(n_bands, n_bands, generator=seeded_generator(0))
+    frames = torch.cat([torch.zeros(n_bands, 1), torch.eye(n_bands), noise], dim=1)
+    shares = network(frames.to(network.first.weight.device)).exp().sum(dim=0)
+    return bool((shares - 1).abs().amax() < 1e-3)  # False of NaN
 
 
 def _keep(composition: Composition, key: str) -> None:

@@ -281,7 +281,23 @@ def doubled(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: weight.double() for name, weight in weights.items()}
 
 
-@pytest.mark.parametrize("edit", [of_nan, foreign, doubled, lambda weights: weights | {"more": torch.zeros(1)}])
+def scaled(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return weights | {"context.0.weight": weights["context.0.weight"] * 1e38}
+
+
+def of_one_huge_weight(huge: float) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    def edit(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        first = weights["first.weight"].clone()
+        first.view(-1)[17] = huge
+        return weights | {"first.weight": first}
+
+    return edit
+
+
+HUGE = [scaled, of_one_huge_weight(3e38), of_one_huge_weight(-3e38)]  # finite, but what they are multiplied with is not
+
+
+@pytest.mark.parametrize("edit", [of_nan, foreign, doubled, *HUGE, lambda weights: weights | {"more": torch.zeros(1)}])
 def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
     cached: Callable[[], tuple[Composition, int]], edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 ) -> None:
@@ -311,7 +327,7 @@ def test_a_composition_that_diverged_is_neither_kept_nor_returned(
         return torch.stack([torch.nan * weight.sum() for weight in network.parameters()]).sum()
 
     monkeypatch.setattr(sepdict.composition, "_cross_entropy", nothing)
-    with pytest.raises(SepdictError, match=r"apart \(compose\) diverged: some weights are not finite"):
+    with pytest.raises(SepdictError, match=r"apart \(compose\) diverged: what it shares out are no numbers"):
         cached()
     assert not cache_folder().exists()
 

@@ -15,7 +15,6 @@ from scenarios import SAID, SCENARIOS, Scenario, leftovers, said_in_one_line
 
 N_POINTS = 4  # of every piece of work, in each run of the tests
 OF_EACH_KIND = ("a dictionary", "a sound as wav", "a track", "two tracks", "a composition", "a training", "an upload")
-QUIET = ("a sound as flac", "a sound as ogg", "a sound as opus", "a sound as mp3")
 PARTS = ["once", "from then on"]
 
 
@@ -115,7 +114,7 @@ def largest(folder: Path) -> int:
     return max((path.stat().st_size for path in folder.rglob("*") if path.is_file()), default=0)
 
 
-@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each.name not in QUIET], ids=str)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_wherever_the_disk_is_full_outputs_are_whole_or_absent(prepared: Path, scenario: Scenario) -> None:
     n_moments(prepared, scenario)
     size = largest(prepared.with_name("undisturbed"))

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from fuzz_targets import AUDIO, DICTIONARIES, MANIFESTS, Target, laid_out
+from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, MANIFESTS, Target, laid_out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ def hold(target: Target, chosen: int) -> None:
         target.try_out(path)
 
 
-@pytest.mark.parametrize("name", sorted(AUDIO.seeds().keys() - {"GSM610.wav"}))
+@pytest.mark.parametrize("name", sorted(AUDIO.seeds()))
 def test_whole_recordings_of_every_kind_are_read(name: str) -> None:
     with laid_out(name, AUDIO.seeds()[name]) as path:
         assert AUDIO.try_out(path) == "read"
@@ -41,3 +41,9 @@ def test_a_forged_dictionary_is_loaded_or_refused_in_one_line(chosen: int) -> No
 @given(SEEDS)
 def test_an_odd_manifest_moves_nothing_and_keeps_only_what_is_finished(chosen: int) -> None:
     hold(MANIFESTS, chosen)
+
+
+@SHORT
+@given(SEEDS)
+def test_an_odd_composition_is_taken_from_the_cache_only_if_it_shares_out_what_sounds(chosen: int) -> None:
+    hold(COMPOSITIONS, chosen)

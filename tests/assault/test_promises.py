@@ -1,6 +1,7 @@
 """Every promise of docs/robustness.md names tests, and these tests are there and run."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def opt_in(function: ast.FunctionDef) -> bool:
     return any(f"pytest.mark.{name}" in marks for name in ("assault", "benchmark", "browser"))
 
 
+@functools.cache
 def always_run() -> set[str]:
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name in ("tests", "assault")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
