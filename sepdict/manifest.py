@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -12,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from sepdict.dictionary import Dictionary
+from sepdict.errors import ConfigError
 from sepdict.evaluation import Evaluation
 from sepdict.files import sha256_of, to_json
 from sepdict.recordings import AudioReader, open_audio
-from sepdict.separation import Outcome
-from sepdict.tracks import Track
+from sepdict.schema import exactly, number, text
+from sepdict.separation import SILENCE_DB, Outcome
+from sepdict.tracks import Track, manifest_in
 
 EXPLAINED_STEP_S = 1.0  # of explained energy over time
+LENGTH_S = number(sys.float_info.min, 2.0**40)
+TOLD = {  # what a kept track says again, and what it may be
+    "converged": exactly(True, False),
+    "message": text(),
+    "null_test_db": number(SILENCE_DB, -SILENCE_DB),
+    "gain": number(sys.float_info.min, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -108,10 +118,9 @@ def order_of(asked: Mapping[str, Any]) -> str:
 
 def differences(track: Track, asked: Mapping[str, Any]) -> list[str]:
     """Name what an earlier run of a track was asked for otherwise; empty where none left a manifest."""
-    try:
-        said = json.loads(track.manifest.read_bytes())
-        before, file = said["asked"], said["mixture"]
-    except (OSError, ValueError, LookupError, TypeError):  # there is none, or an older or an unfinished one
+    said = manifest_in(track.manifest)
+    before, file = said.get("asked"), said.get("mixture")
+    if not (isinstance(before, Mapping) and isinstance(file, Mapping)):  # there is none, or an older one
         return ["another version of sepdict"] if track.manifest.is_file() and not track.is_unfinished else []
     now, then = _flat(asked), _flat(before)
     named = []
@@ -141,16 +150,30 @@ def finished(track: Track, order: str) -> TrackResult | None:
     """Say what an earlier run made of a track, if every file is there, made of this very mixture to the same order."""
     if not all(path.is_file() for path in track.outputs):
         return None
+    said = manifest_in(track.manifest)
     try:
-        said = json.loads(track.manifest.read_bytes())
         if (said["order"], said["mixture"]["sha256"]) != (order, sha256_of(track.mixture)):
             return None
-        facts = {name: said[name] for name in ("explained_energy", "converged", "message", "null_test_db", "gain")}
-        facts["explained_energy"] = math.nan if said["explained_energy"] is None else said["explained_energy"]
-        facts |= {"manifest": track.manifest, "report": track.report, "duration_s": said["mixture"]["duration_s"]}
-    except (OSError, ValueError, LookupError, TypeError):  # it cannot be read, is no manifest, or an older one
+        facts = {name: check(said[name], name) for name, check in TOLD.items()}
+        facts["duration_s"] = LENGTH_S(said["mixture"]["duration_s"], "duration_s")
+        facts["explained_energy"] = _explained(said)
+    except (OSError, LookupError, TypeError, ConfigError):  # it cannot be read, is an older one, or a wrong one
         return None
+    facts |= {"manifest": track.manifest, "report": track.report}
     return TrackResult(track.mixture, kept=True, stems=track.stems, seconds=0.0, **facts)
+
+
+def _explained(said: Mapping[str, Any]) -> float:
+    """Read the explained energy; null is nan, and only of a mixture that is silent all along.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
+    is_silent = all(share is None for share in said["explained_over_time"]["shares"])
+    share = (exactly(None) if is_silent else number(0, 1))(said["explained_energy"], "explained_energy")
+    return math.nan if share is None else float(share)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Track:
 
         By name, not by path: a manifest that was moved must not point at other files.
         """
-        said = _manifest_in(self.manifest)
+        said = manifest_in(self.manifest)
         try:
             names = [*said.get(UNFINISHED, [])]
             names += [f"{Path(name).name}{Path(path).suffix}" for name, path in said.get("stems", {}).items()]
@@ -118,7 +118,7 @@ class Track:
     @property
     def is_unfinished(self) -> bool:
         """Whether a run was interrupted as it moved the track's files into place."""
-        return UNFINISHED in _manifest_in(self.manifest)
+        return UNFINISHED in manifest_in(self.manifest)
 
     @property
     def leftovers(self) -> list[Path]:
@@ -128,7 +128,7 @@ class Track:
         """
         if not self.is_unfinished:
             return []
-        checksums = _manifest_in(self.manifest)[UNFINISHED]
+        checksums = manifest_in(self.manifest)[UNFINISHED]
         files = self.earlier_by_name.items()
         return [*(path for name, path in files if _is_one_of(path, checksums[name])), self.manifest]
 
@@ -165,7 +165,7 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     if not os.path.isdir(path):
         return {each: each.stem for each in found}
     folders = {each.parent for each in found if recursive and each.parent != Path(path)}
-    left_out = {folder for folder in folders if _manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
+    left_out = {folder for folder in folders if manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
     names = {each: str(each.relative_to(path).with_suffix("")) for each in found if each.parent not in left_out}
     if left_out:
         log.info("%s: left out %d folders of stems of an earlier run", path, len(left_out))
@@ -294,10 +294,10 @@ def _is_one_of(path: Path, checksums: Any) -> bool:
         return False
 
 
-def _manifest_in(file: Path) -> Mapping[str, Any]:
+def manifest_in(file: Path) -> Mapping[str, Any]:
     """Read a manifest; empty where there is none, or somebody else's."""
     try:
         said = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last: of brackets in brackets without end
         return {}
     return said if isinstance(said, dict) and "sepdict" in said else {}

@@ -1,5 +1,7 @@
 """Going on where it stopped: a track is left alone only if it is whole and what was asked for."""
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front_end import mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
+import torch
+from front_end import SAMPLE_RATE, mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
 
+from sepdict.audio import Audio
 from sepdict.batch import separate_files
 from sepdict.errors import ConfigError
 from sepdict.excitations import FitConfig
 from sepdict.files import to_json
-from sepdict.manifest import TrackResult, asked_for, finished, order_of
+from sepdict.manifest import TrackResult, asked_for, differences, finished, order_of
 from sepdict.outputs import OutputConfig
 from sepdict.recordings import write_audio
 from sepdict.tracks import Track
@@ -60,6 +64,49 @@ def without_gain(manifest: Path) -> None:
     said = read_json(manifest)
     del said["gain"]
     manifest.write_text(to_json(said))
+
+
+ODD: dict[str, list[Any]] = {
+    "explained_energy": [None, [0.9], "0.9", True, -0.1, 1.5, float("inf"), 10**400],
+    "converged": [None, 1, "yes", [True]],
+    "message": [None, 3, ["a"], "\x1b[2J", "two\nlines", "x" * 6000],
+    "null_test_db": [None, "x", [1], float("inf"), float("-inf"), -1e9],
+    "gain": [None, "x", [1], 0, -1, 1e9, False],
+    "mixture": [None, 1, [], "x", {}],
+    "asked": [None, 1, [], "x", {}],
+    "explained_over_time": [None, 1, [], {"shares": 3}],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_manifest_with_an_odd_value_is_no_finished_tracks(tmp_path: Path, name: str) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,) = separate(paths, tmp_path / "out")
+    assert made.manifest is not None
+    said = read_json(made.manifest)
+    track = Track.of(paths[0], tmp_path / "out", ["hiss", "hum"], output=OutputConfig())
+    assert finished(track, said["order"]) is not None
+    for value in ODD[name]:
+        made.manifest.write_text(json.dumps(said | {name: value}))
+        assert name == "asked" or finished(track, said["order"]) is None, value
+        assert differences(track, said["asked"]) or name != "asked"
+
+
+def test_a_manifest_of_brackets_without_end_is_none(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,) = separate(paths, tmp_path / "out")
+    assert made.manifest is not None
+    made.manifest.write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="exists already"):
+        separate(paths, tmp_path / "out")
+
+
+def test_a_silent_track_is_kept_and_still_silent(tmp_path: Path) -> None:
+    silence = write_audio(tmp_path / "a.wav", Audio(torch.zeros(1, 2000), SAMPLE_RATE))
+    (made,), (again,) = (separate([silence], tmp_path / "out") for _ in range(2))
+    assert (made.kept, again.kept) == (False, True)
+    assert math.isnan(made.explained_energy)
+    assert math.isnan(again.explained_energy)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {

@@ -303,7 +303,7 @@ def go_on_beside(path: Path) -> str:
             continue
         assert result.error is None
         assert all(read_audio(stem).n_samples == 1000 for stem in result.stems.values())
-        numbers = (result.duration_s, result.explained_energy, result.null_test_db, result.gain)
+        numbers = (result.duration_s, result.explained_energy, result.null_test_db, result.gain)  # it is not silent
         assert all(isinstance(each, int | float) and math.isfinite(each) for each in numbers), (
             "odd numbers are believed"
         )
