@@ -1,6 +1,7 @@
 """A library that is installed and does not load stops only what needs it, in a line that says how to mend it."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,22 @@ FAILURES = {  # what such a library does when it is imported, and what is to be 
 }
 
 
+def loaded() -> list[str]:
+    return [name for name in sys.modules if name.split(".")[0] in ("torchaudio", "librosa")]
+
+
 @pytest.fixture(params=FAILURES)
-def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Put before torchaudio and librosa others that fail, and say how."""
     program, said = FAILURES[request.param]
     break_libraries(tmp_path, program)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("torchaudio", "librosa")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path)
-    return said
+    with pytest.MonkeyPatch.context() as patch:
+        for name in loaded():
+            patch.delitem(sys.modules, name)
+        patch.syspath_prepend(tmp_path)
+        yield said
+        for name in loaded():  # what is broken must not stay for other tests
+            del sys.modules[name]
 
 
 def break_libraries(folder: Path, program: str) -> None:
@@ -81,3 +89,7 @@ def test_the_command_says_it_in_one_line(broken: str, tmp_path: Path) -> None:
     path = trained("hiss").save(tmp_path / "hiss.safetensors")
     assert broken in fail("synthesize", path, "-o", tmp_path / "hiss.wav")
     assert not (tmp_path / "hiss.wav").exists()
+
+
+def test_the_real_ones_load_after_all_this() -> None:
+    assert load("torchaudio.functional", "griffinlim").__module__.startswith("torchaudio")
