@@ -30,7 +30,7 @@ def compare(
     from sepdict.files import to_json
 
     dictionaries = [Dictionary.load(file) for file in found]
-    with ProgressReport(quiet=quiet) as report:
+    with ProgressReport(quiet=quiet, plan={"all": {"compare": 1.0}}) as report:
         report.begin(f"comparing {', '.join(dictionary.source for dictionary in dictionaries)}")
         comparison = compare(dictionaries, seed=seed, on_progress=report.step)
     if as_json:

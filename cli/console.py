@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ParamSpec
@@ -17,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sepdict.course import Plan
     from sepdict.progress import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -24,6 +26,7 @@ FAILED = 1
 PARTLY_DONE = 3
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
+SELDOM_S = 30.0  # between two lines in a pipe of how far a job is
 
 
 def say(text: str) -> None:
@@ -194,38 +197,40 @@ def _print_plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
 
 class ProgressReport:
-    """A bar on a terminal, plain lines in a pipe, nothing when quiet; a context manager.
+    """How far a whole job is: a bar on a terminal, few plain lines in a pipe, nothing when quiet; a context manager.
 
     Parameters
     ----------
     quiet : bool
-    steps_in_pipes : bool
-        Whether a pipe gets a line for each tenth of the way, too.
+    plan : Plan, optional
+        Of the job; where it shows only later, `follow` it then.
+    clock : callable
+        In seconds.
     """
 
-    def __init__(self, *, quiet: bool, steps_in_pipes: bool = False) -> None:
+    def __init__(self, *, quiet: bool, plan: "Plan | None" = None, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
         console = Console(stderr=True)
         on_terminal = console.is_terminal and sys.stderr.isatty()
-        self.quiet = quiet
-        self.steps_in_pipes = steps_in_pipes and not quiet and not on_terminal
+        self.quiet, self.clock = quiet, clock
+        self.due: float | None = None  # when the job is likely to end
         self.bar = Progress(
             # the first to shrink: the bar and the time left are seen on any terminal
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            TextColumn("{task.fields[phase]}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=20),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[divergence]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:.0f} %", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
             expand=True,
             disable=quiet or not on_terminal,
         )
-        self.task = self.bar.add_task("", visible=False, total=None, divergence="")
-        self.tenth = 0
+        self.task = self.bar.add_task("", visible=False, total=None, phase="", left=_TimeLeft(self))
+        self.follow({} if plan is None else plan)
 
     def __enter__(self) -> "ProgressReport":
         """Show the bar."""
@@ -236,22 +241,62 @@ class ProgressReport:
         """Take the bar away."""
         self.bar.stop()
 
+    def follow(self, plan: "Plan") -> None:
+        """Begin a job."""
+        from sepdict.course import Course
+
+        self.course = Course(plan)
+        self.began = self.told = self.clock()
+
     def begin(self, what: str) -> None:
-        """Say what starts now."""
+        """Say which part of the job starts now."""
         if self.quiet:
             return
         if self.bar.disable:
             note(what)
-        self.bar.reset(self.task, description=_cell(what), total=None, visible=True, divergence="")
+            self.told = self.clock()
+        self.bar.update(self.task, description=_cell(what), visible=True, phase="")
 
     def step(self, event: "Progress") -> None:
         """Show one step: an `OnProgress`."""
-        divergence = "" if math.isnan(event.divergence) else f"divergence {event.divergence:.4g}"
-        self.bar.update(self.task, completed=event.step, total=event.n_steps, divergence=divergence)
-        tenth = 10 * event.step // event.n_steps
-        if self.steps_in_pipes and tenth > self.tenth:
-            note(f"step {event.step} of {event.n_steps}, {divergence}")
-        self.tenth = tenth
+        self.course.hear(event)
+        now = self.clock()
+        left_s = self.course.left_s(now - self.began)
+        self.due = None if left_s is None else now + left_s
+        self.bar.update(self.task, completed=self.course.fraction, total=1, phase=_phase(event))
+        if self.bar.disable and not self.quiet and now - self.told >= SELDOM_S:
+            self.told = now
+            left = "" if left_s is None else f", about {_roughly(left_s)} left"
+            note(f"{100 * self.course.fraction:.0f} %: {_phase(event)}{left}")
+
+
+class _TimeLeft:
+    """Counts down on the bar, which asks for it whenever it is drawn."""
+
+    def __init__(self, report: ProgressReport) -> None:
+        self.report = report
+
+    def __str__(self) -> str:
+        if self.report.due is None:
+            return "-:--:--"
+        minutes, seconds = divmod(math.ceil(max(0.0, self.report.due - self.report.clock())), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _phase(event: "Progress") -> str:
+    """Name what is going on, with what there is to say of it."""
+    from sepdict.course import PHASES
+
+    if event.stage == "tracks":
+        return f"{event.step} of {event.n_steps} done"
+    return PHASES[event.stage] + (f", divergence {event.divergence:.4g}" if event.stage == "train" else "")
+
+
+def _roughly(duration_s: float) -> str:
+    """Round a duration as far as an estimate of it deserves."""
+    if duration_s < 90:
+        return f"{math.ceil(duration_s)} s"
+    return f"{duration_s / 60:.0f} min" if duration_s < 5400 else f"{duration_s / 3600:.1f} h"
 
 
 class _Terminated(KeyboardInterrupt):

@@ -55,7 +55,7 @@ def inspect(
     _refuse_together(dictionaries, solos)
     recordings = [read_audio(path) for path in paths]
     made: list[dict[str, Any]] = []
-    with ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
+    with ProgressReport(quiet=quiet, plan={"curve": {"train": 1.0}}) as report:
         for dictionary in dictionaries:
             report.begin(f"inspecting {dictionary.source}")
             written = inspect_dictionary(

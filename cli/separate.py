@@ -34,8 +34,11 @@ from .separation_options import (
 )
 
 if TYPE_CHECKING:
+    from sepdict.course import Plan
+    from sepdict.dictionary import Dictionary
     from sepdict.manifest import TrackResult
     from sepdict.progress import Progress
+    from sepdict.work import BatchConfig
 
 
 def separate(
@@ -102,7 +105,7 @@ def separate(
     paths = list(names)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
-        listener = _Listener(progress, paths, sorted(dictionary.source for dictionary in loaded), results)
+        listener = _Listener(progress, paths, loaded, config, results)
         separate_files(
             names,
             loaded,
@@ -134,13 +137,21 @@ class _Listener:
     """Tells what begins, how far it is, and which tracks failed; collects the results."""
 
     def __init__(
-        self, report: ProgressReport, paths: Sequence[Path], sources: Sequence[str], results: list["TrackResult"]
+        self,
+        report: ProgressReport,
+        paths: Sequence[Path],
+        dictionaries: Sequence["Dictionary"],
+        config: "BatchConfig",
+        results: list["TrackResult"],
     ) -> None:
-        self.report, self.paths, self.sources, self.results = report, paths, sources, results
+        self.report, self.paths, self.config, self.results = report, paths, config, results
+        self.sources = sorted(dictionary.source for dictionary in dictionaries)
         self.announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
 
     def on_progress(self, event: "Progress") -> None:
         """Show a step, and before the first one what it is a step of."""
+        if not self.announced:
+            self.report.follow(self._plan())
         what = self._what(event.stage)
         if what not in self.announced:
             self.announced.append(what)
@@ -150,13 +161,28 @@ class _Listener:
     def on_track(self, result: "TrackResult") -> None:
         """Keep a result, and print its error."""
         self.results.append(result)
+        self.report.course.end(result.mixture, well=result.error is None)
         if result.error is not None:
             report_error(result.error)
+
+    def _plan(self) -> "Plan":
+        """Plan what there is to do, now that it is known which tracks there are already."""
+        from sepdict.course import plan_separation
+        from sepdict.decoding import likely_duration_s
+
+        done, config = {result.mixture for result in self.results}, self.config
+        whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
+        return plan_separation(
+            {path: each and min(max(0.0, each - config.start_s), config.duration_s) for path, each in whole_s.items()},
+            composes=len(self.sources) > 1 and config.fit.composition_weight > 0,
+            residual=config.residual,
+            unknown=config.unknown,
+        )
 
     def _what(self, stage: str) -> str:
         """Say what is going on."""
         if stage == "compose":
-            return f"composing {', '.join(self.sources)} (once, then it is remembered)"
+            return f"telling {', '.join(self.sources[:-1])} and {self.sources[-1]} apart (once, then it is remembered)"
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"
         done = {result.mixture for result in self.results}

@@ -58,6 +58,7 @@ class _Order:
     solos: Sequence[str]
     output: Path
     recursive: bool
+    which: str = ""  # of several
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,11 @@ def train_dictionary(
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
     n_files = n_failed = 0
-    with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, steps_in_pipes=True) as report:
+    plan = {order.source: {"train": 1.0} for order in orders}
+    with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, plan=plan) as report:
         for order in orders:
             trained, n_not_read = _carry_out(order, config, backgrounds, device, report, alone=len(orders) == 1)
+            report.course.end(order.source, well=trained is not None)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
             if trained is None:
                 continue
@@ -186,7 +189,8 @@ def _orders(
             raise ConfigError(f"{solo}: another folder is named {source!r}, too; rename one")
         refuse_unwritable(source, "source name")
     files = [folder / f"{source}{EXTENSION}" for source in sources]
-    return [_Order(*facts, recursive) for facts in zip(sources, [[solo] for solo in solos], files, strict=True)]
+    whole = zip(sources, [[solo] for solo in solos], files, strict=True)
+    return [_Order(*facts, recursive, f" ({n} of {len(sources)})") for n, facts in enumerate(whole, start=1)]
 
 
 def _carry_out(
@@ -235,7 +239,7 @@ def _train(
         note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
         if found.sound_s < LITTLE_S and not config.augmentation:
             note("note: --augment varies what little there is")
-    report.begin(f"training {order.source}")
+    report.begin(f"training {order.source}{order.which}")
     start = time.perf_counter()
     dictionary = training.train_dictionary(
         recordings,

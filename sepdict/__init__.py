@@ -4,6 +4,7 @@ The package reads top to bottom as sound flows; a module imports only from rows 
 
     0  errors, progress, names, times, files, ffmpeg, lengths, charts, on_demand, riff, comments
     1  schema, tensorfiles, pages, devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
+       course          how far a whole job is
        decoding        files of which all sound is read, however they count it
        context         what a recording's file says beside its sound
     2  recordings, segments, networks, masks, memory, metrics, optimizers, unheard

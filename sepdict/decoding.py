@@ -114,6 +114,15 @@ def info_without_decoding(path: Path) -> AudioInfo | None:
     return AudioInfo(track.n_channels, track.sample_rate, track.ends_s)
 
 
+def likely_duration_s(path: Path) -> float | None:
+    """Read off a header how long a file may be, at next to no cost; None if it does not say, or cannot be right."""
+    try:
+        with Forward(path) as file:
+            return (file.frames / file.samplerate if can_be(file.frames, path) else 0.0) or None
+    except NOT_FOR_SOUNDFILE:
+        return None
+
+
 def _is_chained(path: Path) -> bool:
     """Tell whether it is an Ogg file of several streams, of which soundfile reads the first alone."""
     with path.open("rb") as file:

@@ -422,8 +422,8 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
     assert plain.stderr == "separating song.wav (1 of 1)\n"
     assert not (tmp_path / "cache").exists()
     first = run("separate", "song.wav", "air.wav", *options)
-    assert first.stderr.splitlines()[0] == "composing hiss, hum (once, then it is remembered)"
-    assert [line.split()[0] for line in first.stderr.splitlines()] == ["composing", "separating", "separating"]
+    assert first.stderr.splitlines()[0] == "telling hiss and hum apart (once, then it is remembered)"
+    assert [line.split()[0] for line in first.stderr.splitlines()] == ["telling", "separating", "separating"]
     again = run("separate", "song.wav", *options, "--overwrite")
     assert again.stderr == "separating song.wav (1 of 1)\n"
     stems = [read_audio(here / folder / "song/hiss.wav").samples for folder in ("plain", "separated")]

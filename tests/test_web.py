@@ -170,7 +170,7 @@ def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestCli
         solo = uploaded(client, "solo", sound("hum", n_samples=2 * SAMPLE_RATE))
         before = files_of(client)
         jobs = [client.post("/api/trainings", json={"source": "hum", "solos": [solo]}).json() for _ in range(2)]
-        while "step" not in (report := client.get(f"/api/jobs/{jobs[0]['id']}").json()):
+        while "stage" not in (report := client.get(f"/api/jobs/{jobs[0]['id']}").json()):
             assert report["state"] in ("waiting", "running"), report
             time.sleep(0.05)
         assert report["warnings"] == ["2 s of sound is little; two or three minutes are better"]  # while it trains

@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fastapi import HTTPException
 
+from sepdict.course import Plan
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Progress
 from sepdict.web.queue import KILLED, Job, Queue, QueueFullError
@@ -25,6 +26,7 @@ class Doing:
     """A task for tests, done in the process that serves the queue."""
 
     what: str
+    plan: ClassVar[Plan] = {"all": {"train": 1.0}}
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         (output / "file").write_text(self.what)
@@ -96,12 +98,14 @@ def test_jobs_are_done_in_the_order_in_which_they_came(queue: Queue, job_of: Any
     assert queue.in_use() == {"a", "b"}
     while jobs[0].progress is None:
         time.sleep(0.02)
+    assert [job.course.fraction for job in jobs] == [0.5, 0, 0]
     assert (jobs[0].output / "file").exists()
     start = time.monotonic()
     queue.cancel(jobs[0])
     assert time.monotonic() - start < 5
     wait_for(jobs[2], "done")
     assert [job.state for job in jobs] == ["cancelled", "done", "done"]
+    assert [job.course.fraction for job in jobs] == [0.5, 1, 1]
     assert jobs[1].result == {"did": "one", "process": jobs[2].result["process"], "finished": True}
     assert [job.output.exists() for job in jobs] == [False, True, True]
     assert queue.in_use() == set()

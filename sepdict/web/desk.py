@@ -105,7 +105,7 @@ class Desk:
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
         fit = self.fit if compose else replace(self.fit, composition_weight=0.0)
-        task = Separating(Sound(upload.path, upload.name), found, fit, residual, unknown)
+        task = Separating(Sound(upload.path, upload.name), found, fit, residual, unknown, upload.facts["duration_s"])
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
@@ -136,14 +136,17 @@ class Desk:
     def report(self, job: Job) -> dict[str, Any]:
         """Say how far a job is."""
         now = job.progress
-        step = {} if now is None else {"stage": now.stage, "step": now.step, "n_steps": now.n_steps}
+        stage = {} if now is None else {"stage": now.stage}
         running = job.state == "running" and math.isfinite(job.started)
+        elapsed_s = self.queue.clock() - job.started if running else 0.0
         return {
             "id": job.identifier,
             "state": job.state,
             "n_before": self.queue.n_before(job),
-            "elapsed_s": self.queue.clock() - job.started if running else 0.0,
-            **step,
+            "elapsed_s": elapsed_s,
+            "left_s": job.course.left_s(elapsed_s),
+            "fraction": job.course.fraction,
+            **stage,
             "message": job.message,
             "warnings": list(job.warnings),
             "result": dict(job.result),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sepdict import SepdictError
+from sepdict.course import Course
 from sepdict.progress import OnProgress, Progress
 from sepdict.web.tasks import Task, explain
 
@@ -50,6 +51,8 @@ class Job:
         ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
     progress : Progress or None
         The last step, while it runs.
+    course : Course
+        How far it is.
     message : str
         Why it failed.
     warnings : list of str
@@ -70,6 +73,14 @@ class Job:
     result: Mapping[str, Any] = field(default_factory=dict)
     started: float = math.nan
     used: float = math.nan
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.task.plan)
+
+    def hear(self, progress: Progress) -> None:
+        """Take a step."""
+        self.course.hear(progress)
+        self.progress = progress
 
 
 class Queue:
@@ -192,6 +203,7 @@ class Queue:
     def _end(self, job: Job, end: str, outcome: Any) -> None:
         """Say what became of a job, unless it was cancelled meanwhile, and clear up."""
         if end == "done" and job.state == "running":
+            job.course.finish()
             try:
                 outcome = self.finish(job, outcome)
             except Exception as error:  # the next job is not to wait for ever
@@ -223,7 +235,7 @@ class Worker:
             while True:
                 what, content = pipe.recv()
                 if what == "progress":
-                    job.progress = content
+                    job.hear(content)
                 elif what == "warning":
                     job.warnings.append(content)
                 else:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
 from sepdict.composition import cache_folder
+from sepdict.course import Plan, plan_separation
 from sepdict.files import to_json, write_atomically
 from sepdict.library import library_folder
 from sepdict.previews import look_at, loudest, spectrogram
@@ -35,6 +36,10 @@ MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every fo
 
 class Task(Protocol):
     """Something to be done."""
+
+    @property
+    def plan(self) -> Plan:
+        """What its stages cost."""
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Do it, write into a folder, and say what came of it, as JSON can hold it."""
@@ -58,6 +63,11 @@ class Training:
     source: str
     solos: Sequence[Sound]
     config: TrainingConfig
+
+    @property
+    def plan(self) -> Plan:
+        """What its stages cost."""
+        return {"training": {"train": 1.0}}
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Train, save, and describe the dictionary; what there is to think of the solos is said first."""
@@ -86,6 +96,14 @@ class Separating:
     config: FitConfig
     residual: bool
     unknown: bool
+    duration_s: float
+
+    @property
+    def plan(self) -> Plan:
+        """What its stages cost."""
+        composes = len(self.dictionaries) > 1 and self.config.composition_weight > 0
+        durations_s = {self.mixture.name: self.duration_s}
+        return plan_separation(durations_s, composes=composes, residual=self.residual, unknown=self.unknown)
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Separate block by block, and describe the stems and how it went."""

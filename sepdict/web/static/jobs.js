@@ -111,10 +111,11 @@ function isUnfinished({ state }) {
   return state === "waiting" || state === "running";
 }
 
-function progressOf({ state, n_before: nBefore, stage, step, n_steps: nSteps, elapsed_s: elapsed, silent }) {
+function progressOf({ state, n_before: nBefore, stage, fraction, elapsed_s: elapsed, left_s: left, silent }) {
   if (silent) return { text: "The server does not answer; trying again" };
   if (state === "waiting") return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
-  const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}` : "";
+  const ahead = left >= 1 ? `, about ${asDuration(Math.ceil(left))} left` : "";
+  const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}${ahead}` : "";
   if (!stage) return { text: "Getting ready", took };
-  return { text: STAGES[stage] ?? "Working", took, share: step / nSteps };
+  return { text: STAGES[stage] ?? "Working", took, share: fraction };
 }
