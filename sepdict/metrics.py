@@ -215,11 +215,13 @@ def _mir_eval_ratios(estimates: NDArray[np.float64], references: NDArray[np.floa
         warnings.filterwarnings(
             "ignore", r"mir_eval\.separation\.bss_eval_sources\s+Deprecated", category=FutureWarning
         )
+        warnings.filterwarnings("error", r"The numpy\.linalg\.linalg", category=DeprecationWarning)
         try:
             sdr, sir, sar, _ = separation.bss_eval_sources(references, estimates, compute_permutation=False)
-        except AttributeError as error:
-            # For a singular system mir_eval 0.8 falls back on least squares, but it looks up the exception
-            # to catch under numpy.linalg.linalg, which newer versions of numpy no longer have.
+        except (AttributeError, DeprecationWarning) as error:
+            # For a singular system mir_eval 0.8 falls back on least squares, but it looks up the exception to catch
+            # under numpy.linalg.linalg, which newer versions of numpy no longer have, and older ones warn of: one
+            # result with all of them.
             if not isinstance(error.__context__, np.linalg.LinAlgError):
                 raise
             return np.full((3, len(references)), np.nan)
