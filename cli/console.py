@@ -129,7 +129,7 @@ def find_audio(
 
     found: dict[Path, Path] = {}
     n_failed = 0
-    for argument in arguments:
+    for argument in dict.fromkeys(arguments):
         try:
             if argument.endswith(EXTENSION):
                 raise AudioFileError(f"{argument}: is a dictionary's name; expected recordings")
@@ -333,10 +333,17 @@ def _log_shown(*, verbose: bool, quiet: bool) -> Iterator[None]:
 
 
 class _StderrHandler(logging.Handler):
-    """Print to what stderr is at the time, for a progress bar takes its place."""
+    """Print to what stderr is at the time, for a progress bar takes its place; what is said again only once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(self.format(record))
+        text = self.format(record)
+        if record.levelno < logging.WARNING or text not in self._said:
+            self._said.add(text)
+            note(text)
 
 
 def explain(error: Exception) -> str:

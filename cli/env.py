@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .console import say
+from .console import note, say
 from .loading import FACTS
 from .options import Json, Quiet, Verbose
 
@@ -44,13 +44,15 @@ PROGRAM_PATIENCE_S = 30.0
 
 
 def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show versions, device and folders, for a bug report, after loading every library and running ffmpeg.
+    """Load all libraries and show versions, for a bug report.
 
-    What does not load is named with the reason, and the command then exits with 1. ffmpeg and ffprobe may be missing.
+    Device and folders are shown, too, and ffmpeg is run. What does not load is named with the reason, and the command then exits with 1. ffmpeg and ffprobe may be missing.
     """
     from sepdict.errors import LibraryError
     from sepdict.files import to_json
 
+    if not quiet:
+        note("loading every library, which takes some seconds")
     answers = load_apart([*PACKAGES.values(), FACTS])
     found = answers[FACTS] if isinstance(answers[FACTS], dict) else {"device": f"not known: {answers[FACTS]}"}
     faults = {name: answers[module] for name, module in PACKAGES.items() if answers[module] is not None}

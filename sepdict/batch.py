@@ -144,7 +144,7 @@ def separate_files(
     manifest: dict[str, Any] = {"command": list(command), "order": order, "asked": asked, "dictionaries": described}
     with writable_folder(out):
         composition, start = None, time.perf_counter()
-        if any(_is_readable(track.mixture) for track in tracks):
+        if any(_begins(track.mixture, config.start_s) for track in tracks):
             composition = composed_as_configured(
                 dictionaries, config.fit, device=config.device, on_progress=on_progress
             )
@@ -210,10 +210,9 @@ def _separate_in_processes(
     return in_processes(separate_one, pairs, n_jobs=work.config.n_jobs, died=died, on_result=on_result)
 
 
-def _is_readable(mixture: Path) -> bool:
-    """Tell whether there is anything to compose for."""
+def _begins(mixture: Path, start_s: float) -> bool:
+    """Return whether a mixture can be opened and lasts beyond the start: else there is nothing to compose for."""
     try:
-        probe_audio(mixture)
+        return probe_audio(mixture).duration_s > start_s
     except Exception:  # whatever it is, it will be told as the track's
         return False
-    return True

@@ -383,7 +383,15 @@ def _described(path: Path, metadata: Any) -> tuple[Card, str]:
         refuse_other_keys(fields, "it", required=SCHEMA, known=SCHEMA)
         return Card(**fields), str(sha256)
     except ConfigError as error:
-        raise DictionaryFileError(f"{path}: damaged: its card is not valid: {error}; copy it again") from error
+        raise DictionaryFileError(
+            f"{path}: damaged: its card is not valid: {_shortened(error)}; copy it again"
+        ) from error
+
+
+def _shortened(error: Exception) -> str:
+    """Return what an error says with the middle left out where a file's value makes it long."""
+    said = str(error)
+    return said if len(said) <= 200 else f"{said[:120]}...{said[-60:]}"
 
 
 def _promises(card: Card, network: Autoencoder, memory_shape: tuple[Any, ...] | None) -> dict[str, Promise]:

@@ -185,6 +185,13 @@ def test_existing_stems_need_overwrite(here: Path, pair: list[str]) -> None:
     assert read_audio(here / "separated" / "song" / "hum.wav").n_samples == 6000
 
 
+def test_a_note_is_printed_once(here: Path, pair: list[str]) -> None:
+    write_mixtures(here, "song")
+    (here / "gone.wav").symlink_to("nowhere")
+    done = run("separate", ".", *pair)
+    assert done.stderr.count("passed over 1 file (gone.wav)") == 1
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_file_alone_is_one_line_and_leaves_nothing(here: Path, pair: list[str], what: str) -> None:
     path = write_bad(here / "song.wav", what)
@@ -418,6 +425,9 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
         )
         options += ["-d", str(dictionary)]
     write_mixtures(here, "song", "air")
+    late = run("separate", "song.wav", *options, "--start", "0:30")
+    assert late.stderr.splitlines()[-1].startswith("sepdict: song.wav: lasts 0.8 s; expected more than the start")
+    assert "telling" not in late.stderr
     plain = run("separate", "song.wav", *options, "-o", "plain", "--no-compose")
     assert plain.stderr == "separating song.wav (1 of 1)\n"
     assert not (tmp_path / "cache").exists()
