@@ -46,7 +46,8 @@ PROGRAM_PATIENCE_S = 30.0
 def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """Load all libraries and show versions, for a bug report.
 
-    Device and folders are shown, too, and ffmpeg is run. What does not load is named with the reason, and the command then exits with 1. ffmpeg and ffprobe may be missing.
+    Device and folders are shown, too, and ffmpeg is run. What does not load is named with the reason, and the
+    command then exits with 1. ffmpeg and ffprobe may be missing.
     """
     from sepdict.errors import LibraryError
     from sepdict.files import to_json

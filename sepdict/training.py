@@ -165,7 +165,7 @@ def train_dictionary(
     if source == RESIDUAL:
         raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
     sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
-    levelled, backgrounds = (list(map(centred, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
+    levelled, around = (list(map(centred, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
     card = Card(source, sample_rate, config.stft or stft_for(levelled, sample_rate), config.network)
     refuse_too_large(card)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
@@ -175,8 +175,8 @@ def train_dictionary(
     sounds = hold_out(sounds, config.validation_share, generator)
     lesson = join(sounds, config.level_exponent, chosen)
     solos = beginnings(levelled, sounds, hearing)
-    renew = partial(_rendition, solos, backgrounds, hearing, config, generator) if config.augmentation else None
-    others = _other_shapes(backgrounds, hearing) if config.regularisation.others else None
+    renew = partial(_rendition, solos, around, hearing, config, generator) if config.augmentation else None
+    others = _other_shapes(around, hearing) if config.regularisation.others else None
     descent = Descent(lesson, card.stft.n_bins, config, generator, None if others is None else others.to(chosen))
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(config.seed)

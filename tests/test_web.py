@@ -165,7 +165,7 @@ def test_two_dictionaries_of_one_name_are_both_kept(tmp_path: Path) -> None:
 
 def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestClient) -> None:
     desk = desk_of(client)
-    desk.training = replace(TINY, n_steps=10**6, n_checks=10**5, patience=10**6)
+    desk.training = replace(TINY, n_steps=600_000, n_checks=60_000, patience=10**6)
     try:
         solo = uploaded(client, "solo", sound("hum", n_samples=2 * SAMPLE_RATE))
         before = files_of(client)

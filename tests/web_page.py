@@ -18,7 +18,7 @@ from sepdict.web.server import Settings, create_app
 from sepdict.web.store import Limits
 from sepdict.web.tasks import Separating
 
-SLOW = {"n_steps": 10**6, "n_checks": 10**5, "patience": 10**6}
+SLOW = {"n_steps": 600_000, "n_checks": 60_000, "patience": 10**6}
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 
 
