@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .console import note, say
+from .console import say
 from .loading import FACTS
 from .options import Json, Quiet, Verbose
 
@@ -52,8 +52,6 @@ def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
     from sepdict.errors import LibraryError
     from sepdict.files import to_json
 
-    if not quiet:
-        note("loading every library, which takes some seconds")
     answers = load_apart([*PACKAGES.values(), FACTS])
     found = answers[FACTS] if isinstance(answers[FACTS], dict) else {"device": f"not known: {answers[FACTS]}"}
     faults = {name: answers[module] for name, module in PACKAGES.items() if answers[module] is not None}
