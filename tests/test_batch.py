@@ -501,7 +501,8 @@ def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monk
 
     monkeypatch.setattr(soundfile.SoundFile, "read", watch)
     separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK, segment_s=3.0))
-    assert sum(longest) == sound.n_samples
+    reading = [n for n in longest if n > 1]  # the last sample of a written stem is read to see that it is there
+    assert sum(reading) == sound.n_samples
     assert max(longest) <= 3 * 8000
     stems = [read_audio(tmp_path / "out" / "long" / f"{name}.wav").samples for name in ("hiss", "hum")]
     torch.testing.assert_close(sum(stems), sound.samples, rtol=0, atol=1e-6)

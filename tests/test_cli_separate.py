@@ -286,7 +286,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("words"), "is no dictionary"),
     "audio": (lambda path: write_audio(path.with_suffix(".wav"), sound()).rename(path), "is no dictionary"),
     "foreign": (lambda path: safetensors.torch.save_file({"w": torch.ones(1)}, path), "holds something else"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated, damaged"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "truncated or damaged"),
     "flipped": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x7f"), "damaged"),
 }
 

@@ -45,7 +45,7 @@ MEMBERS: dict[str, TrainingConfig] = {
     },
     "lstm": replace(QUICK, network=replace(RECURRENT, cell="lstm")),
     **{name: regularised(QUICK, {name: amount}) for name, amount in REGULARISERS.items()},
-    "all regularisers": regularised(QUICK, REGULARISERS),
+    "all regularisers": regularised(replace(QUICK, n_steps=120), REGULARISERS),
     "linear, variational": regularised(replace(QUICK, network=LINEAR), {"variational": 1}),
     "recurrent, all regularisers": regularised(replace(QUICK, network=RECURRENT), REGULARISERS),
     "autoencoders": replace(QUICK, pretraining="autoencoders"),
