@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .console import say
-from .loading import FACTS
 from .options import Json, Quiet, Verbose
 
 PACKAGES = {  # what sepdict depends on, and what of it is loaded
@@ -51,6 +50,8 @@ def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
     """
     from sepdict.errors import LibraryError
     from sepdict.files import to_json
+
+    from .loading import FACTS
 
     answers = load_apart([*PACKAGES.values(), FACTS])
     found = answers[FACTS] if isinstance(answers[FACTS], dict) else {"device": f"not known: {answers[FACTS]}"}

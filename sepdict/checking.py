@@ -107,8 +107,8 @@ def null_test_of(mixture: Path, stems: Sequence[Path], *, gain: float, start: in
         heard = whole.blocks(slice(span.start + start, span.stop + start) for span in spans)
         misses = []
         for mixed, *blocks in zip(heard, *(part.blocks(spans) for part in parts), strict=True):
-            expected = gain * mixed.samples
-            found = torch.stack([block.samples for block in blocks]).sum(dim=0)
+            expected = gain * mixed.samples.double()
+            found = torch.stack([block.samples for block in blocks]).sum(dim=0, dtype=torch.float64)
             misses.append((float((expected - found).abs().max()), float(expected.abs().max())))
         return null_test_db(misses)
 

@@ -188,8 +188,8 @@ def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
 
 def _held_out(dictionary: Dictionary) -> int:
     """Count the frames at the end of the memory that were not learned from; 0 where the card does not say."""
-    n_frames = dictionary.card.training.get(HELD_OUT_FRAMES, 0)
-    return n_frames if isinstance(n_frames, int) and 0 < n_frames <= dictionary.memory.shape[1] else 0
+    n_frames = int(dictionary.card.training.get(HELD_OUT_FRAMES, 0))
+    return n_frames if n_frames <= dictionary.memory.shape[1] else 0
 
 
 def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary]) -> bool:

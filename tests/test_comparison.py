@@ -102,7 +102,15 @@ def test_the_same_seed_forecasts_the_same_and_nothing_else_is_touched(
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("n_frames", [0, -1, 10**9, None, "all", 2.5])
+@pytest.mark.parametrize("n_frames", [-1, None, "all", 2.5])
+def test_no_card_counts_held_out_frames_in_anything_but_whole_numbers(
+    dictionaries: Sequence[Dictionary], n_frames: object
+) -> None:
+    with pytest.raises(ConfigError, match="held_out_frames"):
+        held_out(dictionaries[0], n_frames)
+
+
+@pytest.mark.parametrize("n_frames", [0, 10**9])
 def test_a_card_that_does_not_say_what_was_held_out_says_nothing_wrong(
     dictionaries: Sequence[Dictionary], n_frames: object
 ) -> None:

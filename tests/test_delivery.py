@@ -118,8 +118,8 @@ def test_the_null_test_is_of_what_was_written(
 ) -> None:
     mixed = scaled_to(peak, n_samples=20_000)
     result = one(write_audio(tmp_path / "song.wav", mixed), pair, tmp_path / "out", **settings)
-    expected = result.gain * mixed.samples
-    miss = (sum(stem.samples for stem in stems_of(result)) - expected).abs().max()
+    expected = result.gain * mixed.samples.double()
+    miss = (sum(stem.samples.double() for stem in stems_of(result)) - expected).abs().max()
     assert result.null_test_db == pytest.approx(20 * math.log10(miss / expected.abs().max()), abs=0.1)
     assert result.null_test_db < most_db
     assert read_json(result.manifest)["null_test_db"] == result.null_test_db
