@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sepdict import ffmpeg
 from sepdict.errors import AudioFileError
+from sepdict.files import scratch_folder
 from sepdict.lengths import (
     Count,
     can_be,
@@ -141,8 +142,8 @@ def _mended(path: Path, count: Count) -> Iterator[Path]:
     if 0 < count.counted < count.there:
         what = f"its header counts {count.counted} bytes of sound, and {count.there} are there; all are read"
         warn_once(f"{path}: {what}")
-    with tempfile.TemporaryDirectory(prefix="sepdict-") as folder:
-        copy = Path(folder, f"mended{path.suffix}")
+    with _folder_for(path) as folder:
+        copy = folder / f"mended{path.suffix}"
         with _room_for(path):
             mended_copy(path, copy, count)
         yield copy
@@ -225,8 +226,8 @@ def _decoded_through_pipe(path: Path, *, reason: AudioFileError) -> Iterator[For
 @contextlib.contextmanager
 def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Forward]:
     """Open what ffmpeg makes of a file."""
-    with tempfile.TemporaryDirectory(prefix="sepdict-") as folder:
-        copy = Path(folder, "decoded.wav")
+    with _folder_for(path) as folder:
+        copy = folder / "decoded.wav"
         remark = ffmpeg.decode(path, copy, reason=reason)
         _refuse_unfinished(path, copy)
         with Forward(copy) as file:
@@ -264,6 +265,15 @@ def _room_for(path: Path) -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, OSError) as error:
         raise _no_room(path) from error
+
+
+@contextlib.contextmanager
+def _folder_for(path: Path) -> Iterator[Path]:
+    """Make a temporary folder for a copy."""
+    with contextlib.ExitStack() as open_folders:
+        with _room_for(path):
+            folder = open_folders.enter_context(scratch_folder())
+        yield folder
 
 
 def _no_room(path: Path) -> AudioFileError:

@@ -72,14 +72,26 @@ def replacing(path: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def hidden_folder(folder: Path) -> Iterator[Path]:
+def hidden_folder(folder: Path, *, mode: int = 0o777) -> Iterator[Path]:
     """Make a folder under a temporary name for the work inside; afterwards remove it and all that is in it."""
-    path, descriptor = _make_and_hold(folder, _new_folder)
+    path, descriptor = _make_and_hold(folder, functools.partial(_new_folder, mode=mode))
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make one where the system keeps temporary files, into which only the user may look.
+
+    What killed processes left there is taken away.
+    """
+    folder = Path(tempfile.gettempdir())
+    sweep(folder)
+    with hidden_folder(folder, mode=0o700) as path:
+        yield path
 
 
 def sweep(folder: Path) -> None:
@@ -144,9 +156,9 @@ def _new_file(path: Path) -> int:
     return os.open(path, flags, 0o666)
 
 
-def _new_folder(path: Path) -> int:
+def _new_folder(path: Path, *, mode: int) -> int:
     """Make a folder, and open it: a descriptor is what can be locked."""
-    path.mkdir()
+    path.mkdir(mode)
     return os.open(path if fcntl is not None else os.devnull, os.O_RDONLY)
 
 

@@ -7,13 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from sound_files import wav_bytes
 
+import sepdict.decoding
 import sepdict.files
+from sepdict.audio import Audio
 from sepdict.files import hidden_folder, signals_held, sweep, writable_folder, write_atomically
+from sepdict.recordings import read_audio
+from sepdict.web.store import Limits, Store
 
 OURS, ELSEWHERE = ".sepdict-{}-0123456789abcdef.tmp", "0123abcd"
 
@@ -174,6 +182,56 @@ def test_what_another_run_sweeps_up_before_it_is_locked_is_made_again(
     write(tmp_path)
     assert os.listdir(tmp_path) == ["a.bin"]
     assert len(swept) == 1
+
+
+# --- the system's temporary folder
+
+
+def serve() -> Store:
+    return Store(Limits())
+
+
+def decode(file: Path) -> None:
+    assert read_audio(file).n_samples == 4000
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def kill_in(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do some work in a process of its own, which dies as soon as it has copied a recording or else when it is done."""
+    child = os.fork()
+    if child == 0:
+        try:
+            monkeypatch.setattr(sepdict.decoding, "mended_copy", lambda *_: os._exit(137))
+            kept = work()  # what is let go of is cleared up
+            os._exit(137 if kept else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 137
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a forked torch is known to work on Linux only")
+@pytest.mark.parametrize("killed", ["a server", "a decoder"])
+@pytest.mark.parametrize("next_one", ["a server", "a decoder"])
+def test_what_a_killed_server_or_decoder_left_goes_with_the_next_one(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str, next_one: str
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav_bytes(Audio(torch.rand(1, 4000), 8000), data=2000))  # it is copied first
+    works: dict[str, Callable[[], Any]] = {"a server": serve, "a decoder": lambda: decode(tmp_path / "a.wav")}
+    kill_in(works[killed], monkeypatch)
+    (left,) = temporary.iterdir()
+    assert left.stat().st_mode & 0o077 == 0  # nobody else may look at it
+    store = works[next_one]()
+    assert not left.exists()
+    if store is not None:
+        store.close()
+    assert list(temporary.iterdir()) == []
 
 
 # --- signals

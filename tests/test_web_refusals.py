@@ -42,7 +42,7 @@ KEPT = "cannot be looked into (Permission denied); SEPDICT_LIBRARY names the fol
 def test_what_the_page_is_told_does_not_say_where_files_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, shown: str, kind: Any
 ) -> None:
-    web, library = Path(tempfile.gettempdir(), "sepdict-web-x"), tmp_path / "my dictionaries"
+    web, library = Path(tempfile.gettempdir(), ".sepdict-x.tmp"), tmp_path / "my dictionaries"
     monkeypatch.setenv("SEPDICT_LIBRARY", str(library))
     said = said.format(web=web, library=library)
     task = Training("hum", [Sound(web / "ab12.wav", "take 1.wav")], TrainingConfig())

@@ -2,8 +2,6 @@
 
 import contextlib
 import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Mapping
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+
+from sepdict.files import scratch_folder
 
 MIB = 2**20
 
@@ -89,7 +89,8 @@ class Store:
     uploads: dict[str, Upload] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sepdict-web-"))  # only the user may look into it
+        self._open = contextlib.ExitStack()
+        self.folder = self._open.enter_context(scratch_folder())
         self._lock = threading.RLock()  # jobs end in another thread
         self._n_arriving = 0  # bytes promised or received of uploads that are not whole yet
         self._n_files_arriving = 0
@@ -163,8 +164,7 @@ class Store:
     def close(self) -> None:
         """Delete everything."""
         self.uploads.clear()
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self.folder)
+        self._open.close()
 
     def _refuse_larger(self, n_bytes: int) -> None:
         """Bound a single file."""

@@ -155,7 +155,7 @@ def name_files(message: str, sounds: Sequence[Sound]) -> str:
 
     Examples
     --------
-    >>> name_files("/tmp/sepdict-web-x/4e/0.wav: cannot be written (No space left on device)", [])
+    >>> name_files("/tmp/.sepdict-x.tmp/4e/0.wav: cannot be written (No space left on device)", [])
     '0.wav: cannot be written (No space left on device)'
     """
     for sound in sounds:

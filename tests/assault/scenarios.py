@@ -308,9 +308,8 @@ def _receive(folder: Path) -> None:
         for start in range(0, len(content), 4096):
             yield content[start : start + 4096]
 
-    store = Store.__new__(Store)  # its folder, with the rest of what is checked
-    with patch("tempfile.mkdtemp", lambda **_: str(folder)):
-        Store.__init__(store, Limits())
+    with patch("sepdict.web.store.scratch_folder", lambda: contextlib.nullcontext(folder)):
+        store = Store(Limits())
     try:
         n_bytes = asyncio.run(store.receive(pieces(), folder / "upload", n_promised=len(content)))
     except HTTPException as error:
