@@ -20,8 +20,8 @@ DATA = Path(__file__).parents[1] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
 
 STEP_S = 0.1  # in which levels are measured
-THRESHOLD_DB = -33.0  # full scale is 0: a louder stem is the bird. Set it by a recording that you know, as here by dawn
-LONGEST_PAUSE_S = 0.3  # within a song
+THRESHOLD_DB = -32.0  # full scale is 0: a louder stem is the bird. Set it by a recording that you know, as here by dawn
+LONGEST_PAUSE_S = 0.2  # within a song
 SHORTEST_SONG_S = 0.2
 
 # %% Two field recordings
