@@ -17,7 +17,7 @@ from sepdict import Audio, Dictionary, TrainingConfig, read_audio, write_audio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
 expect = sync_api.expect
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 pytestmark = pytest.mark.browser
 
