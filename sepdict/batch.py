@@ -133,7 +133,7 @@ def separate_files(
     kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
     results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
     if config.skip_existing:
-        _note_differences(tracks, asked, n_kept=len(results))
+        _note_differences(tracks, asked, n_kept=len(kept))
     truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
     refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
     if kept and config.references is not None:
