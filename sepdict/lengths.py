@@ -25,6 +25,7 @@ AT_ONCE = 2**20  # bytes read of a file
 MOST_CHUNKS = 10_000  # of a container; a program that writes more does not exist
 SAMPLES_PER_BYTE = 65535 / 9  # FLAC's longest block in its smallest frame; no other format packs as much
 CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _-]{4}")
+WELL_KNOWN = {b"LIST", b"INFO", b"FACT", b"PEAK", b"JUNK", b"BEXT", b"IXML", b"CUE ", b"SMPL", b"ID3 "}  # cut ones, too
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # what other programs put behind the sound
 OGG_FIRST_PAGE = re.compile(rb"OggS\0[\x02\x03\x06\x07]")
 OGG_LAST, OGG_HEADER = 4, 27  # the flag of a stream's last page; a page's bytes before its table of segments
@@ -152,10 +153,18 @@ def _ends_at(file: BinaryIO, layout: _Layout | None, start: int, counted: int) -
         file.seek(position)
         if end - position <= FEW_BYTES or file.read(8).startswith(TAGS):
             return True
-        if layout and any(True for _ in _chunks(file, layout, position)):
+        if layout and _is_chunk(file, layout, position):
             return True
     file.seek(start + counted)
     return not any(piece.strip(b"\0") for piece in iter(lambda: file.read(AT_ONCE), b""))
+
+
+def _is_chunk(file: BinaryIO, layout: _Layout, position: int) -> bool:
+    """Tell whether a chunk begins there, and not samples that look like letters: it is well known, or it fits."""
+    end = os.fstat(file.fileno()).st_size
+    for name, start, counted in _chunks(file, layout, position):
+        return name[:4].upper() in WELL_KNOWN or start + counted <= end
+    return False
 
 
 def _chunks(file: BinaryIO, layout: _Layout, position: int) -> Iterator[tuple[bytes, int, int]]:

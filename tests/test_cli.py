@@ -174,7 +174,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_beside_it_the_paths(tmp_path: Path, fi
         stdout, _ = process.communicate()
     assert process.returncode == 0
     assert ESCAPE in shown
-    assert "separating a.wav (1 of 2)" in shown
+    assert re.search(r"separating (a\.wav \(1|b\.wav \(2) of 2\)", shown)  # a quick machine is done before a bar is drawn
     assert ESCAPE not in stdout
     assert [line for line in stdout.splitlines() if line.startswith("/")] == [
         str(tmp_path / "separated" / track / f"{name}.wav") for track in ("a", "b") for name in ("hiss", "residual")

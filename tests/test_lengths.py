@@ -63,6 +63,7 @@ WAV_SIZES: dict[
     "as ALSA writes into a pipe": {"riff": 0x80000024, "data": 0x80000000},
     "a quarter, as where power was lost": {"data": N_BYTES // 4},
     "a chunk that is cut off behind": {"behind": LIST[:-5]},
+    "a chunk most of which is cut off behind": {"behind": chunk(b"LIST", 2000 * b"x", 90_000)},
     "a tag behind": {"behind": b"TAG" + 125 * b"x" + b"ID3" + 4000 * b"\xff"},
     "zeros behind, as where room was kept": {"behind": bytes(5000)},
 }
@@ -74,6 +75,15 @@ def test_a_wav_is_read_whole_whatever_its_sizes_say(tmp_path: Path, generator: t
     behind = sizes.pop("behind", b"")
     (tmp_path / "a.wav").write_bytes(wav_bytes(audio, behind, **sizes))
     says_and_holds(tmp_path / "a.wav", audio)
+
+
+def test_samples_that_look_like_the_name_of_a_chunk_are_sound(tmp_path: Path, generator: torch.Generator) -> None:
+    audio, path = noise(generator), tmp_path / "a.wav"
+    letters = torch.frombuffer(bytearray(b"abcdWXYZ"), dtype=torch.int16) / 32768
+    audio.samples[:, RATE // 2 : RATE // 2 + 2] = letters.view(2, 2).T  # left and right in turn
+    path.write_bytes(wav_bytes(audio, data=N_BYTES // 2 - 2))
+    assert path.read_bytes()[44 + N_BYTES // 2 - 2 :].startswith(b"abcdWXYZ")
+    says_and_holds(path, audio)
 
 
 def test_a_count_of_less_than_is_there_is_noted_once(
