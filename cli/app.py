@@ -12,9 +12,9 @@ from .console import one_line_errors
 from .env import env
 from .evaluate import evaluate
 from .info import info
-from .inspect import inspect
-from .list import list_dictionaries
-from .options import Verbose
+from .inspect_dictionary import inspect
+from .list_dictionaries import list_dictionaries
+from .options.common import Verbose
 from .separate import separate
 from .serve import serve
 from .synthesize import synthesize

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .console import note, print_table, report_error, say
-from .options import Json, Quiet, Verbose
+from .options.common import Json, Quiet, Verbose
 
 
 def check(
@@ -20,8 +20,8 @@ def check(
 
     Reads them again: checksums, lengths, and whether they still sum to the mixture. Exits with 1 if any is damaged.
     """
-    from sepdict.checking import check_folder
-    from sepdict.files import to_json
+    from sepdict._core.fs import to_json
+    from sepdict.batch.verification import check_folder
 
     tracks = [track for folder in folders for track in check_folder(folder)]
     if as_json:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import ProgressReport, print_table, say
-from .options import DictionaryFiles, Json, Quiet, Verbose
+from .options.common import DictionaryFiles, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from sepdict.comparison import Comparison
+    from sepdict.evaluation.separability import Comparison
 
 
 def compare(
@@ -22,12 +22,12 @@ def compare(
 
     It takes two dictionaries at least, nothing but them, and some five seconds for each pair.
     """
-    from sepdict.library import find_dictionary
+    from sepdict.dictionaries.library import find_dictionary
 
     found = [find_dictionary(file) for file in files]  # before torch is loaded, which takes seconds
-    from sepdict.comparison import compare
-    from sepdict.dictionary import Dictionary
-    from sepdict.files import to_json
+    from sepdict._core.fs import to_json
+    from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.evaluation.separability import compare
 
     dictionaries = [Dictionary.load(file) for file in found]
     with ProgressReport(quiet=quiet, plan={"all": {"compare": 1.0}}) as report:

@@ -18,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sepdict.course import Plan
+    from sepdict._core.course import Plan
     from sepdict.progress import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -43,7 +43,7 @@ def shown(text: str) -> str:
     """Write as escapes what is in names and cards of others to steer a terminal, or to hide; lines stay lines."""
     if text.replace("\n", "").isprintable():  # help, above all, which is to load nothing
         return text
-    from sepdict.names import visible
+    from sepdict._core.names import visible
 
     return visible(text, lines=True)
 
@@ -123,9 +123,9 @@ def find_audio(
     option : str, optional
         That of dictionaries, which may have been forgotten in front of an argument.
     """
+    from sepdict.audio.discovery import find_audio_files
+    from sepdict.dictionaries.library import EXTENSION
     from sepdict.errors import AudioFileError
-    from sepdict.folders import find_audio_files
-    from sepdict.library import EXTENSION
 
     found: dict[Path, Path] = {}
     n_failed = 0
@@ -146,8 +146,8 @@ def find_audio(
 
 def _is_installed(name: str) -> bool:
     """Tell whether there is a dictionary of that name, in a library that can be looked into."""
+    from sepdict.dictionaries.library import installed
     from sepdict.errors import SepdictError
-    from sepdict.library import installed
 
     with contextlib.suppress(SepdictError):
         return name in installed()
@@ -243,7 +243,7 @@ class ProgressReport:
 
     def follow(self, plan: "Plan") -> None:
         """Begin a job."""
-        from sepdict.course import Course
+        from sepdict._core.course import Course
 
         self.course = Course(plan)
         self.began = self.told = self.clock()
@@ -285,7 +285,7 @@ class _TimeLeft:
 
 def _phase(event: "Progress") -> str:
     """Name what is going on, with what there is to say of it."""
-    from sepdict.course import PHASES
+    from sepdict._core.course import PHASES
 
     if event.stage == "tracks":
         return f"{event.step} of {event.n_steps} done"

@@ -12,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .console import say
-from .options import Json, Quiet, Verbose
+from .options.common import Json, Quiet, Verbose
 
 PACKAGES = {  # what sepdict depends on, and what of it is loaded
-    "sepdict": "sepdict.batch",
+    "sepdict": "sepdict.batch.run",
     "torch": "torch",
     "torchaudio": "torchaudio.functional",
     "librosa": "librosa:salience",
@@ -48,8 +48,8 @@ def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
     Device and folders are shown, too, and ffmpeg is run. What does not load is named with the reason, and the
     command then exits with 1. ffmpeg and ffprobe may be missing.
     """
+    from sepdict._core.fs import to_json
     from sepdict.errors import LibraryError
-    from sepdict.files import to_json
 
     from .loading import FACTS
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import find_audio, print_table, say
-from .options import Json, Overwrite, Quiet, Verbose
+from .options.common import Json, Overwrite, Quiet, Verbose
 from .scores import SCORE_COLUMNS, bss_eval, score_cells, standard
 
 
@@ -32,8 +32,8 @@ def evaluate(
 
     The scores are SI-SDR, its improvement over the mixture, SDR, SIR and SAR.
     """
+    from sepdict._core.fs import refuse_existing, write_atomically
     from sepdict.errors import ConfigError
-    from sepdict.files import refuse_existing, write_atomically
 
     if report is not None and not overwrite:
         refuse_existing(report, option="--report")
@@ -42,8 +42,8 @@ def evaluate(
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     find_audio([str(path) for path in (estimates, references, mixture) if path is not None])
-    from sepdict.evaluation import evaluate_folders  # not before: torch takes seconds to load
-    from sepdict.report import evaluation_page
+    from sepdict.evaluation.scoring import evaluate_folders  # not before: torch takes seconds to load
+    from sepdict.reports.separation_report import evaluation_page
 
     evaluation = evaluate_folders(estimates, references, mixture=mixture)
     if report is not None:

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
-from .options import DictionaryFile, Json, Quiet, Verbose
+from .options.common import DictionaryFile, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from sepdict.dictionary import Card, Dictionary
+    from sepdict.dictionaries.dictionary import Card, Dictionary
 
 
 def info(
@@ -21,11 +21,11 @@ def info(
 
     Whose sound it is, how it was made, and what it heard.
     """
-    from sepdict.library import find_dictionary
+    from sepdict.dictionaries.library import find_dictionary
 
     file = find_dictionary(file)  # before torch is loaded, which takes seconds
-    from sepdict.dictionary import Dictionary
-    from sepdict.files import to_json
+    from sepdict._core.fs import to_json
+    from sepdict.dictionaries.dictionary import Dictionary
 
     dictionary = Dictionary.load(file)
     card = dictionary.card

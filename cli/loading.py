@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any
 
-from sepdict.on_demand import why
+from sepdict._core.on_demand import why
 
 FACTS = "facts"  # asks for what sepdict finds here
 
@@ -38,9 +38,9 @@ def _fault(module: str) -> str | None:
 def _facts() -> dict[str, Any]:
     """Find the device that is taken, and the folders."""
     try:
-        from sepdict.composition import cache_folder
-        from sepdict.devices import AUTO, choose_device, describe_device
-        from sepdict.library import library_folder
+        from sepdict._core.devices import AUTO, choose_device, describe_device
+        from sepdict.dictionaries.library import library_folder
+        from sepdict.separation.mask_estimator import cache_folder
 
         device = describe_device(choose_device(AUTO))
         return {"device": device, "library": str(library_folder()), "cache": str(cache_folder())}

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sepdict.evaluation import SourceScore
+    from sepdict.evaluation.scoring import SourceScore
 
 SCORE_COLUMNS = ["SI-SDR", "gain", "SDR", "SIR", "SAR"]
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
-from .options import Device, Json, Quiet, Recursive, Verbose
-from .scores import SCORE_COLUMNS, score_cells, standard
-from .separation_options import (
+from .options.common import Device, Json, Quiet, Recursive, Verbose
+from .options.separation import (
     BitDepth,
     ClipMode,
     Compose,
@@ -32,13 +31,14 @@ from .separation_options import (
     TwoStems,
     Unknown,
 )
+from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
-    from sepdict.course import Plan
-    from sepdict.dictionary import Dictionary
-    from sepdict.manifest import TrackResult
+    from sepdict._core.course import Plan
+    from sepdict.batch.manifest import TrackResult
+    from sepdict.batch.track import BatchConfig
+    from sepdict.dictionaries.dictionary import Dictionary
     from sepdict.progress import Progress
-    from sepdict.work import BatchConfig
 
 
 def separate(
@@ -72,17 +72,17 @@ def separate(
     The stems are WAV of 32-bit float, unless another format is asked for, at the mixture's rate and length, and sum
     to the mixture. Each track's folder also gets a manifest.json: what was used and how it went.
     """
-    from sepdict.library import find_dictionary
+    from sepdict.dictionaries.library import find_dictionary
 
     find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
     files = [find_dictionary(name) for name in dictionaries]
-    from sepdict.batch import separate_files
-    from sepdict.devices import AUTO
-    from sepdict.dictionary import RESIDUAL, Dictionary
-    from sepdict.excitations import FitConfig
-    from sepdict.outputs import OutputConfig
-    from sepdict.segments import SEGMENT_S
-    from sepdict.work import BatchConfig
+    from sepdict._core.devices import AUTO
+    from sepdict.audio.overlap_add import SEGMENT_S
+    from sepdict.batch.export import OutputConfig
+    from sepdict.batch.run import separate_files
+    from sepdict.batch.track import BatchConfig
+    from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+    from sepdict.separation.excitations import FitConfig
 
     residual_name = RESIDUAL if residual is None else residual
     config = BatchConfig(
@@ -121,7 +121,7 @@ def separate(
 
 def _tracks(mixtures: Sequence[str], *, recursive: bool, out: Path) -> dict[Path, str]:
     """Find the recordings and what their tracks are called."""
-    from sepdict.tracks import find_mixtures
+    from sepdict.batch.layout import find_mixtures
 
     names: dict[Path, str] = {}
 
@@ -167,8 +167,8 @@ class _Listener:
 
     def _plan(self) -> "Plan":
         """Plan what there is to do, now that it is known which tracks there are already."""
-        from sepdict.course import plan_separation
-        from sepdict.decoding import likely_duration_s
+        from sepdict._core.course import plan_separation
+        from sepdict.audio.decoding import likely_duration_s
 
         done, config = {result.mixture for result in self.results}, self.config
         whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
@@ -208,7 +208,7 @@ def _printed_afterwards(
 
 def _print_json(results: Sequence["TrackResult"]) -> None:
     """Print all that is known of every track, failed ones included."""
-    from sepdict.files import to_json
+    from sepdict._core.fs import to_json
 
     say(to_json([result.as_dict() for result in results]))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .console import note, say
-from .options import Json, Quiet, Verbose
+from .options.common import Json, Quiet, Verbose
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = ("0.0.0.0", "::")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .console import say
-from .options import DictionaryFile, Json, Overwrite, Quiet, Verbose
+from .options.common import DictionaryFile, Json, Overwrite, Quiet, Verbose
 
 
 def synthesize(
@@ -27,13 +27,13 @@ def synthesize(
 
     It tells by ear what was learned.
     """
-    from sepdict.library import find_dictionary
+    from sepdict.dictionaries.library import find_dictionary
 
     found = find_dictionary(file)  # before torch is loaded, which takes seconds
-    from sepdict.dictionary import Dictionary
-    from sepdict.files import refuse_existing, to_json, writable_folder
-    from sepdict.recordings import write_audio
-    from sepdict.synthesis import synthesize
+    from sepdict._core.fs import refuse_existing, to_json, writable_folder
+    from sepdict.audio.io import write_audio
+    from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.dictionaries.synthesis import synthesize
 
     dictionary = Dictionary.load(found)
     path = Path(f"{dictionary.source}.wav") if output is None else output

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .console import ProgressReport, find_audio, note, report_error, report_failures, say
-from .options import Device, Json, Overwrite, Quiet, Recursive, Verbose
-from .training_options import (
+from .options.common import Device, Json, Overwrite, Quiet, Recursive, Verbose
+from .options.training import (
     Activation,
     Augment,
     Background,
@@ -36,9 +36,9 @@ from .training_options import (
 )
 
 if TYPE_CHECKING:
-    from sepdict.audio import Audio
-    from sepdict.descent import TrainingConfig
-    from sepdict.dictionary import Card
+    from sepdict.audio.signal import Audio
+    from sepdict.dictionaries.dictionary import Card
+    from sepdict.training.trainer import TrainingConfig
 
 log = logging.getLogger("sepdict.cli")
 
@@ -148,7 +148,7 @@ def train_dictionary(
 @contextlib.contextmanager
 def _json_at_the_end(wanted: bool) -> Iterator[list["_Trained"]]:
     """Collect what was trained, and print it when the work inside ends, also by Ctrl-C."""
-    from sepdict.files import to_json
+    from sepdict._core.fs import to_json
 
     made: list[_Trained] = []
     try:
@@ -162,9 +162,9 @@ def _orders(
     solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
 ) -> list[_Order]:
     """Say which dictionaries are to be made, and where they go."""
+    from sepdict._core.names import normalized, refuse_unwritable
+    from sepdict.dictionaries.library import EXTENSION, library_folder
     from sepdict.errors import ConfigError
-    from sepdict.library import EXTENSION, library_folder
-    from sepdict.names import normalized, refuse_unwritable
 
     if not each:
         if output is None and name is None and len(solos) == 1 and not Path(solos[0]).exists():
@@ -203,8 +203,8 @@ def _carry_out(
     alone: bool,
 ) -> tuple["_Trained | None", int]:
     """Make one dictionary, if any of its recordings can be read; count those that cannot."""
+    from sepdict._core.fs import writable_folder
     from sepdict.errors import ConfigError, explain
-    from sepdict.files import writable_folder
 
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
@@ -229,10 +229,10 @@ def _train(
     report: ProgressReport,
 ) -> _Trained:
     """Learn from recordings, after a look at them, and save what was learned."""
-    from sepdict import training
-    from sepdict.devices import AUTO
-    from sepdict.lessons import LEAST_SOUND_S
-    from sepdict.survey import LITTLE_S, survey
+    from sepdict._core.devices import AUTO
+    from sepdict.training import train as training
+    from sepdict.training.data import LEAST_SOUND_S
+    from sepdict.training.recording_checks import LITTLE_S, survey
 
     found = survey(recordings)
     if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
@@ -255,8 +255,8 @@ def _train(
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
     """Find out before the training, not after it, that the file cannot be written."""
+    from sepdict.dictionaries.library import EXTENSION
     from sepdict.errors import ConfigError
-    from sepdict.library import EXTENSION
 
     if output.suffix != EXTENSION:
         raise ConfigError(f"{output}: a dictionary's name ends in {EXTENSION}; add that")
@@ -268,8 +268,8 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
 
 def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
     """Read what can be read; report what cannot, and count it."""
+    from sepdict.audio.io import read_audio
     from sepdict.errors import AudioFileError, explain
-    from sepdict.recordings import read_audio
 
     recordings, n_failed = [], 0
     for path in find_audio(solos, recursive=recursive):

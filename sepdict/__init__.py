@@ -1,44 +1,20 @@
 """Audio source separation with one dictionary per source.
 
-The package reads top to bottom as sound flows; a module imports only from rows above its own.
+The way of a mixture goes from bottom to top, and a package imports only from those below it (a contract in
+pyproject.toml holds that); each package's docstring says in one sentence what lives there.
 
-    0  errors, progress, names, times, files, ffmpeg, lengths, charts, on_demand, riff, comments
-    1  schema, tensorfiles, pages, devices, folders, jobs, audio, spectrogram, bands, columns, divergences, layers
-       course          how far a whole job is
-       decoding        files of which all sound is read, however they count it
-       context         what a recording's file says beside its sound
-    2  recordings, segments, networks, masks, memory, metrics, optimizers, unheard
-    3  dictionary      what one source can sound like, and its file
-       augmentation    what recordings are varied by
-       lessons         recordings in, frames to learn from out
-       regularisers    what keeps a network from merely copying
-       pretraining     beginning with one layer at a time
-       previews        what a page shows of sound files
-    4  library         dictionaries by name
-       outputs         in which form stems are handed over
-       survey          what there is to learn from
-       descent         to the weights of a network
-       composition     dictionaries in, a network that tells them apart out
-       synthesis       what a dictionary sounds like by itself
-       excitations     the heart: what makes the dictionaries sum to the mixture
-    5  training        solo recordings in, a dictionary out
-       unknown         a dictionary of what no dictionary knows
-       inspection      what a dictionary has learned, measured
-       comparison      dictionaries in, whether their sources can be told apart out
-       timeline        how a fit went over time
-    6  separation      a mixture in, stems out
-       evaluation      stems against the true sources
-       tracks          what a mixture becomes on disk
-       learning        how much sound is enough
-    7  manifest        how a separation went, as facts
-       checking        whether stems still are what was written
-       publishing      its files, moved into place together
-       report          and as a page
-       plots           pictures of what a dictionary has learned
-    8  work            one mixture's way from its file to those of its stems
-       portrait        pictures and sounds of a dictionary, in a folder
-    9  batch           many mixtures in one go
-       __main__        the command, as python -m sepdict starts it
+    web             the page that a browser shows            (the command line, sepdict_cli, stands beside it)
+    batch           files of mixtures in, files of stems out; `track` is one mixture's way, `publishing` its last step
+    reports         pages and pictures of what was done
+    evaluation      stems against references
+    separation      a mixture in, masks and stems out: `engine`, whose heart is `excitations`
+    training        solo recordings in, a dictionary out
+    dictionaries    what one source can sound like, and its file, checked in `dictionary` and `schema`
+    models          networks
+    spectral        spectrograms, divergences, masks
+    audio           signals and their files
+    _core           files, processes, checks of settings
+    errors, progress
 
 Examples
 --------
@@ -57,65 +33,65 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sepdict.audio import Audio as Audio
-    from sepdict.augmentation import AugmentationConfig as AugmentationConfig
-    from sepdict.batch import separate_folder as separate_folder
-    from sepdict.comparison import Comparison as Comparison
-    from sepdict.comparison import compare as compare
-    from sepdict.composition import Composition as Composition
-    from sepdict.composition import CompositionConfig as CompositionConfig
-    from sepdict.composition import compose as compose
-    from sepdict.descent import TrainingConfig as TrainingConfig
-    from sepdict.dictionary import Dictionary as Dictionary
+    from sepdict.audio.augmentation import AugmentationConfig as AugmentationConfig
+    from sepdict.audio.io import read_audio as read_audio
+    from sepdict.audio.io import write_audio as write_audio
+    from sepdict.audio.signal import Audio as Audio
+    from sepdict.batch.export import OutputConfig as OutputConfig
+    from sepdict.batch.run import separate_folder as separate_folder
+    from sepdict.batch.track import BatchConfig as BatchConfig
+    from sepdict.dictionaries.dictionary import Dictionary as Dictionary
+    from sepdict.dictionaries.synthesis import synthesize as synthesize
     from sepdict.errors import SepdictError as SepdictError
-    from sepdict.evaluation import evaluate as evaluate
-    from sepdict.excitations import FitConfig as FitConfig
-    from sepdict.networks import NetworkConfig as NetworkConfig
-    from sepdict.outputs import OutputConfig as OutputConfig
-    from sepdict.portrait import inspect_dictionary as inspect_dictionary
-    from sepdict.recordings import read_audio as read_audio
-    from sepdict.recordings import write_audio as write_audio
-    from sepdict.regularisers import Regularisation as Regularisation
-    from sepdict.separation import Separation as Separation
-    from sepdict.separation import separate as separate
-    from sepdict.synthesis import synthesize as synthesize
-    from sepdict.training import PRESETS as PRESETS
-    from sepdict.training import REGULARISERS as REGULARISERS
-    from sepdict.training import regularised as regularised
-    from sepdict.training import train_dictionary as train_dictionary
-    from sepdict.work import BatchConfig as BatchConfig
+    from sepdict.evaluation.scoring import evaluate as evaluate
+    from sepdict.evaluation.separability import Comparison as Comparison
+    from sepdict.evaluation.separability import compare as compare
+    from sepdict.models.autoencoder import NetworkConfig as NetworkConfig
+    from sepdict.reports.dictionary_report import inspect_dictionary as inspect_dictionary
+    from sepdict.separation.engine import Separation as Separation
+    from sepdict.separation.engine import separate as separate
+    from sepdict.separation.excitations import FitConfig as FitConfig
+    from sepdict.separation.mask_estimator import Composition as Composition
+    from sepdict.separation.mask_estimator import CompositionConfig as CompositionConfig
+    from sepdict.separation.mask_estimator import compose as compose
+    from sepdict.training.regularization import Regularisation as Regularisation
+    from sepdict.training.train import PRESETS as PRESETS
+    from sepdict.training.train import REGULARISERS as REGULARISERS
+    from sepdict.training.train import regularised as regularised
+    from sepdict.training.train import train_dictionary as train_dictionary
+    from sepdict.training.trainer import TrainingConfig as TrainingConfig
 
 # Threads that wait for work must sleep, not spin: on shared cores spinning costs factors. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
-    "PRESETS": "training",
-    "REGULARISERS": "training",
-    "Audio": "audio",
-    "AugmentationConfig": "augmentation",
-    "BatchConfig": "work",
-    "Comparison": "comparison",
-    "Composition": "composition",
-    "CompositionConfig": "composition",
-    "Dictionary": "dictionary",
-    "FitConfig": "excitations",
-    "NetworkConfig": "networks",
-    "OutputConfig": "outputs",
-    "Regularisation": "regularisers",
-    "Separation": "separation",
+    "PRESETS": "training.train",
+    "REGULARISERS": "training.train",
+    "Audio": "audio.signal",
+    "AugmentationConfig": "audio.augmentation",
+    "BatchConfig": "batch.track",
+    "Comparison": "evaluation.separability",
+    "Composition": "separation.mask_estimator",
+    "CompositionConfig": "separation.mask_estimator",
+    "Dictionary": "dictionaries.dictionary",
+    "FitConfig": "separation.excitations",
+    "NetworkConfig": "models.autoencoder",
+    "OutputConfig": "batch.export",
+    "Regularisation": "training.regularization",
+    "Separation": "separation.engine",
     "SepdictError": "errors",
-    "TrainingConfig": "descent",
-    "compare": "comparison",
-    "compose": "composition",
-    "evaluate": "evaluation",
-    "inspect_dictionary": "portrait",
-    "read_audio": "recordings",
-    "regularised": "training",
-    "separate": "separation",
-    "separate_folder": "batch",
-    "synthesize": "synthesis",
-    "train_dictionary": "training",
-    "write_audio": "recordings",
+    "TrainingConfig": "training.trainer",
+    "compare": "evaluation.separability",
+    "compose": "separation.mask_estimator",
+    "evaluate": "evaluation.scoring",
+    "inspect_dictionary": "reports.dictionary_report",
+    "read_audio": "audio.io",
+    "regularised": "training.train",
+    "separate": "separation.engine",
+    "separate_folder": "batch.run",
+    "synthesize": "dictionaries.synthesis",
+    "train_dictionary": "training.train",
+    "write_audio": "audio.io",
 }
 """The public names, and the modules that they come from: loaded when first used, for torch takes seconds (PEP 562)."""
 

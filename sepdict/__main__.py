@@ -1,4 +1,4 @@
-"""Row 9: the command line of this package's distribution, as ``python -m sepdict`` starts it."""
+"""The command line of this package's distribution, as ``python -m sepdict`` starts it."""
 
 from importlib.metadata import entry_points
 

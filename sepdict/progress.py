@@ -1,4 +1,4 @@
-"""Row 0: how long-running functions report where they are."""
+"""How long-running functions report where they are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ import typer
 
 import sepdict
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sepdict"
 
 
@@ -162,52 +162,36 @@ def test_the_search_finds_what_it_is_for(pattern: str, text: str) -> None:
     assert re.search(pattern, text)
 
 
-def rows() -> dict[str, int]:
-    """Read from the package's docstring which module stands in which row."""
-    assert sepdict.__doc__ is not None
-    table: dict[str, int] = {}
-    row = -1
-    for number, names in re.findall(r"^    (\d|\s)  ((?:\w+, )*\w+)(?:  .*)?$", sepdict.__doc__, re.MULTILINE):
-        row = int(number) if number.strip() else row
-        table |= dict.fromkeys(names.split(", "), row)
-    return table
+def lint_imports(config: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo", "--config", config]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+def test_packages_import_in_the_promised_direction_only() -> None:
+    done = lint_imports(ROOT / "pyproject.toml")
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
 
 
-def test_the_rows_name_every_module_and_no_other() -> None:
-    assert sorted(rows()) == MODULES
+def test_an_import_against_the_direction_would_be_found(tmp_path: Path) -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    turned = text.replace('"batch",\n  "reports",', '"reports",\n  "batch",')
+    assert turned != text
+    (tmp_path / "pyproject.toml").write_text(turned)
+    done = lint_imports(tmp_path / "pyproject.toml")
+    assert done.returncode == 1
+    assert "sepdict.reports is not allowed to import" in done.stdout or "sepdict.batch is not allowed" in done.stdout
 
 
-def imported_by(path: Path) -> set[str]:
-    """Name all that a file imports, also inside functions, with relative imports as ``.name``."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            names |= {f"{base}.{alias.name}" for alias in node.names} if node.module in (None, "sepdict") else {base}
-    return names
+PACKAGES = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_says_its_row_and_imports_only_from_rows_above(module: str) -> None:
-    row = rows()[module]
-    document = importlib.import_module(f"sepdict.{module}").__doc__
-    assert document is not None
-    assert document.startswith(f"Row {row}")
-    ours = {name.split(".")[1] for name in imported_by(PACKAGE / f"{module}.py") if name.startswith("sepdict.")}
-    # errors stand above all, their own row included
-    assert {name: rows()[name] for name in ours - {"errors"} if rows()[name] >= row} == {}
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_the_library_knows_no_front_end(path: Path) -> None:
-    tops = {name.split(".")[0] or "." for name in imported_by(path)}
-    assert not tops & {".", "sepdict_cli", "cli", "typer", "rich", "argparse"}
-    assert not {name for name in imported_by(path) if name.startswith("sepdict.web")}
+@pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: folder.name)
+def test_a_package_says_in_one_sentence_what_lives_there(folder: Path) -> None:
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    assert text is not None
+    assert text.endswith(".")
+    assert ". " not in text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").glob("*.py")), ids=lambda path: path.stem)

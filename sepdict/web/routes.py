@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from sepdict.library import EXTENSION
-from sepdict.web.desk import Desk
+from sepdict.dictionaries.library import EXTENSION
+from sepdict.web.service import Desk
 
 UPLOADS = "/api/uploads"
 MOST_IN_A_REQUEST = 500

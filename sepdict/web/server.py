@@ -31,15 +31,14 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from sepdict import PRESETS, FitConfig, SepdictError, TrainingConfig
-from sepdict.library import library_folder
-from sepdict.web.desk import Desk
-from sepdict.web.guard import LOOPBACK, Guard
-from sepdict.web.library import Library
+from sepdict.dictionaries.library import library_folder
+from sepdict.web.dictionaries import Library
+from sepdict.web.middleware import LOOPBACK, Guard
 from sepdict.web.routes import UPLOADS, router
-from sepdict.web.store import Limits
+from sepdict.web.service import Desk
 from sepdict.web.tasks import name_files
+from sepdict.web.uploads import Limits
 
-STATIC = Path(__file__).parent / "static"
 SWEEP_EVERY_S = 30.0
 
 
@@ -79,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="sepdict", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.settings = settings
     app.include_router(router)
-    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.mount("/", StaticFiles(packages=[("sepdict.web", "static"), ("sepdict.reports", "static")], html=True))
     limits = settings.limits
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *settings.hosts], www_redirect=False)
     app.add_middleware(Guard, upload_bytes=limits.file_bytes, uploads_to=UPLOADS)

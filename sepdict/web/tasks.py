@@ -15,16 +15,16 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
-from sepdict.composition import cache_folder
-from sepdict.course import Plan, plan_separation
-from sepdict.files import to_json, write_atomically
-from sepdict.library import library_folder
-from sepdict.previews import look_at, loudest, spectrogram
+from sepdict._core.course import Plan, plan_separation
+from sepdict._core.fs import to_json, write_atomically
+from sepdict.audio.io import AudioReader, copy_audio, open_audio, writing_audio
+from sepdict.dictionaries.library import library_folder
 from sepdict.progress import OnProgress
-from sepdict.recordings import AudioReader, copy_audio, open_audio, writing_audio
-from sepdict.separation import separate_in_blocks, stem_names
-from sepdict.survey import survey
-from sepdict.web.library import describe
+from sepdict.reports.media import look_at, loudest, spectrogram
+from sepdict.separation.engine import separate_in_blocks, stem_names
+from sepdict.separation.mask_estimator import cache_folder
+from sepdict.training.recording_checks import survey
+from sepdict.web.dictionaries import describe
 
 log = logging.getLogger(__name__)
 

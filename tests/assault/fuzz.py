@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import torch
 from fuzz_targets import EXPLORED, Target, laid_out

@@ -24,18 +24,18 @@ from front_end import SAMPLE_RATE, mixture, run, sound, trained
 from mutation import mutated, odd_json
 from scenarios import FIT, cache_in, learned, pair, said_in_one_line
 
-import sepdict.composition
-import sepdict.dictionary
-from sepdict.audio import Audio
-from sepdict.batch import separate_files
-from sepdict.composition import composition_of
-from sepdict.dictionary import FORMAT, Dictionary
+import sepdict.dictionaries.dictionary
+import sepdict.separation.mask_estimator
+from sepdict.audio.io import probe_audio, read_audio, write_audio
+from sepdict.audio.signal import Audio
+from sepdict.batch.layout import find_mixtures
+from sepdict.batch.manifest import TrackResult
+from sepdict.batch.run import separate_files
+from sepdict.batch.track import BatchConfig
+from sepdict.dictionaries.dictionary import FORMAT, Dictionary
 from sepdict.errors import SepdictError
-from sepdict.manifest import TrackResult
-from sepdict.recordings import probe_audio, read_audio, write_audio
-from sepdict.separation import separate
-from sepdict.tracks import find_mixtures
-from sepdict.work import BatchConfig
+from sepdict.separation.engine import separate
+from sepdict.separation.mask_estimator import composition_of
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def forge(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
         tensors[name] = _odd_tensor(tensors[name], rng)
     if isinstance(said, dict) and "card" in said and rng.random() < 0.9:
         with contextlib.suppress(Exception):  # what cannot even be signed stays as it was signed
-            said["sha256"] = sepdict.dictionary._digest(said["card"], tensors)
+            said["sha256"] = sepdict.dictionaries.dictionary._digest(said["card"], tensors)
     try:
         return safetensors.torch.save(tensors, {FORMAT: json.dumps(said)})
     except (UnicodeError, ValueError, RecursionError):
@@ -345,7 +345,7 @@ def take_from_cache(path: Path) -> str:
         cache = path.parent / "cache"
         cache.mkdir()
         key = name.rsplit("-", 1)[0].removeprefix("composition-")
-        path.replace(sepdict.composition._cache_path(key, path.read_bytes()))
+        path.replace(sepdict.separation.mask_estimator._cache_path(key, path.read_bytes()))
         composition = composition_of([learned("hiss"), learned("hum")])
         magnitude = torch.rand(1, learned("hum").card.stft.n_bins, 5, generator=torch.Generator().manual_seed(0))
         masks = composition.masks(magnitude, ["hiss", "hum"])

@@ -15,19 +15,19 @@ import soundfile
 from fastapi import HTTPException
 from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, run, sound, trained, write_references
 
-import sepdict.composition
-import sepdict.evaluation
-from sepdict.batch import separate_files
-from sepdict.composition import Composition, CompositionConfig, cache_folder, compose, composition_of
-from sepdict.dictionary import Dictionary
+import sepdict.evaluation.scoring
+import sepdict.separation.mask_estimator
+from sepdict.audio.io import WRITTEN_FORMATS, write_audio
+from sepdict.batch.export import OutputConfig
+from sepdict.batch.manifest import TrackResult
+from sepdict.batch.run import separate_files
+from sepdict.batch.track import BatchConfig
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
-from sepdict.excitations import FitConfig
-from sepdict.manifest import TrackResult
-from sepdict.outputs import OutputConfig
-from sepdict.recordings import WRITTEN_FORMATS, write_audio
-from sepdict.training import train_dictionary
-from sepdict.web.store import Limits, Store
-from sepdict.work import BatchConfig
+from sepdict.separation.excitations import FitConfig
+from sepdict.separation.mask_estimator import Composition, CompositionConfig, cache_folder, compose, composition_of
+from sepdict.training.train import train_dictionary
+from sepdict.web.uploads import Limits, Store
 
 FIT = FitConfig(n_iterations=2, n_tuning_steps=0)
 N_SAMPLES = 2000  # a quarter of a second
@@ -228,7 +228,7 @@ def _compose_quickly(dictionaries: Sequence[Dictionary], *_: Any, **__: Any) -> 
 def cache_in(folder: Path) -> Iterator[None]:
     with (
         patch.dict(os.environ, {"SEPDICT_CACHE": str(folder / "cache")}),
-        patch.object(sepdict.composition, "compose", _compose_quickly),
+        patch.object(sepdict.separation.mask_estimator, "compose", _compose_quickly),
     ):
         yield
 
@@ -246,7 +246,7 @@ def _cache_law(folder: Path, done: bool) -> None:
         raise FailedError("composed again")
 
     del done
-    with cache_in(folder), patch.object(sepdict.composition, "compose", refuse):
+    with cache_in(folder), patch.object(sepdict.separation.mask_estimator, "compose", refuse):
         if list(cache_folder().glob("composition-*.safetensors")):
             _compose(folder)
 
@@ -288,7 +288,7 @@ def _prepare_evaluation(folder: Path) -> None:
 
 
 def _evaluate(folder: Path, *more: str) -> None:
-    with patch.object(sepdict.evaluation, "bss_eval", constant_bss_eval):
+    with patch.object(sepdict.evaluation.scoring, "bss_eval", constant_bss_eval):
         _run("evaluate", folder / "stems", folder / "truth", "--report", folder / REPORT, *more)
 
 
@@ -308,7 +308,7 @@ def _receive(folder: Path) -> None:
         for start in range(0, len(content), 4096):
             yield content[start : start + 4096]
 
-    with patch("sepdict.web.store.scratch_folder", lambda: contextlib.nullcontext(folder)):
+    with patch("sepdict.web.uploads.scratch_folder", lambda: contextlib.nullcontext(folder)):
         store = Store(Limits())
     try:
         n_bytes = asyncio.run(store.receive(pieces(), folder / "upload", n_promised=len(content)))

@@ -19,8 +19,7 @@ def opt_in(function: ast.FunctionDef) -> bool:
 
 @functools.cache
 def always_run() -> set[str]:
-    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name in ("tests", "assault")]
-    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for path in (ROOT / "tests").rglob("test_*.py") for node in ast.walk(ast.parse(path.read_text()))]
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     return {function.name for function in functions if not opt_in(function)}
 

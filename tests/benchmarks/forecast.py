@@ -20,7 +20,7 @@ from scenes import HERE, find_scenes, read_results
 from scipy.stats import pearsonr, spearmanr
 
 from sepdict import Dictionary, train_dictionary
-from sepdict.comparison import forecast
+from sepdict.evaluation.separability import forecast
 
 HEADING = """# What the forecast is worth
 

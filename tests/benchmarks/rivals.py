@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from sepdict import Audio, read_audio
-from sepdict.folders import find_audio_files
-from sepdict.masks import ratio_masks
-from sepdict.spectrogram import StftConfig, istft, magnitude, stft
+from sepdict.audio.discovery import find_audio_files
+from sepdict.spectral.masks import ratio_masks
+from sepdict.spectral.stft import StftConfig, istft, magnitude, stft
 
 SILENCE = 1e-3  # frames so far below a solo's loudest (-60 dB) are not learned from, as sepdict does
 HIDDEN = 256  # units of the mask network

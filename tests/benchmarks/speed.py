@@ -27,13 +27,13 @@ from speed_report import write_report
 
 import sepdict  # before torch: it has idle threads sleep
 from sepdict import Audio, CompositionConfig, Dictionary, FitConfig, compose, separate, train_dictionary, write_audio
-from sepdict.audio import resample
-from sepdict.composition import composition_of
-from sepdict.excitations import _Problem
-from sepdict.metrics import si_sdr_improvement
-from sepdict.optimizers import minimise_adam, minimise_lbfgs
-from sepdict.recordings import writing_audio
-from sepdict.spectrogram import magnitude, stft
+from sepdict.audio.io import writing_audio
+from sepdict.audio.signal import resample
+from sepdict.evaluation.metrics import si_sdr_improvement
+from sepdict.models.optim import minimise_adam, minimise_lbfgs
+from sepdict.separation.excitations import _Problem
+from sepdict.separation.mask_estimator import composition_of
+from sepdict.spectral.stft import magnitude, stft
 
 HERE = Path(__file__).parent
 Facts = dict[str, Any]
@@ -162,7 +162,7 @@ def jobs() -> Facts:
 def start_up() -> Facts:
     """Seconds until the command has said how it is used, and the resident memory of the libraries alone."""
     help_s = min(clock(lambda: subprocess.run(["sepdict", "--help"], check=True, stdout=sys.stderr)) for _ in range(3))
-    libraries = "import sepdict.batch, torch; torch.ones(2048, 2048) @ torch.ones(2048, 2048)"
+    libraries = "import sepdict.batch.run, torch; torch.ones(2048, 2048) @ torch.ones(2048, 2048)"
     library_s = min(clock(lambda: subprocess.run([sys.executable, "-c", libraries], check=True)) for _ in range(3))
     peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
     return {"help_s": help_s, "import_s": library_s, "libraries_mib": peak_mib}

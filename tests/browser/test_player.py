@@ -15,13 +15,13 @@ import soundfile
 import torch
 from front_end import mixture, trained
 
-from sepdict.audio import Audio
-from sepdict.batch import separate_files
-from sepdict.dictionary import Dictionary
-from sepdict.excitations import FitConfig
-from sepdict.previews import look_at
-from sepdict.recordings import write_audio
-from sepdict.work import BatchConfig
+from sepdict.audio.io import write_audio
+from sepdict.audio.signal import Audio
+from sepdict.batch.run import separate_files
+from sepdict.batch.track import BatchConfig
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.reports.media import look_at
+from sepdict.separation.excitations import FitConfig
 
 pytestmark = pytest.mark.browser
 
@@ -365,7 +365,7 @@ MEASURE = """async ([urls, rate]) => {
 
 
 def test_compressed_copies_begin_where_the_files_do(browser: Any, tmp_path: Path) -> None:
-    from sepdict.previews import sound_url
+    from sepdict.reports.media import sound_url
 
     path = write_audio(tmp_path / "song.wav", mixture(n_samples=24000))
     page = browser.new_page()

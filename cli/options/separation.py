@@ -1,0 +1,149 @@
+"""What `sepdict separate` can be told."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .completion import complete_dictionary
+
+Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
+Dictionaries = Annotated[
+    list[Path],
+    typer.Option(
+        "--dictionary",
+        "-d",
+        metavar="FILE|NAME",
+        autocompletion=complete_dictionary,
+        readable=False,
+        help="A dictionary, or the name of an installed one; give one for each source.",
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the stems go.")]
+
+
+def _name(value: str | None) -> str | None:
+    """Refuse an option where a name is missing before it."""
+    if value is not None and value.startswith("-"):
+        raise typer.BadParameter(f"{value!r} stands where a name was expected, such as rest")
+    return value
+
+
+def _time(value: str | float) -> float:
+    """Read a time; a default is one already."""
+    from sepdict._core.times import parse_time
+    from sepdict.errors import ConfigError
+
+    try:
+        return value if isinstance(value, float) else parse_time(value)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Residual = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=_name,
+        help="Also write what no dictionary explains, under this name; alone with one dictionary it is always written, "
+        "as residual.",
+        show_default=False,
+    ),
+]
+TwoStems = Annotated[
+    str | None,
+    typer.Option(
+        "--two-stems",
+        metavar="NAME",
+        callback=_name,
+        help="Write only this stem, and all the rest as no_NAME.",
+        show_default=False,
+    ),
+]
+Format = Annotated[Literal["wav", "flac", "mp3", "ogg"], typer.Option("--format", help="Of the stems.")]
+BitDepth = Annotated[
+    Literal["16", "24", "float"] | None,
+    typer.Option(
+        help="Of the stems; float is 32 bits and WAV's alone.  [default: the most that the format holds]",
+        show_default=False,
+    ),
+]
+ClipMode = Annotated[
+    Literal["rescale", "clamp", "none"],
+    typer.Option(
+        help="Where a stem passes full scale and its format would clip it, which float does not: make all stems of the "
+        "track softer by one gain, cut off what is too loud, or fail.",
+    ),
+]
+Filename = Annotated[
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Where files go below DIR. Manifest and report are of the sources manifest and report; a field "
+        "{mixture_ext} tells take.wav from take.mp3.",
+    ),
+]
+Start = Annotated[
+    float,
+    typer.Option(
+        "--start",
+        metavar="TIME",
+        parser=_time,
+        help="Separate from here on: seconds, m:ss or h:mm:ss.",
+        show_default=False,
+    ),
+]
+Duration = Annotated[
+    float | None,
+    typer.Option(
+        "--duration",
+        metavar="TIME",
+        parser=_time,
+        help="Separate so much of each mixture.  [default: all]",
+        show_default=False,
+    ),
+]
+Unknown = Annotated[bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")]
+References = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        readable=False,
+        help="Score the stems against the true sources, DIR/{track}/{source}.* (or DIR/{source}.*).",
+        show_default=False,
+    ),
+]
+Report = Annotated[
+    bool,
+    typer.Option(
+        "--report", help="Also write DIR/{track}/report.html: a page with a player and pictures of how it went."
+    ),
+]
+Compose = Annotated[
+    bool,
+    typer.Option(
+        "--compose/--no-compose",
+        help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
+    ),
+]
+Segment = Annotated[
+    float | None,
+    typer.Option(
+        "--segment",
+        metavar="SECONDS",
+        min=3,
+        help="Take long mixtures apart in pieces of this length: shorter ones take less memory and more "
+        "time.  [default: 60]",
+        show_default=False,
+    ),
+]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run left of a track; other files stay.")
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Go on where it stopped: leave tracks whose stems are all there, made to this order."
+    ),
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]

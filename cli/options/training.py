@@ -1,0 +1,176 @@
+"""What `sepdict train-dictionary` can be told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from sepdict.spectral.stft import StftConfig
+    from sepdict.training.trainer import TrainingConfig
+
+NETWORK_DEFAULTS = {"code_size": "16", "hidden": "256,256", "activation": "relu", "n_templates": "256"}
+DEFAULTS = {"n_steps": "3000", "batch_frames": "256", "divergence": "kl", "seed": "0"}
+"""What the help shows, which must not load torch; a test compares it with the settings."""
+
+
+def _default(name: str) -> str:
+    """Show a default as the help does; of the network it is that of the dense one, and others bring their own."""
+    return f"[default: {DEFAULTS[name]}]" if name in DEFAULTS else f"[default of dense: {NETWORK_DEFAULTS[name]}]"
+
+
+Solos = Annotated[
+    list[str], typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="NAME.safetensors",
+        help="The file to write, with --each the folder; by default the library gets it, see sepdict list.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
+]
+Each = Annotated[bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")]
+Network = Annotated[
+    Literal["default", "dense", "convolutional", "recurrent", "nonnegative", "linear", "lecture"],
+    typer.Option("--network", "--preset", help="What kind, and how it is trained; default is dense."),
+]
+CodeSize = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"Numbers per frame in the excitation.  {_default('code_size')}", show_default=False),
+]
+Hidden = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,...",
+        help=f"Units of the decoder's hidden layers, from the code on.  {_default('hidden')}",
+        show_default=False,
+    ),
+]
+Activation = Annotated[
+    Literal["relu", "tanh", "softplus", "sigmoid"] | None,
+    typer.Option(help=f"What a hidden unit does with its sum.  {_default('activation')}", show_default=False),
+]
+Templates = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help=f"Spectra that the decoder adds up; 0 for none.  {_default('n_templates')}", show_default=False
+    ),
+]
+Regularise = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--regularise",
+        "-r",
+        metavar="NAME[=AMOUNT]",
+        help="l2, dropout, sparse, activity, noise, masking, others, contractive, variational or adversarial; "
+        "may be given several times.",
+        show_default=False,
+    ),
+]
+Pretrain = Annotated[
+    Literal["autoencoders", "boltzmann"] | None,
+    typer.Option(help="Begin layer by layer, with autoencoders or Boltzmann machines.", show_default=False),
+]
+Augment = Annotated[
+    bool,
+    typer.Option("--augment", help="Vary pitch, tempo, colour and onset of the solos; for less than a minute of them."),
+]
+Background = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOUNDS",
+        help="Other sounds, to be mixed in by --augment or ignored by -r others: a file, a folder or a "
+        "'quoted*pattern'; may be given several times.",
+        show_default=False,
+    ),
+]
+Divergence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="kl|is|l2|beta=B", help=f"What training minimises.  {_default('divergence')}", show_default=False
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Same seed, same machine, same dictionary.  {_default('seed')}", show_default=False),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"At most so many updates of the weights.  {_default('n_steps')}", show_default=False),
+]
+NFft = Annotated[
+    int | None,
+    typer.Option(
+        "--n-fft",
+        min=4,
+        max=2**17,
+        help="Samples in a window; all dictionaries of a mixture need the same. By default it follows the rate, and is "
+        "short where most of the sound is above 20 kHz.",
+        show_default=False,
+    ),
+]
+BatchFrames = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Frames in each; 0 for all of them.  {_default('batch_frames')}", show_default=False),
+]
+
+
+def training_config(
+    network: str,
+    shape: Mapping[str, Any],
+    regularise: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    augment: bool,
+) -> "TrainingConfig":
+    """Take a preset and change in it what was asked for; None was not."""
+    from sepdict.audio.augmentation import AugmentationConfig
+    from sepdict.training.train import PRESETS, regularised
+
+    config, wanted = PRESETS[network], {name: value for name, value in shape.items() if value is not None}
+    if "hidden" in wanted:
+        wanted["hidden"] = _numbers(wanted["hidden"])
+    if config.network.kind == "nonnegative" and "code_size" in wanted:
+        wanted.setdefault("n_templates", wanted["code_size"])  # a template for each number
+    changed = {name: value for name, value in settings.items() if value is not None}
+    changed |= {"augmentation": AugmentationConfig()} if augment else {}
+    config = replace(config, network=replace(config.network, **wanted))
+    return replace(regularised(config, dict(map(_amount, regularise))), **changed)
+
+
+def stft_of(n_fft: int) -> "StftConfig":
+    """Cut spectrograms by windows of so many samples, three quarters overlapping as by default."""
+    from sepdict.spectral.stft import StftConfig
+
+    return StftConfig(n_fft, max(1, n_fft // 4))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read whole numbers between commas."""
+    try:
+        return tuple(int(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none; expected numbers as in 256,256", param_hint="--hidden") from None
+
+
+def _amount(text: str) -> tuple[str, float]:
+    """Read a regulariser's name, and its amount where one is given."""
+    from sepdict.training.train import REGULARISERS
+
+    name, given, amount = text.partition("=")
+    if name not in REGULARISERS:
+        expected = ", ".join(REGULARISERS)
+        raise typer.BadParameter(f"{name!r} is none; expected one of {expected}", param_hint="--regularise")
+    try:
+        return name, float(amount) if given else REGULARISERS[name]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: expected a number behind =", param_hint="--regularise") from None

@@ -1,0 +1,66 @@
+"""Which device computes, what to call it, and seeded random numbers."""
+
+import platform
+
+import torch
+
+from sepdict._core.settings import refuse_other_type
+from sepdict.errors import ConfigError
+
+AUTO = "auto"
+
+
+def choose_device(name: str = AUTO) -> torch.device:
+    """Turn a device name into a device that is really there.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"`` takes a CUDA GPU when there is one and the CPU otherwise (Apple's ``"mps"`` only by
+        name: some of its operations are slower than the CPU's). Or ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown or no such device is present.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    refuse_other_type("device", name, str)
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        if name.split(":")[0] not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(name)
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here; expected {AUTO} or {_present()}") from error
+    return device
+
+
+def _present() -> str:
+    """Name the devices that there are."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return " or ".join(["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])])
+
+
+def describe_device(device: torch.device) -> str:
+    """Name the hardware behind a device in one line.
+
+    Examples
+    --------
+    >>> describe_device(torch.device("cpu")).startswith("cpu")
+    True
+    """
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def seeded_generator(seed: int) -> torch.Generator:
+    """Make the source of random numbers that a seed stands for, on the CPU so that every device draws the same."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,66 @@
+"""Names: what a source can be called, when two names are the same, and how text from elsewhere is shown."""
+
+import re
+import reprlib
+import unicodedata
+
+from sepdict.errors import ConfigError
+
+MOST_NAME_BYTES = 200  # file systems take 255; what is left is for a checksum, a suffix and the extension
+BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn around how the text beside them reads
+HIDDEN = f"\0-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI_CONTROLS}\ud800-\udfff"  # controls, line ends, lone surrogates
+UNDECODED = "\udc80-\udcff"  # how Python holds the bytes of a file name that is no valid Unicode
+DEVICES = r"con|prn|aux|nul|com[0-9]|lpt[0-9]"  # names that Windows keeps for itself, whatever the extension
+
+_HIDDEN = re.compile(f"[{HIDDEN}]")
+_PROMPTING = re.compile(f"(?![\n{UNDECODED}])[{HIDDEN}]")
+_WRITABLE = re.compile(rf"(?!(?:{DEVICES})(?:\.|$))(?![.\s])[^/\\{HIDDEN}]+(?<![.\s])", re.IGNORECASE)
+
+
+def normalized(name: str) -> str:
+    r"""Compose what Unicode can write in several ways (NFC), as names are compared: "é" is one letter, or two.
+
+    Examples
+    --------
+    >>> normalized("Flo\u0308te") == "Fl\u00f6te"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def refuse_unwritable(name: object, what: str) -> None:
+    r"""Refuse what cannot be the name of a stem's file, on any system.
+
+    Raises
+    ------
+    ConfigError
+        If it is no text, empty, too long, hidden in part, or is read as more than a name.
+
+    Examples
+    --------
+    >>> refuse_unwritable("a/b", "source name")
+    Traceback (most recent call last):
+    sepdict.errors.ConfigError: source name is 'a/b'; expected a name that can be a file's, without / or \
+    """
+    if isinstance(name, str) and len(normalized(name).encode(errors="replace")) > MOST_NAME_BYTES:
+        raise ConfigError(f"{what} begins {name[:40]!r} and is too long; expected {MOST_NAME_BYTES} bytes at most")
+    if not isinstance(name, str) or not _WRITABLE.fullmatch(name):
+        expected = "expected a name that can be a file's, without / or \\"
+        raise ConfigError(f"{what} is {reprlib.repr(name)}; {expected}")
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""Write as escapes what would steer a terminal or hide in a page.
+
+    Parameters
+    ----------
+    text : str
+    lines : bool
+        Whether it goes to a terminal or a pipe: there lines end, and the bytes of a file's name stay what they are.
+
+    Examples
+    --------
+    >>> print(visible("take\x1b[2J\u202e.wav"))
+    take\x1b[2J\u202e.wav
+    """
+    return (_PROMPTING if lines else _HIDDEN).sub(lambda found: ascii(found.group())[1:-1], text)

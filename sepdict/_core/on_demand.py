@@ -1,0 +1,70 @@
+"""Functions of torchaudio and librosa, loaded when first needed: they are heavy, and few things need them.
+
+torchaudio holds a library compiled for certain versions of torch, librosa compiles through numba: either may be
+installed and yet not load. Then whatever does without them still works, and what does not says how to mend it.
+"""
+
+import importlib
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from sepdict.errors import LibraryError
+
+TOGETHER = {"torchaudio": ("torch", "torchaudio"), "librosa": ("librosa",)}  # what must be installed anew together
+
+
+def load(module: str, name: str) -> Any:
+    """Load a function of another library.
+
+    Parameters
+    ----------
+    module : str
+        Where it lives, such as ``"torchaudio.functional"``.
+    name : str
+
+    Raises
+    ------
+    LibraryError
+        If the library does not load here, for whatever reason.
+
+    Examples
+    --------
+    >>> load("librosa", "salience").__name__
+    'salience'
+    """
+    library = module.partition(".")[0]
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # an import can raise anything: ImportError, OSError, RuntimeError ...
+        packages = TOGETHER.get(library, (library,))
+        wanted = " ".join(f'"{_requirement(package)}"' for package in packages)
+        raise LibraryError(
+            f"{' beside '.join(map(_installed, reversed(packages)))} does not load ({why(error)}); "
+            f"install anew what goes together: pip install --force-reinstall {wanted}"
+        ) from error
+
+
+def why(error: BaseException) -> str:
+    """Put into one line what an import failed of in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    *_, line = ["", *str(error).strip().splitlines()]
+    return f"{type(error).__name__}: {line.strip()}" if line else type(error).__name__
+
+
+def _installed(package: str) -> str:
+    """Name a package with the version that is installed."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} (not installed)"
+
+
+def _requirement(package: str) -> str:
+    """Find which versions of a package sepdict asks for."""
+    try:
+        asked = requires("sepdict") or []
+    except PackageNotFoundError:
+        asked = []
+    return next((each for each in asked if re.match(rf"{package}\b(?!-)", each)), package)

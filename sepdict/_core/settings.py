@@ -1,0 +1,135 @@
+"""Checks of what callers give: settings and arguments against their annotations and ranges."""
+
+import functools
+import inspect
+import math
+import numbers
+import os
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from sepdict.errors import ConfigError
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+# NumPy's numbers, too, and lists, and whatever stands for a path
+ALSO = {int: numbers.Integral, float: numbers.Real, tuple: Sequence, Path: os.PathLike}
+WAYS = {"Audio": "read_audio(file) gives one", "Dictionary": "Dictionary.load(file) gives one"}
+"""How to come by what is not simply written down, by the name of its type."""
+
+
+def refuse_other_type(name: str, value: object, expected: Any) -> None:
+    """Check that a value is of a type, or of one of those that ``|`` joins, and so are the items of what holds several.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+
+    Examples
+    --------
+    >>> refuse_other_type("n_steps", "many", int | None)
+    Traceback (most recent call last):
+    sepdict.errors.ConfigError: n_steps is 'many'; expected int or None
+    """
+    alternatives = _alternatives(expected)
+    for each in alternatives:
+        if _is_of(value, get_origin(each) or each):
+            _refuse_other_items(name, value, each)
+            return
+    ways = [WAYS[each.__name__] for each in map(_innermost, alternatives) if each.__name__ in WAYS]
+    names = " or ".join(map(_named, alternatives)) + "".join(f"; {way}" for way in dict.fromkeys(ways))
+    raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {names}")
+
+
+def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Make a function check what it is given against its annotations before it does anything."""
+
+    @functools.wraps(function)
+    def checked(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        hints = get_type_hints(function)
+        for name, value in inspect.signature(function).bind(*args, **kwargs).arguments.items():
+            refuse_other_type(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """Tell whether a value is of a kind; text is no sequence of anything."""
+    kinds = ALSO.get(kind, kind)
+    return isinstance(value, kinds) and not (isinstance(value, str) and kinds is Sequence)
+
+
+def _refuse_other_items(name: str, value: Any, expected: Any) -> None:
+    """Check the items of a list, or the values of a mapping."""
+    holds, parts = get_origin(expected), get_args(expected)
+    if holds is Sequence or holds is Mapping:
+        for key, item in value.items() if holds is Mapping else enumerate(value):
+            refuse_other_type(f"{name}[{key!r}]", item, parts[-1])
+
+
+def _named(expected: Any) -> str:
+    """Put a type into words."""
+    holds, parts = get_origin(expected), get_args(expected)
+    if holds is Sequence:
+        return f"a list of {_named(parts[0])}"
+    if holds is Mapping:
+        return f"a mapping of {_named(parts[0])} to {_named(parts[1])}"
+    if isinstance(expected, UnionType):
+        return " or ".join(map(_named, parts))
+    if holds is Callable:
+        return "a function"
+    return "None" if expected is NoneType else str((holds or expected).__name__)
+
+
+def _innermost(expected: Any) -> Any:
+    """Take what lists and mappings are of."""
+    return get_args(expected)[-1] if get_origin(expected) in (Sequence, Mapping) else get_origin(expected) or expected
+
+
+def refuse_other_types(settings: Any) -> None:
+    """Check that a configuration's fields are of the types that its class gives them, and make them just these.
+
+    Raises
+    ------
+    ConfigError
+        If one is not.
+    """
+    hints = get_type_hints(type(settings))
+    for field in fields(settings):
+        refuse_other_type(field.name, getattr(settings, field.name), hints[field.name])
+        object.__setattr__(settings, field.name, _exactly(getattr(settings, field.name), hints[field.name]))
+
+
+def _exactly(value: Any, expected: Any) -> Any:
+    """Make NumPy's number or a list Python's own number or a tuple: JSON has no other, and 60 and 60.0 are the same."""
+    for each in _alternatives(expected):
+        if each in (int, float) and isinstance(value, ALSO[each]):
+            return each(value)
+        if get_origin(each) is tuple and isinstance(value, Sequence):
+            return tuple(_exactly(item, get_args(each)[0]) for item in value)
+    return value
+
+
+def _alternatives(expected: Any) -> tuple[Any, ...]:
+    """List the types that ``|`` joins."""
+    return get_args(expected) if isinstance(expected, UnionType) else (expected,)
+
+
+def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Check that some of a configuration's numbers lie between the least and the most that they can be.
+
+    Raises
+    ------
+    ConfigError
+        If one does not, or is NaN.
+    """
+    for name, (least, most) in ranges.items():
+        if not least <= getattr(settings, name) <= most:
+            expected = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+            raise ConfigError(f"{name} is {getattr(settings, name)}; expected {expected}")

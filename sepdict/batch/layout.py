@@ -1,0 +1,303 @@
+"""What a mixture becomes on disk, and that nothing else is touched by it.
+
+    out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
+    out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
+    out/{track}/report.html         the same to look at and listen to, where it is asked for
+
+or where and as `OutputConfig` has them. `sepdict.batch.publishing` makes a track's files appear together.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sepdict._core.fs import sha256_of
+from sepdict._core.names import normalized
+from sepdict.audio.discovery import below, find_audio_files
+from sepdict.batch.export import MIXTURE_EXTENSION, OutputConfig
+from sepdict.errors import AudioFileError, ConfigError
+
+log = logging.getLogger(__name__)
+
+MANIFEST, MANIFEST_FORMAT = "manifest", "json"
+REPORT, REPORT_FORMAT = "report", "html"
+UNFINISHED = "unfinished"  # what a journal, which stands for a manifest meanwhile, has the track's files under
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Track:
+    """One mixture and the files it will become.
+
+    Attributes
+    ----------
+    mixture : Path
+    name : str
+        Also the folders that it was found in below the one that was searched.
+    out : Path
+        The folder below which all files are.
+    output : OutputConfig
+    stems : mapping of name to Path
+    manifest : Path
+    report : Path or None
+    """
+
+    mixture: Path
+    name: str
+    out: Path
+    output: OutputConfig
+    stems: Mapping[str, Path]
+    manifest: Path
+    report: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        mixture: Path,
+        out: Path,
+        names: Sequence[str],
+        *,
+        name: str | None = None,
+        output: OutputConfig | None = None,
+        report: bool = False,
+    ) -> "Track":
+        """Say where the files go; a track is called like its mixture, unless it has a name."""
+        output = (OutputConfig() if output is None else output).of(mixture)
+        name = mixture.stem if name is None else name
+        parts = Path(name).parts
+        if not parts or ".." in parts or Path(name).is_absolute():
+            raise ConfigError(f"{mixture}: is called {name!r}, and no folder can be; rename it")
+        return cls(
+            mixture,
+            name,
+            out,
+            output,
+            stems={stem: out / output.path(name, stem) for stem in output.stems(names)},
+            manifest=out / output.path(name, MANIFEST, ext=MANIFEST_FORMAT),
+            report=out / output.path(name, REPORT, ext=REPORT_FORMAT) if report else None,
+        )
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files, the manifest last: it is there only when the others are."""
+        report = [] if self.report is None else [self.report]
+        return [*self.stems.values(), *report, self.manifest]
+
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """All files but the manifest, by what they are: ``{source}.{ext}``."""
+        files = {f"{name}{path.suffix}": path for name, path in self.stems.items()}
+        return files if self.report is None else files | {f"{REPORT}.{REPORT_FORMAT}": self.report}
+
+    @property
+    def earlier_by_name(self) -> dict[str, Path]:
+        """What an earlier run says in its manifest or journal that it wrote.
+
+        By name, not by path: a manifest that was moved must not point at other files.
+        """
+        said = manifest_in(self.manifest)
+        try:
+            names = [*said.get(UNFINISHED, [])]
+            names += [f"{Path(name).name}{Path(path).suffix}" for name, path in said.get("stems", {}).items()]
+        except (TypeError, AttributeError):  # it is no sound one
+            return {}
+        names += [f"{REPORT}.{REPORT_FORMAT}"] if said.get("report") else []
+        return {name: path for name in names if (path := self._path_of(name)) is not None}
+
+    @property
+    def earlier_files(self) -> list[Path]:
+        """What an earlier run to another order left, by its manifest or journal; it goes when these are written."""
+        known = self.leftovers if self.is_unfinished else self.earlier_by_name.values()
+        return [path for path in known if path not in self.outputs]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a run was interrupted as it moved the track's files into place."""
+        return UNFINISHED in manifest_in(self.manifest)
+
+    @property
+    def leftovers(self) -> list[Path]:
+        """What is there of a run that was interrupted among its moves, the journal included; empty without one.
+
+        A journal may be old, or come from elsewhere: only content proves that a file is the track's.
+        """
+        if not self.is_unfinished:
+            return []
+        checksums = manifest_in(self.manifest)[UNFINISHED]
+        files = self.earlier_by_name.items()
+        return [*(path for name, path in files if _is_one_of(path, checksums[name])), self.manifest]
+
+    def _path_of(self, name: str) -> Path | None:
+        """Say where a file of this track would be; None if it could not be called so."""
+        stem, ext = Path(name).stem, Path(name).suffix[1:]
+        if not ext or "\0" in name or name != Path(name).name:
+            return None
+        return self.out / self.output.path(self.name, stem, ext=ext)
+
+    def moved(self, out: Path) -> "Track":
+        """Put the same files below another folder."""
+
+        def below(path: Path) -> Path:
+            return out / path.relative_to(self.out)
+
+        report = None if self.report is None else below(self.report)
+        stems = {name: below(path) for name, path in self.stems.items()}
+        return replace(self, out=out, stems=stems, manifest=below(self.manifest), report=report)
+
+
+def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> dict[Path, str]:
+    """Find the recordings that a file, a folder or a pattern stands for, and the name of each track.
+
+    A folder's tracks are called like their files, with the subfolders that they are in. When subfolders are searched,
+    those with stems of an earlier run in them are left out, and the output folder.
+
+    Raises
+    ------
+    AudioFileError
+        As `find_audio_files` does, or if all that is found is left out.
+    """
+    found = find_audio_files([path], recursive=recursive, aside=None if out is None else Path(out))
+    if not os.path.isdir(path):
+        return {each: each.stem for each in found}
+    folders = {each.parent for each in found if recursive and each.parent != Path(path)}
+    left_out = {folder for folder in folders if manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
+    names = {each: str(each.relative_to(path).with_suffix("")) for each in found if each.parent not in left_out}
+    if left_out:
+        log.info("%s: left out %d folders of stems of an earlier run", path, len(left_out))
+    if not names:
+        raise AudioFileError(f"{path}: holds nothing but stems of an earlier run; expected mixtures")
+    return names
+
+
+def collisions(tracks: Sequence[Track]) -> dict[Path, str]:
+    """Find mixtures of which files would overwrite each other, or be in each other's way, and say why of each.
+
+    Names that differ only in how letters and accents are put together count as the same.
+
+    Raises
+    ------
+    ConfigError
+        If that leaves none.
+    """
+    owner: dict[str, Track] = {}
+    clashes: dict[Path, str] = {}
+    for track in tracks:
+        for path in track.outputs:
+            other = owner.setdefault(normalized(str(path)), track)
+            if other is not track:
+                clashes = _clash(f"would both be written to {path}; {_how_apart(other, track)}", other, track) | clashes
+    for track in tracks:
+        for path in track.earlier_files:
+            other = owner.get(normalized(str(path)), track)
+            if other is not track:
+                what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {other.mixture}"
+                why = f"{what}; separate them into different folders"
+                clashes = dict.fromkeys((other.mixture, track.mixture), why) | clashes
+        for folder in {folder for path in track.outputs for folder in path.parents}:
+            if above := owner.get(normalized(str(folder))):
+                what = f"{above.mixture} would be written to {folder}, and {track.mixture} into it"
+                why = f"{what}; rename one, or separate them into different folders"
+                clashes = dict.fromkeys((above.mixture, track.mixture), why) | clashes
+    if tracks and len(clashes) == len({track.mixture for track in tracks}):
+        raise ConfigError(next(iter(clashes.values())))
+    return clashes
+
+
+def _clash(what: str, first: Track, second: Track) -> dict[Path, str]:
+    """Describe a clash to both of two mixtures, each with itself first."""
+    return {
+        one.mixture: f"{one.mixture} and {other.mixture} {what}" for one, other in [(first, second), (second, first)]
+    }
+
+
+def _how_apart(first: Track, second: Track) -> str:
+    """Advise on what keeps the files of two mixtures apart."""
+    how = "rename one, or separate them into different folders"
+    if "{track}" not in first.output.filename:
+        how += ", or have {track} in --filename"
+    elif first.mixture.suffix != second.mixture.suffix:
+        how += f", or have {{{MIXTURE_EXTENSION}}} in --filename"
+    return how
+
+
+def refuse_existing(
+    tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]], *, overwrite: bool, resumes: bool
+) -> None:
+    """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file.
+
+    A run that resumes replaces what an interrupted one left.
+    """
+    read = {track.mixture.resolve(): "mixture" for track in tracks}
+    read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
+    existing, replaceable, interrupted = list[Path](), list[Path](), False
+    for track in tracks:
+        for folder in sorted(
+            {folder for path in track.outputs for folder in path.parents if track.out in folder.parents}
+        ):
+            if folder.exists() and not folder.is_dir():
+                raise ConfigError(f"{folder}: is a file; expected a folder or nothing there")
+        existing += [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
+        replaceable += track.leftovers if resumes else []
+        interrupted = interrupted or track.is_unfinished
+    for path in existing:
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
+        if path.resolve() in read:
+            what = read[path.resolve()]
+            raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
+    kept = [path for path in existing if path not in replaceable]
+    if kept and not overwrite:
+        more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
+        how = "overwrite it, or choose another folder (--overwrite, -o)"
+        how = f"go on where a run was interrupted (--skip-existing), {how}" if interrupted and not resumes else how
+        raise ConfigError(f"{kept[0]}: exists already{more}; {how}")
+
+
+def find_references(
+    track: Track, folder: str | Path | None, names: Sequence[str], *, alone: bool
+) -> Mapping[str, Path]:
+    """Find the true sources of a track, by name; no folder, no references.
+
+    Those of ``names`` that become no stem of their own are passed over.
+    """
+    if folder is None:
+        return {}
+    own = below(Path(folder), track.name)
+    own = Path(folder) if alone and not own.is_dir() else own
+    found: dict[str, Path] = {}
+    known = {normalized(name): name for name in (*names, *track.stems)}
+    for path in find_audio_files([own]):
+        name = known.get(normalized(path.stem), path.stem)
+        if path.resolve() == track.mixture.resolve() or (name in names and name not in track.stems):
+            continue
+        if name in found:
+            raise ConfigError(f"{found[name]} and {path} stand for the same source; leave one of them there")
+        if name not in track.stems:
+            stems = ", ".join(track.stems)
+            raise ConfigError(f"{path}: there is no stem to compare with it, only {stems}; rename it or move it away")
+        found[name] = path
+    if not found:
+        raise ConfigError(f"{own}: holds no reference; expected one file per source")
+    return found
+
+
+def _is_one_of(path: Path, checksums: Any) -> bool:
+    """Tell whether a file has one of some contents."""
+    try:
+        return isinstance(checksums, list) and path.is_file() and sha256_of(path) in checksums
+    except OSError:  # it may not be read
+        return False
+
+
+def manifest_in(file: Path) -> Mapping[str, Any]:
+    """Read a manifest; empty where there is none, or somebody else's."""
+    try:
+        said = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):  # the last: of brackets in brackets without end
+        return {}
+    return said if isinstance(said, dict) and "sepdict" in said else {}

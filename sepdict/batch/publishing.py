@@ -1,0 +1,145 @@
+"""A track's files, written where nobody looks and moved into place together.
+
+Where a track has a folder of its own that is not there yet, one rename moves all its files, and that is whole or not
+at all. Elsewhere each is moved by itself, as follows, and whatever interrupts it, three things hold: what was whole
+stays whole or is known not to be, nothing of anybody else's is touched, and the next run can go on.
+
+    1  a journal takes the manifest's place: which files will be there, and by which checksums they are known
+    2  the files that are replaced are put aside
+    3  the new files are moved into place
+    4  the finished manifest takes the journal's place
+
+Signals wait for the end of this. An error takes all back. After a sudden end (a kill, a power cut) the journal is what
+is left: a file is the track's only if it has a checksum that the journal gives for its name. Such files, and no others,
+are replaced when the run is repeated to go on where it stopped; what anybody put there since is refused as ever.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sepdict._core.fs import hidden_folder, sha256_of, signals_held, to_json, write_atomically
+from sepdict.batch.layout import UNFINISHED, Track
+from sepdict.errors import AudioFileError
+
+JOURNAL, ASIDE = "journal.json", "aside"  # in the hidden folder
+
+
+@contextlib.contextmanager
+def publishing(track: Track, *, overwrite: bool = False, resumes: bool = False) -> Iterator[Track]:
+    """Give the work inside the same track in a hidden folder to write all its files to, then move them into place.
+
+    Parameters
+    ----------
+    track : Track
+    overwrite : bool
+        Whether files that exist are replaced.
+    resumes : bool
+        Whether those are replaced that an interrupted run of the same track left.
+
+    Raises
+    ------
+    AudioFileError
+        If they cannot be written, or exist by then and are not to be overwritten.
+    """
+    temporary = track.out
+    try:
+        with contextlib.ExitStack() as hiding:
+            with _explained(track):
+                temporary = hiding.enter_context(hidden_folder(track.out))
+                hidden = track.moved(temporary)
+                for folder in {path.parent for path in hidden.outputs}:
+                    folder.mkdir(parents=True, exist_ok=True)
+            yield hidden
+            with _explained(track):
+                _move_into_place(hidden, track, overwrite=overwrite, resumes=resumes)
+    except AudioFileError as error:  # the user knows nothing of the hidden folder
+        raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
+    except OSError as error:
+        error.filename = str(error.filename or track.mixture).replace(str(temporary), str(track.out))
+        raise
+
+
+def _move_into_place(hidden: Track, track: Track, *, overwrite: bool, resumes: bool) -> None:
+    """Move a track's files to where they belong: where that is a folder of their own, all at once."""
+    folder = Path(os.path.commonpath([path.parent for path in track.outputs]))
+    if folder != track.out and not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (hidden.out / folder.relative_to(track.out)).rename(folder)
+            return
+        except OSError:
+            if not folder.exists():  # else another track's files came first
+                raise
+    there = list(filter(Path.exists, dict.fromkeys((*track.outputs, *track.earlier_files))))
+    ours = there if overwrite else track.leftovers if resumes else []
+    for path in there:
+        if path not in ours:  # it was not there before the work: somebody else has the same folder
+            raise AudioFileError(f"{path}: was written meanwhile; choose another output folder")
+    _move_one_by_one(hidden, track, there)
+
+
+def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None:
+    """Replace what is there of a track by its new files, so that it can be gone on with wherever it is interrupted."""
+    journal, aside = hidden.out / JOURNAL, hidden.out / ASIDE
+    write_atomically(journal, to_json(_journal(hidden, track, there)).encode())
+    aside.mkdir()
+    with signals_held(), contextlib.ExitStack() as undo:
+        _make_folder(track.manifest.parent, undo)
+        if track.manifest in there:
+            shutil.copyfile(track.manifest, aside / track.manifest.name)
+            undo.callback(os.replace, aside / track.manifest.name, track.manifest)
+        else:
+            undo.callback(track.manifest.unlink, missing_ok=True)
+        os.replace(journal, track.manifest)
+        for number, path in enumerate(path for path in there if path != track.manifest):
+            _move(path, aside / str(number), undo)
+        for source, target in zip(hidden.outputs, track.outputs, strict=True):
+            _make_folder(target.parent, undo)
+            if target != track.manifest:
+                _move(source, target, undo)
+        os.replace(hidden.manifest, track.manifest)
+        undo.pop_all()
+
+
+def _journal(hidden: Track, track: Track, there: Sequence[Path]) -> dict[str, Any]:
+    """Collect by which checksums the files of a track are known while they are moved, of the old and of the new."""
+    old = {name: path for name, path in {**track.earlier_by_name, **track.by_name}.items() if path in there}
+    known = {
+        name: [sha256_of(files[name]) for files in (old, hidden.by_name) if name in files]
+        for name in {**old, **hidden.by_name}
+    }
+    return {"sepdict": version("sepdict"), "mixture": {"file": track.mixture.absolute()}, UNFINISHED: known}
+
+
+def _move(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
+    """Move a file, and remember to move it back."""
+    os.replace(source, target)
+    undo.callback(os.replace, target, source)
+
+
+def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
+    """Make a folder with its parents, and remember to take away those that were not there."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(made):
+        undo.callback(_remove_if_empty, path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder, unless another track's files have come into it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def _explained(track: Track) -> Iterator[None]:
+    """Say in one line why a track cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise AudioFileError(f"{track.manifest.parent}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,219 @@
+"""Many mixtures in one go: per track the files that `sepdict.batch.layout` speaks of, whole or not at all.
+
+What can be known to fail is refused before anything is computed; what fails later costs its own track only.
+"""
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sepdict._core.devices import choose_device
+from sepdict._core.fs import sweep, writable_folder
+from sepdict._core.processes import in_processes
+from sepdict._core.settings import checks_types
+from sepdict.audio.io import probe_audio
+from sepdict.batch.layout import (
+    NO_FILES,
+    Track,
+    collisions,
+    find_mixtures,
+    find_references,
+    refuse_existing,
+)
+from sepdict.batch.manifest import OnTrack, TrackResult, asked_for, describe, differences, finished, order_of
+from sepdict.batch.track import BatchConfig, Work, separate_track
+from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.errors import AudioFileError
+from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.separation.engine import composed_as_configured, effective, stem_names
+
+log = logging.getLogger(__name__)
+
+
+@checks_types
+def separate_folder(
+    folder: str | Path,
+    dictionaries: Sequence[Dictionary],
+    out: str | Path,
+    config: BatchConfig | None = None,
+    *,
+    recursive: bool = False,
+    on_progress: OnProgress = ignore_progress,
+    on_track: OnTrack = lambda _: None,
+) -> list[TrackResult]:
+    """Separate every audio file of a folder.
+
+    The same as `separate_files` with the files found there, in the order of their names.
+
+    Parameters
+    ----------
+    folder : path of a folder
+    dictionaries, out, config, on_progress, on_track
+        As in `separate_files`.
+    recursive : bool
+        Whether its subfolders are searched, too; then tracks are called like the path below ``folder``.
+
+    Raises
+    ------
+    AudioFileError, ConfigError
+        If the folder is missing, is no folder or holds no audio, and as `separate_files` does.
+
+    Examples
+    --------
+    >>> results = separate_folder("mixtures", [violin, piano], "separated")  # doctest: +SKIP
+    """
+    if Path(folder).is_file():
+        raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
+    mixtures = find_mixtures(folder, recursive=recursive, out=out)
+    return separate_files(mixtures, dictionaries, out, config, on_progress=on_progress, on_track=on_track)
+
+
+@checks_types
+def separate_files(
+    mixtures: Sequence[str | Path] | Mapping[Path, str],
+    dictionaries: Sequence[Dictionary],
+    out: str | Path,
+    config: BatchConfig | None = None,
+    *,
+    dictionary_files: Mapping[str, Path] = NO_FILES,
+    command: Sequence[str] = (),
+    on_progress: OnProgress = ignore_progress,
+    on_track: OnTrack = lambda _: None,
+) -> list[TrackResult]:
+    """Separate audio files into ``out/{track}/{source}.wav``, reading and writing them block by block.
+
+    A track's files appear together, when all are written.
+
+    Parameters
+    ----------
+    mixtures : sequence of path, or mapping of path to track name
+        By default a track is called like its file without extension.
+    dictionaries : sequence of Dictionary
+        One per source.
+    out : path of a folder
+        Made if it is missing, with its parents.
+    config : BatchConfig, optional
+    dictionary_files : mapping of source name to Path, optional
+        Where dictionaries were loaded from, for the manifest.
+    command : sequence of str
+        How this was asked for on a command line, for the manifest.
+    on_progress : callable
+        As in `separate`; with several processes one step of progress is a track.
+    on_track : callable
+        Called after every track with its `TrackResult`.
+
+    Returns
+    -------
+    list of TrackResult
+        In the order of the mixtures. One that cannot be read, separated or written, or whose files would overwrite
+        those of another, has an ``error``; the rest goes on.
+
+    Raises
+    ------
+    ConfigError, AudioFileError
+        Before anything is computed: if files of all mixtures would overwrite each other, a file to be written exists
+        and ``overwrite`` is not set, ``out`` cannot be written to, there is no reference, or the dictionaries
+        do not go together.
+    """
+    out = Path(out).absolute()
+    config = BatchConfig() if config is None else config
+    refuse_unfit(dictionaries)
+    choose_device(config.device)
+    names = stem_names(dictionaries, residual=config.residual or config.unknown)
+    tracks = _tracks_of(mixtures, out, names, config)
+    alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
+    tracks = [track for track in tracks if track.mixture not in results]
+    asked = asked_for(dictionaries, config.what_matters)
+    order = order_of(asked)
+    kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
+    results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
+    if config.skip_existing:
+        _note_differences(tracks, asked, n_kept=len(kept))
+    truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
+    refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
+    if kept and config.references is not None:
+        log.warning("stems that are kept are not scored; sepdict evaluate does that")
+    for result in results.values():
+        on_track(result)
+    described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
+    manifest: dict[str, Any] = {"command": list(command), "order": order, "asked": asked, "dictionaries": described}
+    with writable_folder(out):
+        composition, start = None, time.perf_counter()
+        if any(_begins(track.mixture, config.start_s) for track in tracks):
+            composition = composed_as_configured(
+                dictionaries, config.fit, device=config.device, on_progress=on_progress
+            )
+        manifest["composing_s"] = round(time.perf_counter() - start, 3)  # next to nothing where it is remembered
+        fit = effective(config.fit, composed=composition is not None, has_residual=RESIDUAL in names)
+        work = Work(dictionaries, replace(config, fit=fit), composition, manifest)
+        pairs = list(zip(tracks, truths, strict=True))
+        separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
+        results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}
+    return [results[Path(mixture)] for mixture in mixtures]
+
+
+def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:
+    """Say in one line why tracks that are there are not kept."""
+    found = [named for track in tracks if (named := differences(track, asked))]
+    if found:
+        otherwise = "; ".join(dict.fromkeys(itertools.chain(*found)))
+        log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), otherwise)
+
+
+def _tracks_of(
+    mixtures: Sequence[str | Path] | Mapping[Path, str], out: Path, names: Sequence[str], config: BatchConfig
+) -> list[Track]:
+    """Say what each mixture will become."""
+    called = mixtures if isinstance(mixtures, Mapping) else {}
+    return [
+        Track.of(Path(each), out, names, name=called.get(Path(each)), output=config.output, report=config.report)
+        for each in mixtures
+    ]
+
+
+_Pair = tuple[Track, Mapping[str, Path]]  # a track and its true sources
+
+
+def _separate_in_turn(
+    work: Work, pairs: Sequence[_Pair], on_progress: OnProgress, on_track: OnTrack
+) -> list[TrackResult]:
+    """Separate one track after the other."""
+    results = []
+    for pair in pairs:
+        results.append(separate_track(work, on_progress, pair))
+        on_track(results[-1])
+    return results
+
+
+def _separate_in_processes(
+    work: Work, pairs: Sequence[_Pair], on_progress: OnProgress, on_track: OnTrack
+) -> list[TrackResult]:
+    """Separate several tracks at a time."""
+    n_done = itertools.count(1)
+    on_progress(Progress("tracks", 0, len(pairs), math.nan))
+
+    def on_result(result: TrackResult) -> None:
+        on_track(result)
+        on_progress(Progress("tracks", next(n_done), len(pairs), math.nan))
+
+    def died(pair: _Pair) -> TrackResult:
+        sweep(pair[0].out)
+        mixture = pair[0].mixture
+        return TrackResult(mixture, f"{mixture}: its process was killed, perhaps for memory; try fewer jobs")
+
+    separate_one = partial(separate_track, work, ignore_progress)
+    return in_processes(separate_one, pairs, n_jobs=work.config.n_jobs, died=died, on_result=on_result)
+
+
+def _begins(mixture: Path, start_s: float) -> bool:
+    """Return whether a mixture can be opened and lasts beyond the start: else there is nothing to compose for."""
+    try:
+        return probe_audio(mixture).duration_s > start_s
+    except Exception:  # whatever it is, it will be told as the track's
+        return False

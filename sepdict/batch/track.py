@@ -1,0 +1,312 @@
+"""One mixture's way from its file to those of its stems, whole or not at all."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sepdict._core.devices import AUTO, choose_device
+from sepdict._core.fs import Snapshot, to_json, write_atomically
+from sepdict._core.settings import refuse_other_types
+from sepdict.audio.context import Context, read_context
+from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio
+from sepdict.audio.overlap_add import SEGMENT_S, refuse_short
+from sepdict.audio.signal import Audio
+from sepdict.batch.export import OutputConfig
+from sepdict.batch.layout import Track
+from sepdict.batch.manifest import Delivery, TrackResult, files_of, manifest_of
+from sepdict.batch.publishing import publishing
+from sepdict.batch.verification import null_test_of
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
+from sepdict.evaluation.scoring import Evaluation, evaluate
+from sepdict.progress import OnProgress, Progress
+from sepdict.reports.separation_report import separation_page
+from sepdict.separation.engine import Outcome, separate_in_blocks, stem_names
+from sepdict.separation.excitations import FitConfig
+from sepdict.separation.mask_estimator import Composition
+
+log = logging.getLogger(__name__)
+
+EXCERPT = "excerpt.rf64"
+MOST_NULL_TEST_DB = -80.0  # 32-bit stems sum to the mixture but for rounding, which is some -130 dB
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many mixtures are separated, and what becomes of them.
+
+    Parameters
+    ----------
+    fit : FitConfig
+    output : OutputConfig
+        Which stems are written, under what names, in what format.
+    residual, unknown, segment_s, device
+        As in `separate`.
+    start_s, duration_s : float
+        Which part of each mixture is separated, in seconds; by default all of it. It may end before that part does.
+    n_jobs : int
+        So many files at a time, each in a process of its own that has its share of the cores. A program that asks for
+        more than one must start below ``if __name__ == "__main__":``, as Python's processes want it.
+    overwrite : bool
+        Replace files that exist; others in the same folder are left alone.
+    skip_existing : bool
+        Leave tracks alone of which all files are there, made of the same mixture with the same dictionaries and
+        settings: what was interrupted goes on where it stopped.
+    references : path of a folder, optional
+        The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
+        mixture ``references/{source}.wav`` will do. The stems are scored against them.
+    report : bool
+        Write ``{track}/report.html`` as well: a page to look at and listen to, which needs nothing but itself.
+
+    Raises
+    ------
+    ConfigError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> BatchConfig(output=OutputConfig(format="flac"), residual=True, n_jobs=4).output.format
+    'flac'
+    """
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    residual: bool = False
+    unknown: bool = False
+    segment_s: float = SEGMENT_S
+    start_s: float = 0.0
+    duration_s: float = math.inf
+    n_jobs: int = 1
+    overwrite: bool = False
+    skip_existing: bool = False
+    references: str | Path | None = None
+    report: bool = False
+    device: str = AUTO
+
+    def __post_init__(self) -> None:
+        refuse_other_types(self)
+        refuse_short(self.segment_s)
+        if self.n_jobs < 1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected 1 or more")
+        if not 0 <= self.start_s < math.inf:
+            raise ConfigError(f"the start is at {self.start_s} s; expected 0 or more")
+        if not self.duration_s > 0:
+            raise ConfigError(f"the duration is {self.duration_s} s; expected more than 0")
+
+    @property
+    def what_matters(self) -> dict[str, Any]:
+        """What makes the stems what they are, for `order_of`."""
+        names = ("fit", "output", "residual", "unknown", "segment_s", "start_s", "duration_s")
+        return {name: value for name, value in asdict(self).items() if name in names}
+
+    def span(self, mixture: AudioReader) -> slice:
+        """Say which of a mixture's samples are separated.
+
+        Raises
+        ------
+        AudioFileError
+            If it ends before they begin.
+        """
+        start = round(self.start_s * mixture.sample_rate)
+        if start >= mixture.n_samples:
+            lasts = f"lasts {mixture.n_samples / mixture.sample_rate:.1f} s"
+            raise AudioFileError(
+                f"{mixture.path}: {lasts}; expected more than the start, which is at {self.start_s:g} s"
+            )
+        n_samples = min(max(1.0, self.duration_s * mixture.sample_rate), mixture.n_samples - start)
+        return slice(start, start + round(n_samples))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all tracks are separated with; the fit is the one that is really in effect."""
+
+    dictionaries: Sequence[Dictionary]
+    config: BatchConfig
+    composition: Composition | None
+    manifest: Mapping[str, Any]
+
+    @property
+    def stem_names(self) -> list[str]:
+        """Name the stems as the separation does."""
+        return stem_names(self.dictionaries, residual=self.config.residual or self.config.unknown)
+
+    def settings(self, outcome: Outcome) -> dict[str, Any]:
+        """Collect what the manifest says of how a track was separated."""
+        settings = {name: getattr(self.config, name) for name in ("residual", "unknown", "segment_s")}
+        settings |= {"composed": self.composition is not None, "n_segments": outcome.n_segments}
+        settings |= {"device": str(choose_device(self.config.device)), "fit": asdict(self.config.fit)}
+        return settings | asdict(self.config.output)
+
+
+def separate_track(
+    work: Work, on_progress: OnProgress, track_and_references: tuple[Track, Mapping[str, Path]]
+) -> TrackResult:
+    """Read, separate, score and write one track, and turn whatever goes wrong with it into a result."""
+    track, truth = track_and_references
+    on_progress = _set_apart(on_progress)
+    try:
+        moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
+        with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
+            span = work.config.span(whole)
+            references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
+            heard = Snapshot.of(track.mixture)
+            context = read_context(track.mixture).of_span(span, whole.sample_rate)
+            with _excerpt(whole, span, hidden.out) as mixture:
+                delivery = _deliver(hidden, mixture, work, references, context, on_progress)
+                if heard.has_changed():
+                    raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
+                facts = {**work.manifest, **manifest_of(track, mixture, heard.sha256, delivery)}
+                facts |= {"settings": work.settings(delivery.outcome), "excerpt": _in_seconds(span, whole)}
+                facts["context"] = context.as_dict()
+                if hidden.report:
+                    page = separation_page(
+                        facts, hidden.stems, work.dictionaries, delivery.outcome.timeline, mixture=mixture.path
+                    )
+                    write_atomically(hidden.report, page.encode(errors="surrogateescape"))
+            write_atomically(hidden.manifest, to_json(facts).encode())
+    except ConfigError:  # it fails every track alike
+        raise
+    except _HeardError as heard:
+        raise heard.error from heard.error.__cause__
+    except Exception as error:
+        log.debug("%s: failed", track.mixture, exc_info=error)
+        return TrackResult(track.mixture, explain(track.mixture, error))
+    return delivery.result(track, mixture)
+
+
+class _HeardError(BaseException):
+    """Carries what a listener raised past all that takes errors for the file's."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _set_apart(on_progress: OnProgress) -> OnProgress:
+    """Tell errors of a listener, which end the batch, from those of what it listens to."""
+
+    def report(progress: Progress) -> None:
+        try:
+            on_progress(progress)
+        except Exception as error:
+            raise _HeardError(error) from error
+
+    return report
+
+
+def _in_seconds(span: slice, mixture: AudioReader) -> dict[str, float] | None:
+    """Say which part of a mixture it is; None is all of it."""
+    if span == slice(0, mixture.n_samples):
+        return None
+    return {"start_s": span.start / mixture.sample_rate, "duration_s": (span.stop - span.start) / mixture.sample_rate}
+
+
+@contextlib.contextmanager
+def _excerpt(mixture: AudioReader, span: slice, folder: Path) -> Iterator[AudioReader]:
+    """Open the part of a mixture that is separated, as a file of its own unless it is all of it."""
+    if _in_seconds(span, mixture) is None:
+        yield mixture
+        return
+    copy_audio(mixture.path, folder / EXCERPT, span=span)
+    with open_audio(folder / EXCERPT) as excerpt:
+        yield excerpt
+
+
+def _deliver(
+    hidden: Track,
+    mixture: AudioReader,
+    work: Work,
+    references: Mapping[str, Audio],
+    context: Context,
+    on_progress: OnProgress,
+) -> Delivery:
+    """Separate an open file into a track's stems, and score them."""
+    start = time.perf_counter()
+    outcome, peak = _separate_into(hidden, mixture, work, context, on_progress)
+    gain = hidden.output.encode(list(hidden.stems.values()), peak=peak, context=context)
+    if hidden.output.encoding != "FLOAT":
+        measured = null_test_of(mixture.path, list(hidden.stems.values()), gain=gain)
+        outcome = replace(outcome, null_test_db=measured)
+    _refuse_implausible(outcome, hidden)
+    seconds = time.perf_counter() - start
+    scores = _scores(hidden, mixture.path, references) if references else None
+    return Delivery(outcome, gain, seconds, scores, files_of(hidden))
+
+
+def _separate_into(
+    hidden: Track, mixture: AudioReader, work: Work, context: Context, on_progress: OnProgress
+) -> tuple[Outcome, float]:
+    """Separate an open file into drafts of a track's stems, block by block, and tell the largest sample of them."""
+    output, config, peaks = hidden.output, work.config, [0.0]
+    form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
+    drafts = [output.draft(path) for path in hidden.stems.values()]
+    for path in set(hidden.stems.values()).difference(drafts):  # that they can be encoded is known before the work
+        with writing_audio(path, **form, encoding=output.encoding):
+            pass
+    with contextlib.ExitStack() as open_files:
+        writers = [open_files.enter_context(writing_audio(draft, **form, context=context)) for draft in drafts]
+
+        def write(samples: Tensor) -> None:
+            stems = output.mixed(samples, work.stem_names)
+            peaks.append(float(stems.abs().max()))
+            if not math.isfinite(peaks[-1]):
+                raise AudioError("its stems would hold NaN or infinite samples; they are not kept, please report this")
+            for write_stem, stem in zip(writers, stems, strict=True):
+                write_stem(stem)
+
+        outcome = separate_in_blocks(
+            mixture,
+            work.dictionaries,
+            write,
+            config.fit,
+            composition=work.composition,
+            residual=config.residual,
+            unknown=config.unknown,
+            segment_s=config.segment_s,
+            device=config.device,
+            on_progress=on_progress,
+        )
+    return outcome, max(peaks)
+
+
+def _refuse_implausible(outcome: Outcome, hidden: Track) -> None:
+    """Refuse stems that do not sum to the mixture: whatever went wrong, it must not be taken for a success."""
+    most_db = MOST_NULL_TEST_DB if hidden.output.encoding == "FLOAT" else math.inf
+    if not outcome.null_test_db <= most_db:  # nan included
+        raise AudioError(
+            f"its stems miss it by {outcome.null_test_db:.0f} dB of its peak; expected {most_db:.0f} dB or less: "
+            "they are not kept, please report this"
+        )
+
+
+def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Evaluation:
+    """Score the stems that were written; all but a source is known where the source is."""
+    whole = read_audio(mixture)
+    wanted = hidden.output.two_stems
+    others = {
+        f"no_{name}": replace(reference, samples=whole.samples - reference.samples)
+        for name, reference in references.items()
+        if name == wanted
+    }
+    stems = {name: read_audio(path) for name, path in hidden.stems.items()}
+    return evaluate(stems, {**references, **others}, mixture=whole)
+
+
+def _read_reference(path: Path, mixture: AudioReader, span: slice) -> Audio:
+    """Read that part of a true source, and find out before the separation rather than after it that it does not fit."""
+    with open_audio(path) as reference:
+        found, expected = (
+            f"{audio.n_samples} samples on {audio.n_channels} channel(s) at {audio.sample_rate} Hz"
+            for audio in (reference, mixture)
+        )
+        if found != expected:
+            raise AudioFileError(f"{path}: has {found}; expected {expected}, as in its mixture")
+        (part,) = reference.blocks([span])
+    return part

@@ -1,0 +1,116 @@
+"""Safetensors files from elsewhere, of which nothing is believed.
+
+Of a file's lengths none is used before the file has as many bytes, and of its tensors none is read before all are of
+the names, types and shapes that the caller expects.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sepdict._core.fs import open_regular
+from sepdict._core.names import visible
+from sepdict.errors import SepdictError
+
+MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
+MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
+DTYPES = {torch.float32: "F32", torch.uint8: "U8"}  # as a header names them
+WRONG_JSON = (LookupError, TypeError, ValueError, AttributeError, RecursionError)  # what it runs into
+
+Promise = tuple[torch.dtype, tuple[int, ...]]
+
+
+class TensorFileError(SepdictError):
+    """A file that holds something else than safetensors, or other tensors than promised."""
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A file whose header was read, and no more.
+
+    Attributes
+    ----------
+    metadata : mapping of str to str
+    shapes : mapping of str to tuple
+        As the file has them: what stands there need not be numbers.
+    """
+
+    metadata: Mapping[str, Any]
+    shapes: Mapping[str, tuple[Any, ...]]
+    _dtypes: Mapping[str, Any]
+    _file: BinaryIO
+    _header: bytes
+
+    def read(self, promised: Mapping[str, Promise]) -> dict[str, Tensor]:
+        """Read the tensors, if they are what is promised.
+
+        Raises
+        ------
+        TensorFileError
+            If one is missing, too many, or of another type or shape.
+        """
+        for name in sorted(promised.keys() | self.shapes.keys()):
+            dtype, shape = promised.get(name, (torch.float32, (-1,)))
+            if (self._dtypes.get(name), self.shapes.get(name)) != (DTYPES[dtype], shape):
+                raise TensorFileError(f"damaged: {visible(name)[:100]} is not as its card promises; copy it again")
+        try:
+            return safetensors.torch.load(self._header + self._file.read(MAX_FILE_BYTES))
+        except safetensors.SafetensorError as error:
+            raise TensorFileError(f"damaged ({visible(str(error))[:200]}); copy it again") from error
+
+
+@contextlib.contextmanager
+def opened_tensors(path: Path) -> Iterator[TensorFile]:
+    """Open a regular file of bounded size and read its header.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    TensorFileError
+        If it is too large, or no safetensors file.
+    """
+    with open_regular(path) as file:
+        n_bytes, start = _n_bytes(file), file.read(8)
+        if n_bytes > MAX_FILE_BYTES:
+            raise TensorFileError(f"too large: {n_bytes} bytes; a dictionary has {MAX_FILE_BYTES} at most")
+        n_header = int.from_bytes(start, "little")
+        if n_header > MAX_HEADER_BYTES:
+            raise TensorFileError("is no dictionary; expected a .safetensors file that sepdict has trained")
+        if not 2 <= n_header <= n_bytes - len(start):
+            raise TensorFileError("truncated, damaged or no dictionary file; expected one that sepdict has trained")
+        header = file.read(n_header)
+        try:
+            entries = read_json(header.decode())
+            metadata = entries.pop("__metadata__", {})
+            dtypes = {name: entry["dtype"] for name, entry in entries.items()}
+            shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+            n_left = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        except WRONG_JSON as error:
+            raise TensorFileError("holds something else; expected a sepdict dictionary") from error
+        if n_bytes != len(start) + n_header + n_left:
+            raise TensorFileError("truncated or damaged: its header speaks of more or fewer bytes; copy it again")
+        yield TensorFile(metadata, shapes, dtypes, file, start + header)
+
+
+def read_json(text: str) -> Any:
+    """Read JSON that has no NaN and no infinities; what it is not raises one of `WRONG_JSON`."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def _n_bytes(file: BinaryIO) -> int:
+    """Measure an open file."""
+    return os.fstat(file.fileno()).st_size

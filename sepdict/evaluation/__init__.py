@@ -1,0 +1,1 @@
+"""Measures: metrics of stems, scores of whole separations, how well dictionaries can be told apart."""

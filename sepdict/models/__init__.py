@@ -1,0 +1,1 @@
+"""Networks: layers, autoencoders by kind, the mask network, optimizers."""

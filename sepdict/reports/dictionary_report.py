@@ -1,0 +1,127 @@
+"""All that shows what a dictionary has learned, in a folder: pictures to look at, sounds to listen to."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sepdict._core.devices import AUTO
+from sepdict._core.fs import refuse_existing, writable_folder, write_atomically
+from sepdict._core.settings import checks_types
+from sepdict.audio.io import write_audio
+from sepdict.audio.signal import Audio
+from sepdict.dictionaries import inspection
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.dictionaries.synthesis import synthesize
+from sepdict.progress import OnProgress, ignore_progress
+from sepdict.reports import plots
+from sepdict.training.learning_curve import learning_curve, training_config_of
+from sepdict.training.trainer import TrainingConfig
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+FOLDER = "inspected"
+SOUND_S = 10.0  # a dimension of sixteen is walked along in little more than half a second
+SOUNDS = {"excited.wav": False, "walk.wav": True}  # whether it is a walk
+
+
+@checks_types
+def inspect_dictionary(
+    dictionary: Dictionary,
+    folder: str | Path = FOLDER,
+    *,
+    picture_format: str = "png",
+    solos: Sequence[Audio] = (),
+    config: TrainingConfig | None = None,
+    device: str = AUTO,
+    overwrite: bool = False,
+    on_progress: OnProgress = ignore_progress,
+) -> list[Path]:
+    """Draw and sound what a dictionary has learned.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+    folder : str or Path
+        Where a folder named after the source is made. In it: ``atoms``, what the decoder draws; ``units``, what
+        excites the encoder's hidden units; ``manifold``, the codes of what it remembers (left out, with a note in
+        the log, if it remembers nothing); ``curves``, the training; ``excited.wav`` and ``walk.wav``, as
+        :func:`synthesize` makes them.
+    picture_format : str
+        ``"png"`` or ``"svg"``.
+    solos : sequence of Audio
+        With recordings of the source alone there is a ``learning_curve``, too, for which four dictionaries are trained.
+    config : TrainingConfig, optional
+        How they are trained; by default as the dictionary was.
+    device : str
+        On which they are trained: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    overwrite : bool
+        Whether to replace files that exist.
+    on_progress : callable
+        Called as they are trained.
+
+    Returns
+    -------
+    list of Path
+        The files written, each whole; none before all pictures are drawn.
+
+    Raises
+    ------
+    ConfigError
+        If a file exists already, the folder cannot be written to, or the format is unknown.
+    AudioError
+        If the solos are less than 8.9 s.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from sepdict import train_dictionary
+    >>> dictionary = train_dictionary(Audio(torch.randn(1, 8000), 8000), TrainingConfig(n_steps=1), source="noise")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in inspect_dictionary(dictionary, folder)]
+    ['atoms.png', 'units.png', 'manifold.png', 'curves.png', 'excited.wav', 'walk.wav']
+    """
+    plots.refuse_format(picture_format)
+    folder = (Path(folder) / dictionary.source).absolute()
+    drawings = _drawings(dictionary, solos, config, device, on_progress)
+    pictures = {f"{name}.{picture_format}": draw for name, draw in drawings.items()}
+    if not overwrite:
+        for name in (*pictures, *SOUNDS):
+            refuse_existing(folder / name, other="folder")
+    with writable_folder(folder):
+        contents = {name: plots.encode_picture(draw(), picture_format) for name, draw in pictures.items()}
+        sounds = {name: synthesize(dictionary, SOUND_S, walk=walk) for name, walk in SOUNDS.items()}
+        for name, content in contents.items():
+            write_atomically(folder / name, content)
+        for name, sound in sounds.items():
+            write_audio(folder / name, sound)
+    return [folder / name for name in (*contents, *sounds)]
+
+
+def _drawings(
+    dictionary: Dictionary,
+    solos: Sequence[Audio],
+    config: TrainingConfig | None,
+    device: str,
+    on_progress: OnProgress,
+) -> dict[str, "Callable[[], Figure]"]:
+    """Say which pictures there will be, and how each is drawn."""
+    card = dictionary.card
+    drawings: dict[str, Callable[[], Figure]] = {
+        "atoms": lambda: plots.draw_atoms(inspection.atoms(dictionary), card),
+        "units": lambda: plots.draw_units(inspection.exciting_inputs(dictionary), card),
+        "manifold": lambda: plots.draw_manifold(inspection.manifold(dictionary), card),
+        "curves": lambda: plots.draw_curves(card),
+    }
+    if not dictionary.memory.numel():
+        log.warning("%s remembers nothing, so there is no picture of its manifold", card.source)
+        del drawings["manifold"]
+    if solos:
+        settings = training_config_of(card) if config is None else config
+        learn = partial(learning_curve, source=card.source, device=device, on_progress=on_progress)
+        drawings["learning_curve"] = lambda: plots.draw_learning_curve(learn(solos, settings), card)
+    return drawings

@@ -1,0 +1,106 @@
+"""HTML pages that need nothing but themselves.
+
+A page holds its styles, scripts, pictures and sounds. Its policy forbids every request, and every script but its own.
+All that goes into it is escaped, and no name turns around how the text beside it reads.
+"""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+from sepdict._core.names import visible
+
+HERE = resources.files("sepdict.reports")
+
+
+def fill_page(
+    template: str, *, scripts: Sequence[str] = (), data: Mapping[str, Any] | None = None, **content: Any
+) -> str:
+    """Fill in one of the templates in ``templates``.
+
+    Parameters
+    ----------
+    template : str
+        Its name.
+    scripts : sequence of str, optional
+        Names of the scripts in ``static`` that the page runs, one behind the other in one module.
+    data : mapping, optional
+        What they find, as JSON, in the element with the id ``data``.
+    content
+        What the template speaks of.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: _read("templates", name)),
+        autoescape=True,
+        finalize=lambda value: visible(value, lines=True) if type(value) is str else value,  # markup is ours
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clock": as_clock, "duration": as_duration, "moment": as_moment}
+    code = "\n".join(_read("static", name) for name in scripts)
+    return environment.get_template(template).render(
+        style=Markup(_read("static", "player.css") + _read("static", "page.css")),
+        code=Markup(code),
+        code_hash=f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}",
+        data=data,
+        **content,
+    )
+
+
+def as_clock(seconds: float, *, tenths: bool = False) -> str:
+    """Write the whole seconds, or tenths, that have passed as minutes and seconds, or from an hour on with hours.
+
+    Examples
+    --------
+    >>> as_clock(61.5), as_clock(3600), as_clock(6.74, tenths=True)
+    ('1:01', '1:00:00', '0:06.7')
+    """
+    n_tenths = math.floor(10 * seconds + 1e-6)  # 0.3 s is three of them, though 10 * 0.3 may be less
+    minutes, rest = divmod(n_tenths // 10, 60)
+    hours, minutes = divmod(minutes, 60)
+    whole = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{whole}.{n_tenths % 10}" if tenths else whole
+
+
+def as_duration(seconds: float) -> str:
+    """Write how long something lasts, to a tenth of a second where it is short.
+
+    Examples
+    --------
+    >>> as_duration(0.04), as_duration(11.62), as_duration(83.4), as_duration(7325)
+    ('0.0 s', '11.6 s', '1 min 23 s', '2 h 2 min')
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def as_moment(date: str) -> str:
+    """Write a date and time, given as in ISO 8601, to the minute and in UTC.
+
+    Examples
+    --------
+    >>> as_moment("2026-03-01T13:34:56+01:00")
+    '2026-03-01, 12:34 UTC'
+    """
+    return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d, %H:%M UTC")
+
+
+def _read(folder: str, name: str) -> str:
+    """Read a file that is installed with the package."""
+    return (HERE / folder / name).read_text("utf-8")

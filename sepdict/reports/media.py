@@ -1,0 +1,198 @@
+"""What a page shows of sound files: their spectrograms as pictures, and small copies to hear.
+
+Files are read block by block. Of long ones only the beginning is shown.
+"""
+
+import base64
+import io
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from sepdict.audio.io import AT_ONCE, AudioReader, open_audio
+from sepdict.audio.signal import resample
+from sepdict.spectral.pooling import Columns
+from sepdict.spectral.stft import StftConfig, magnitude, stft
+
+SHOWN_S = 300.0  # of longer files, the beginning: a song, and no more than a browser can hold decoded
+N_COLUMNS = 1200  # of a picture: what a laptop's screen is wide
+N_ROWS = 128  # of a picture
+LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are; player.js marks what is in between
+WINDOW_S = 0.064  # seconds: shows harmonics and onsets alike
+BLOCK_FRAMES = 1024  # read and transformed at once
+FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
+LOUDEST = 0.999  # of all points of a spectrogram are softer than white
+LOSSLESS_BYTES = 12_000_000  # of 16-bit samples in one page; beyond, they are compressed as MP3
+N_COLOURS = 128  # of a picture, and black
+BLACK = bytes(3)
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz; all that there are
+MP3_COMPRESSION = 0.5  # of 1, at a variable bit rate: some 65 kbit/s for a channel of music at 44.1 kHz
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A file's spectrogram, pooled to the size of a picture, and its peak.
+
+    Attributes
+    ----------
+    energy : Tensor, shape (N_ROWS, n_columns), >= 0
+        Mean squared magnitude in bands of equal width in octaves, the lowest first.
+    peak : float
+        The largest sample's magnitude.
+    shown_s : float
+        How much of the file was looked at, in seconds.
+    """
+
+    energy: Tensor
+    peak: float
+    shown_s: float
+
+    def softened(self, gain: float) -> "Look":
+        """Look at the same with all samples multiplied by a gain."""
+        return replace(self, energy=gain**2 * self.energy, peak=gain * self.peak)
+
+
+def look_at(path: Path, *, shown_s: float | None = None) -> Look:
+    """Read the beginning of a file, so many seconds at most; by default `SHOWN_S`.
+
+    Raises
+    ------
+    AudioFileError
+        As `open_audio` does.
+    """
+    with open_audio(path) as reader:
+        n_shown = _n_shown(reader, shown_s)
+        config = _stft_config(reader.sample_rate)
+        hop, n_new = config.hop_length, BLOCK_FRAMES * config.hop_length
+        starts = range(0, n_shown, n_new)
+        # a window more on both sides, so that frames are whole; it is a multiple of the hop
+        spans = [slice(max(0, s - config.n_fft), min(n_shown, s + n_new + config.n_fft)) for s in starts]
+        rows = _rows(config, reader.sample_rate)
+        columns = Columns(n_shown / reader.sample_rate, min(N_COLUMNS, max(1, n_shown // hop)))
+        peak = 0.0
+        for start, span, block in zip(starts, spans, reader.blocks(spans), strict=True):
+            peak = max(peak, float(block.samples.abs().max()))
+            energy = magnitude(stft(block.samples, config)).square().mean(dim=0)  # (n_bins, n_frames)
+            first = (start - span.start) // hop
+            energy = rows @ energy[:, first : first + BLOCK_FRAMES]  # (N_ROWS, n_new_frames)
+            columns.add((start + hop * torch.arange(energy.shape[1])) / reader.sample_rate, energy)
+        return Look(columns.means(), peak, n_shown / reader.sample_rate)
+
+
+def is_lossless(n_files: int, reader: AudioReader) -> bool:
+    """Tell whether so many files of this form are small enough to be embedded as they are, in 16 bits."""
+    n_channels = reader.n_channels if reader.n_channels <= 2 else 1
+    return 2 * n_files * n_channels * _n_shown(reader) <= LOSSLESS_BYTES
+
+
+def embedded_rate(sample_rate: int) -> int:
+    """Choose the rate of an embedded copy: the file's own or the next lower one that every browser takes, in Hz."""
+    return max((rate for rate in MP3_RATES if rate <= sample_rate), default=MP3_RATES[0])
+
+
+def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
+    """Copy the beginning of a file, up to `SHOWN_S`, into a data URL.
+
+    Parameters
+    ----------
+    path : Path
+    gain : float
+        What samples are multiplied by: these formats clip above 1.
+    lossless : bool
+        FLAC of 16 bits, or else MP3.
+
+    Returns
+    -------
+    str
+        With more than two channels mixed to one, at `embedded_rate`.
+    """
+    with open_audio(path) as reader:
+        (audio,) = reader.blocks([slice(0, _n_shown(reader))])
+    audio = resample(audio, embedded_rate(audio.sample_rate))
+    samples = audio.samples if audio.n_channels <= 2 else audio.samples.mean(dim=0, keepdim=True)
+    samples = (gain * samples).clamp(-1, 1)  # resampling may exceed the peak
+    form: dict[str, Any] = {"samplerate": audio.sample_rate, "channels": len(samples)}
+    if lossless:
+        form |= {"format": "FLAC", "subtype": "PCM_16"}
+    else:
+        form |= {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE"}
+        form |= {"compression_level": MP3_COMPRESSION}
+    content = io.BytesIO()
+    with soundfile.SoundFile(content, "w", **form) as file:
+        for block in samples.split(AT_ONCE, dim=1):
+            file.write(block.T.numpy())
+    return _data_url("audio/flac" if lossless else "audio/mpeg", content.getvalue())
+
+
+def loudest(energy: Tensor) -> float:
+    """Find the energy that hardly any point of a spectrogram exceeds; 1 in silence."""
+    return float(energy.flatten().quantile(LOUDEST)) or float(energy.max()) or 1.0
+
+
+def spectrogram(energy: Tensor, reference: float) -> bytes:
+    """Draw a spectrogram as a PNG, from black to white where it is as loud as the reference energy."""
+    return picture(10 * torch.log10(energy / reference), "magma", lowest=FAINTEST_DB, highest=0)
+
+
+def picture(values: Tensor, colours: str, *, lowest: float, highest: float) -> bytes:
+    """Draw values (n_rows, n_columns), the first row at the bottom, as a PNG; nan is black.
+
+    ``colours`` is the name of one of matplotlib's colour maps, which spans from the lowest to the highest value.
+    """
+    from matplotlib import colormaps
+    from PIL import Image  # matplotlib's own writer takes three times the room
+
+    palette = colormaps[colours](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
+    shares = ((values - lowest) / (highest - lowest)).clamp(0, 1).flipud()
+    indices = torch.where(shares.isnan(), N_COLOURS, (shares * (N_COLOURS - 1)).round()).to(torch.uint8)
+    image = Image.fromarray(indices.numpy(), mode="P")
+    image.putpalette(palette.tobytes() + BLACK)
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def picture_url(content: bytes) -> str:
+    """Put a PNG into a data URL."""
+    return _data_url("image/png", content)
+
+
+def _data_url(kind: str, content: bytes) -> str:
+    """Write a file's content as a URL."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _n_shown(reader: AudioReader, shown_s: float | None = None) -> int:
+    """How many samples of a file are shown."""
+    n_shown: int = round(min(reader.n_samples, (SHOWN_S if shown_s is None else shown_s) * reader.sample_rate))
+    return n_shown
+
+
+def _stft_config(sample_rate: int) -> StftConfig:
+    """Choose a power of two near `WINDOW_S`, three quarters overlapping."""
+    n_fft = min(max(2 ** round(math.log2(sample_rate * WINDOW_S)), 16), 2**17)
+    return StftConfig(n_fft=n_fft, hop_length=n_fft // 4)
+
+
+def _rows(config: StftConfig, sample_rate: int) -> Tensor:
+    """Average bins into rows of equal width in octaves, or where they are narrower than a bin take the nearest.
+
+    Returns
+    -------
+    Tensor, shape (N_ROWS, n_bins), each row summing to one
+    """
+    highest_hz = min(HIGHEST_HZ, sample_rate / 2)
+    lowest_hz = min(LOWEST_HZ, highest_hz / 8)
+    edges_hz = torch.logspace(math.log10(lowest_hz), math.log10(highest_hz), N_ROWS + 1, dtype=torch.float64)
+    bin_hz = torch.arange(config.n_bins) * sample_rate / config.n_fft
+    inside = (bin_hz >= edges_hz[:-1, None]) & (bin_hz < edges_hz[1:, None])  # (N_ROWS, n_bins)
+    centres_hz = (edges_hz[:-1] * edges_hz[1:]).sqrt()
+    nearest = torch.nn.functional.one_hot((bin_hz - centres_hz[:, None]).abs().argmin(dim=1), config.n_bins)
+    weights = torch.where(inside.any(dim=1, keepdim=True), inside.long(), nearest).float()
+    return weights / weights.sum(dim=1, keepdim=True)

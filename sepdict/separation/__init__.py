@@ -1,0 +1,1 @@
+"""The heart, from a mixture to masks: excitations, the mask estimator, the background model, the engine."""

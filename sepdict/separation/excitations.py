@@ -1,0 +1,315 @@
+"""Row 4, the heart: find the excitations whose decoded magnitudes sum to the mixture.
+
+    min over z, a   sum_t  w_t  [ d( M_t | sum_s V_st )  +  c  sum_s d( m_st M_t | V_st )  +  sum_s p_s(z_st) ],
+                    V_st = exp(a_st) D_s(z_s)_t
+
+``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
+*activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
+channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
+term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example. The third
+is the prior, for a code of mean zero and variance one is likelier the nearer to zero it is; and what critics say of the
+drawings, where they are asked.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from sepdict._core.settings import refuse_other_type, refuse_other_types
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.errors import AudioError, ConfigError, ShapeError
+from sepdict.models.optim import Minimum, minimise_adam, minimise_lbfgs
+from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.spectral.bands import band_sums
+from sepdict.spectral.divergences import beta_divergence, beta_of
+
+METHODS = ("lbfgs", "adam")
+FINE = 1.01  # bands end at this times their beginning, a sixth of a semitone: twice as wide costs 0.1 dB uncomposed
+BANDS_AT_ONCE = 2**20  # of frames that are independent: bounds the memory of a fit to some 200 MiB
+FAINTEST_GAIN = 1e-6  # relative to the mixture's mean magnitude (-120 dB): where the gains of silent frames start
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How excitations are fitted.
+
+    Parameters
+    ----------
+    method : str
+        ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
+    divergence : str
+        ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
+    composition_weight : float
+        What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
+        and nothing but their decoders decides.
+    prior_weight : float
+        What it counts that codes are likely, normal as they were in training: ``prior_weight |z|^2 / 2`` beside the
+        divergence of a shape summed over its bins. Variational dictionaries bring a weight of their own.
+    critic_weight : float
+        What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
+    n_tuning_steps : int
+        Updates by which the composition then learns the very mixture; 0 leaves it as it is.
+    n_iterations : int
+        At most this many; each costs one pass through the decoders and back.
+    tolerance : float
+        The fit has converged when the cost fell by less than this share over five iterations.
+    history : int
+        Curvature pairs that L-BFGS remembers.
+    step : float
+        Adam's learning rate.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    method: str = "lbfgs"
+    divergence: str = "kl"
+    composition_weight: float = 0.3
+    prior_weight: float = 1.0
+    critic_weight: float = 0.0
+    n_tuning_steps: int = 50
+    n_iterations: int = 100
+    tolerance: float = 1e-2
+    history: int = 10
+    step: float = 0.05
+
+    def __post_init__(self) -> None:
+        refuse_other_types(self)
+        beta_of(self.divergence)
+        if self.method not in METHODS:
+            raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        if self.n_iterations < 1 or self.history < 1:
+            raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
+        if self.n_tuning_steps < 0:
+            raise ConfigError(f"n_tuning_steps is {self.n_tuning_steps}; expected 0 or more")
+        if not 0 <= self.composition_weight < math.inf:
+            raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
+        for name in ("prior_weight", "critic_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not self.tolerance >= 0 or not self.step > 0:
+            raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
+
+
+@dataclass(frozen=True, eq=False)
+class ExcitationFit:
+    """What the fit found.
+
+    Attributes
+    ----------
+    excitations : tuple of Tensor, each of shape (code_size, n_frames), one per source
+    gains : Tensor, shape (n_sources, n_channels, n_frames), >= 0
+        The mean magnitude of each source.
+    magnitudes : Tensor, shape (n_sources, n_channels, n_bins, n_frames), >= 0
+        The decoded spectral shapes times the gains.
+    converged : bool
+    message : str
+        How it ended, in one sentence, with advice where it did not converge.
+    loss_curve : tuple of float
+        The cost at the start and after each iteration; it does not depend on the mixture's level or length.
+    """
+
+    excitations: tuple[Tensor, ...]
+    gains: Tensor
+    magnitudes: Tensor
+    converged: bool
+    message: str
+    loss_curve: tuple[float, ...]
+
+
+def fit_excitations(
+    magnitude: Tensor,
+    dictionaries: Sequence[Dictionary],
+    config: FitConfig | None = None,
+    *,
+    masks: Tensor | None = None,
+    n_heard_bins: int | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> ExcitationFit:
+    """Find excitations whose decoded magnitudes sum to the mixture.
+
+    Starts from what each encoder hears in its masked share of the mixture, or without masks in all of it, every
+    source at an equal level, and minimises the divergence by backpropagation to the excitations, the decoders frozen.
+
+    Parameters
+    ----------
+    magnitude : Tensor, shape (n_channels, n_bins, n_frames), linear amplitude, >= 0
+    dictionaries : sequence of Dictionary, one per source, on the magnitude's device, of one StftConfig
+    config : FitConfig, optional
+    masks : Tensor, shape (n_sources, n_channels, n_bins, n_frames), 0 to 1, optional
+        An opinion on who owns what: where the fit starts, and with `FitConfig.composition_weight` a part of its cost.
+    n_heard_bins : int, optional
+        How many of the lowest bins the mixture's own rate can hold; those above are not fitted. By default all.
+    on_progress : callable
+        Called after every iteration; raising from it cancels.
+
+    Returns
+    -------
+    ExcitationFit
+
+    Raises
+    ------
+    ShapeError
+        If the magnitude is not three-dimensional, n_bins differs from the dictionaries' or the masks do not fit.
+    AudioError
+        If the magnitude has negative, NaN or infinite values.
+    ConfigError
+        If there is no dictionary.
+
+    Examples
+    --------
+    >>> from sepdict import Audio, TrainingConfig, train_dictionary
+    >>> noise = Audio(torch.randn(1, 8000), 8000)
+    >>> dictionary = train_dictionary(noise, TrainingConfig(n_steps=1), source="noise")
+    >>> fit = fit_excitations(torch.rand(2, 257, 30), [dictionary], FitConfig(n_iterations=3))
+    >>> fit.magnitudes.shape
+    torch.Size([1, 2, 257, 30])
+    """
+    config = FitConfig() if config is None else config
+    refuse_other_type("config", config, FitConfig)
+    if not dictionaries:
+        raise ConfigError("there are no dictionaries; expected one at least")
+    if magnitude.ndim != 3:
+        raise ShapeError(f"magnitude has shape {tuple(magnitude.shape)}; expected (n_channels, n_bins, n_frames)")
+    if not ((magnitude >= 0) & magnitude.isfinite()).all():
+        raise AudioError("magnitude has negative, NaN or infinite values; expected linear amplitude, 0 or more")
+    expected = (len(dictionaries), *magnitude.shape)
+    if masks is not None and masks.shape != expected:
+        raise ShapeError(f"masks have shape {tuple(masks.shape)}; expected {expected}")
+    problem = _Problem(magnitude, dictionaries, config, masks, n_heard_bins)
+    if not problem.scale > 0:
+        nothing = Minimum(problem.start(), (0.0,), converged=True)
+        return problem.solution(nothing, "The mixture is silent: there was nothing to fit.")
+
+    def on_step(iteration: int, cost: float) -> None:
+        on_progress(Progress("fit", iteration, config.n_iterations, cost))
+
+    minimise = (
+        partial(minimise_adam, step=config.step)
+        if config.method == "adam"
+        else partial(minimise_lbfgs, history=config.history)
+    )
+    minimum = minimise(
+        problem.cost_and_gradient,
+        problem.as_blocks(problem.start()),
+        n_iterations=config.n_iterations,
+        tolerance=config.tolerance,
+        on_step=on_step,
+    )
+    return problem.solution(minimum, _sentence(minimum, config))
+
+
+class _Problem:
+    """The unknowns of a fit and their cost.
+
+    The unknowns are a matrix of shape (n_unknowns, n_frames): the codes of every source, one below the other, then the
+    logarithms of the gains. Frames that are drawn independently are minimised as so many blocks; when a decoder
+    sees neighbouring frames, all of them make one block.
+    """
+
+    def __init__(
+        self,
+        magnitude: Tensor,
+        dictionaries: Sequence[Dictionary],
+        config: FitConfig,
+        masks: Tensor | None,
+        n_heard_bins: int | None,
+    ) -> None:
+        self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
+        self.masks, self.opinion_weight = masks, config.composition_weight
+        self.prior_weight, self.critic_weight = config.prior_weight, config.critic_weight
+        self.beta = beta_of(config.divergence)
+        self.n_channels, _, self.n_frames = magnitude.shape
+        self.scale = float(magnitude.mean())
+        self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
+        self.sizes.append(len(dictionaries) * self.n_channels)
+        self.coupled = any(dictionary.card.network.sees_neighbours for dictionary in dictionaries)
+        heard = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
+        self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
+        opinions = [] if masks is None or self.opinion_weight == 0 else list(masks)
+        self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in opinions]
+        self.decoders = [dictionary.network.in_bands(n_heard_bins, FINE) for dictionary in dictionaries]
+        level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
+        self.penalty_weights = level.sqrt() / level.sqrt().sum()
+        self.weights = self.penalty_weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so
+
+    def start(self) -> Tensor:
+        """Stack what each encoder hears in its share of the mixture, and the logarithms of the shares' levels."""
+        n_sources = len(self.dictionaries)
+        shares = [1 / n_sources] * n_sources if self.masks is None else self.masks
+        parts = [share * self.magnitude for share in shares]  # each (n_channels, n_bins, n_frames)
+        codes = [d.encode(part.mean(dim=0)) for d, part in zip(self.dictionaries, parts, strict=True)]
+        levels = [
+            part[:, : self.n_heard_bins].mean(dim=1) / (self.scale or 1) for part in parts
+        ]  # (n_channels, n_frames)
+        return torch.cat([*codes, *(level.clamp(min=FAINTEST_GAIN).log() for level in levels)])
+
+    def as_blocks(self, unknowns: Tensor) -> Tensor:
+        """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
+        return unknowns.reshape(-1, 1) if self.coupled else unknowns
+
+    def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate the cost of each block and backpropagate it to the unknowns, and to nothing else."""
+        if self.coupled:
+            costs, gradient = self._costs_and_gradient(blocks.reshape(-1, self.n_frames), slice(None))
+            return costs.sum()[None], gradient.reshape(blocks.shape)
+        n_at_once = max(1, BANDS_AT_ONCE // self.observed[..., 0].numel())
+        pieces = [slice(start, start + n_at_once) for start in range(0, self.n_frames, n_at_once)]
+        parts = [self._costs_and_gradient(blocks[:, piece], piece) for piece in pieces]
+        return torch.cat([costs for costs, _ in parts]), torch.cat([gradient for _, gradient in parts], dim=1)
+
+    @torch.enable_grad()  # callers that only want stems may well have switched gradients off
+    def _costs_and_gradient(self, unknowns: Tensor, piece: slice) -> tuple[Tensor, Tensor]:
+        """Evaluate the cost of each frame of a piece, shape (n_frames,), and its gradient by the unknowns."""
+        unknowns = unknowns.detach().requires_grad_()
+        codes, gains = self._split(unknowns)
+        drawn = [gain[:, None] * decode(code) for decode, code, gain in zip(self.decoders, codes, gains, strict=True)]
+        model = sum(drawn[1:], drawn[0])  # (n_channels, n_bands, n_frames)
+        divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta)  # (n_channels, n_frames)
+        for share, own in zip(self.shares, drawn, strict=False):  # none, or one for each source
+            divergence = divergence + self.opinion_weight * beta_divergence(share[..., piece], own, beta=self.beta)
+        costs = self.weights[piece] * divergence.sum(dim=0)
+        for dictionary, code in zip(self.dictionaries, codes, strict=True):
+            costs = costs + self.penalty_weights[piece] * self._penalty(dictionary, code)
+        return costs.detach(), torch.autograd.grad(costs.sum(), unknowns)[0]
+
+    def _penalty(self, dictionary: Dictionary, code: Tensor) -> Tensor:
+        """What a source's codes are to be punished for, per frame: unlikeliness, and drawings that do not look real."""
+        network = dictionary.network
+        prior_weight = network.config.prior_weight or self.prior_weight
+        # half the square is the negative logarithm of the normal density
+        total = prior_weight / (2 * dictionary.card.stft.n_bins) * code.square().sum(dim=0)
+        if self.critic_weight and network.critic is not None:
+            total = total + self.critic_weight * softplus(-network.criticise(network.decode(code)))
+        return total
+
+    def solution(self, minimum: Minimum, message: str) -> ExcitationFit:
+        """Turn the minimum into excitations, gains and magnitudes at the mixture's own scale."""
+        codes, gains = self._split(minimum.unknowns.reshape(-1, self.n_frames))
+        gains = gains * self.scale
+        decoded = [dictionary.decode(code) for dictionary, code in zip(self.dictionaries, codes, strict=True)]
+        magnitudes = gains[:, :, None] * torch.stack(decoded)[:, None]  # (n_sources, n_channels, n_bins, n_frames)
+        return ExcitationFit(tuple(codes), gains, magnitudes, minimum.converged, message, minimum.costs)
+
+    def _split(self, unknowns: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Take the unknowns apart: codes (code_size, n_frames), and gains (n_sources, n_channels, n_frames)."""
+        *codes, log_gains = unknowns.split(self.sizes)
+        return codes, log_gains.unflatten(0, (len(codes), self.n_channels)).exp()
+
+
+def _sentence(minimum: Minimum, config: FitConfig) -> str:
+    """Say how the fit ended."""
+    n_iterations = len(minimum.costs) - 1
+    if minimum.converged:
+        return f"Converged after {n_iterations} iterations."
+    return (
+        f"Stopped after {n_iterations} iterations before the cost settled to within {config.tolerance:g}; "
+        "more iterations (n_iterations in FitConfig) may give better stems."
+    )

@@ -1,0 +1,1 @@
+"""Sound as it is analyzed: the short-time Fourier transform, bands, divergences, masks, pooling over time."""

@@ -1,0 +1,1 @@
+"""From solo recordings to a dictionary: data, trainer, regularization, pretraining, checks, the learning curve."""

@@ -1,0 +1,325 @@
+"""Jobs, one after another, in a process that can be killed.
+
+A thread could only be asked to stop, and would hear it at the next step: between two may lie seconds, or a decoder
+that never ends. A process stops at once, gives its memory back, and takes nobody with it when it dies.
+"""
+
+import contextlib
+import logging
+import math
+import multiprocessing
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from sepdict import SepdictError
+from sepdict._core.course import Course
+from sepdict.progress import OnProgress, Progress
+from sepdict.web.tasks import Task, explain
+
+KILLED = "its process came to a sudden end, perhaps for want of memory; try shorter recordings"
+STOPPING_S = 5.0  # how long a process may take to tidy up before it is killed
+UNFINISHED = ("waiting", "running")
+
+
+class QueueFullError(SepdictError):
+    """The queue is full."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A task and what became of it.
+
+    Attributes
+    ----------
+    task : Task
+    uses : frozenset of str
+        Uploads that must stay until it is finished.
+    output : Path
+        A folder for what the task writes; deleted unless it is done, and when the job is forgotten.
+    identifier : str
+    state : str
+        ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
+    progress : Progress or None
+        The last step, while it runs.
+    course : Course
+        How far it is.
+    message : str
+        Why it failed.
+    warnings : list of str
+        What there is to think of, as it comes.
+    result : mapping
+    started, used : float
+        By the queue's clock.
+    """
+
+    task: Task
+    uses: frozenset[str]
+    output: Path
+    identifier: str = field(default_factory=lambda: secrets.token_hex(16))
+    state: str = "waiting"
+    progress: Progress | None = None
+    message: str = ""
+    warnings: list[str] = field(default_factory=list)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    started: float = math.nan
+    used: float = math.nan
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.task.plan)
+
+    def hear(self, progress: Progress) -> None:
+        """Take a step."""
+        self.course.hear(progress)
+        self.progress = progress
+
+
+class Queue:
+    """Works on jobs in the order in which they came.
+
+    Parameters
+    ----------
+    finish : callable
+        Given a job that is done and its result; what it returns is what the job shows.
+    folder : Path
+        Where the process puts temporary files.
+    n_waiting : int
+        The most.
+    kept_s : float
+        How long after its last use a finished job is forgotten.
+    clock : callable
+    """
+
+    def __init__(
+        self,
+        finish: Callable[[Job, Mapping[str, Any]], Mapping[str, Any]],
+        *,
+        folder: Path,
+        n_waiting: int,
+        kept_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.finish, self.n_waiting, self.kept_s, self.clock = finish, n_waiting, kept_s, clock
+        self._jobs: dict[str, Job] = {}  # in the order in which they came
+        self._changed = threading.Condition()
+        self._worker = Worker(folder)
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="sepdict-jobs", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Put a job at the end of the line.
+
+        Raises
+        ------
+        QueueFullError
+            If too many are there.
+        """
+        with self._changed:
+            if len(self._waiting()) >= self.n_waiting:
+                raise QueueFullError(f"{self.n_waiting} jobs are waiting already; try again when some are done")
+            job.used = self.clock()
+            self._jobs[job.identifier] = job
+            self._changed.notify_all()
+
+    def find(self, identifier: str) -> Job | None:
+        """Look a job up, which counts as its use."""
+        with self._changed:
+            job = self._jobs.get(identifier)
+            if job is not None:
+                job.used = self.clock()
+            return job
+
+    def n_before(self, job: Job) -> int:
+        """Count the jobs that must end before a waiting one begins."""
+        with self._changed:
+            unfinished = [each for each in self._jobs.values() if each.state in UNFINISHED]
+            return unfinished.index(job) if job in unfinished else 0
+
+    def cancel(self, job: Job) -> None:
+        """End a job that is waiting or running, at once; one that has ended stays as it is."""
+        with self._changed:
+            if job.state not in UNFINISHED:
+                return
+            job.state, job.used = "cancelled", self.clock()
+        self._worker.stop(job)  # the queue's thread sees the end of the pipe
+
+    def in_use(self) -> set[str]:
+        """Name the uploads that unfinished jobs need."""
+        with self._changed:
+            return {upload for job in self._jobs.values() if job.state in UNFINISHED for upload in job.uses}
+
+    def sweep(self) -> None:
+        """Forget the jobs that ended and were not asked for in a long time."""
+        with self._changed:
+            oldest = self.clock() - self.kept_s
+            old = [job for job in self._jobs.values() if job.used < oldest]
+        for job in old:
+            self.forget(job)
+
+    def forget(self, job: Job) -> None:
+        """Delete a job that has ended, and what it wrote; one that has not stays."""
+        with self._changed:
+            if job.state in UNFINISHED:
+                return
+            self._jobs.pop(job.identifier, None)
+        shutil.rmtree(job.output, ignore_errors=True)
+
+    def close(self) -> None:
+        """Cancel everything and wait until nothing runs."""
+        with self._changed:
+            self._closing = True
+            for job in self._jobs.values():
+                job.state = "cancelled" if job.state in UNFINISHED else job.state
+            self._changed.notify_all()
+        self._worker.stop()
+        self._thread.join()
+
+    def _waiting(self) -> list[Job]:
+        """List the jobs that have not begun."""
+        return [job for job in self._jobs.values() if job.state == "waiting"]
+
+    def _run(self) -> None:
+        """Work until closed."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._waiting())
+                if self._closing:
+                    return
+                job = self._waiting()[0]
+                job.state, job.started = "running", self.clock()
+            end, outcome = self._worker.perform(job)
+            self._end(job, end, outcome)
+
+    def _end(self, job: Job, end: str, outcome: Any) -> None:
+        """Say what became of a job, unless it was cancelled meanwhile, and clear up."""
+        if end == "done" and job.state == "running":
+            job.course.finish()
+            try:
+                outcome = self.finish(job, outcome)
+            except Exception as error:  # the next job is not to wait for ever
+                end, outcome = "failed", explain(error, job.task)
+        with self._changed:
+            job.used = self.clock()
+            if job.state == "running":
+                job.state = end
+                job.result, job.message = (outcome, "") if end == "done" else ({}, outcome)
+        if job.state != "done":
+            shutil.rmtree(job.output, ignore_errors=True)
+
+
+class Worker:
+    """A process that performs tasks; it starts with the first one, and again after it was stopped or died."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._job: Job | None = None  # what it works on
+        self._lock = threading.Lock()
+
+    def perform(self, job: Job) -> tuple[str, Any]:
+        """Perform a job's task; return ``"done"`` with its result, or ``"failed"`` with a message."""
+        try:
+            pipe = self._begin(job)
+            pipe.send((job.task, job.output))
+            while True:
+                what, content = pipe.recv()
+                if what == "progress":
+                    job.hear(content)
+                elif what == "warning":
+                    job.warnings.append(content)
+                else:
+                    return what, content
+        except (EOFError, OSError):
+            return "failed", KILLED
+        finally:
+            with self._lock:
+                self._job = None
+
+    def stop(self, job: Job | None = None) -> None:
+        """End the process, first with the chance to tidy up; given a job, only if it works on that."""
+        with self._lock:
+            if self._process is None or (job is not None and job is not self._job):
+                return
+            self._process.terminate()
+            self._process.join(STOPPING_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+
+    def _begin(self, job: Job) -> Connection:
+        """Start the process if there is none, and enter the job, unless it was cancelled just now."""
+        with self._lock:
+            if job.state != "running":
+                raise EOFError
+            if self._process is None or self._pipe is None or not self._process.is_alive():
+                context = multiprocessing.get_context("spawn")  # a forked torch may hang
+                self._pipe, theirs = context.Pipe()
+                self._process = context.Process(target=_serve, args=(theirs, self._folder), daemon=True)
+                self._process.start()
+                theirs.close()  # so that the end of the process is the end of the pipe
+            self._job = job
+            return self._pipe
+
+
+def _serve(pipe: Connection, folder: Path) -> None:
+    """Perform tasks until the other end of the pipe is gone or says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to hear
+    signal.signal(signal.SIGTERM, _stop)
+    tempfile.tempdir = str(folder)  # whatever is left by a sudden end goes with the server's files
+    logging.basicConfig(format="sepdict: %(message)s")  # what is unexpected is told to the terminal
+    log = logging.getLogger("sepdict")
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task, output = pipe.recv()
+            handler = _Forwarding(pipe, task)
+            log.addHandler(handler)
+            try:
+                output.mkdir()
+                pipe.send(("done", task.perform(output, _reporting(pipe))))
+            except Exception as error:
+                pipe.send(("failed", explain(error, task)))
+            finally:
+                log.removeHandler(handler)
+
+
+def _reporting(pipe: Connection) -> OnProgress:
+    """Make what sends every step through the pipe."""
+
+    def report(progress: Progress) -> None:
+        try:
+            pipe.send(("progress", progress))
+        except OSError:
+            raise SystemExit from None  # nobody is there any more
+
+    return report
+
+
+class _Forwarding(logging.Handler):
+    """Sends the library's warnings along."""
+
+    def __init__(self, pipe: Connection, task: Task) -> None:
+        super().__init__(logging.WARNING)
+        self.pipe, self.task = pipe, task
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one, in the page's names; an error is for the terminal."""
+        if record.levelno == logging.WARNING:
+            with contextlib.suppress(OSError):
+                self.pipe.send(("warning", self.task.named(record.getMessage())))
+
+
+def _stop(*_: object) -> None:
+    """End as after Ctrl-C, so that nothing half-written is left."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit

@@ -1,0 +1,283 @@
+"""The desk: where uploads, jobs and dictionaries are handed in and out."""
+
+import hashlib
+import itertools
+import math
+import re
+import zipfile
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+from fastapi.concurrency import run_in_threadpool
+
+from sepdict import PRESETS, Dictionary, FitConfig, SepdictError, TrainingConfig
+from sepdict._core.fs import sha256_of
+from sepdict._core.names import refuse_unwritable
+from sepdict.audio.discovery import AUDIO_EXTENSIONS
+from sepdict.audio.io import probe_audio
+from sepdict.dictionaries.dictionary import refuse_unfit
+from sepdict.dictionaries.library import EXTENSION
+from sepdict.errors import AudioFileError
+from sepdict.web.dictionaries import Library, describe
+from sepdict.web.jobs import Job, Queue
+from sepdict.web.tasks import ABOUT, DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
+from sepdict.web.uploads import Limits, Store, Upload
+
+LONGEST_NAME = 255  # no file system has longer ones
+DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
+GONE = f"{DELETED}: please add it again"
+JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
+
+
+class Desk:
+    """Takes uploads and requests, and knows where everything is.
+
+    Parameters
+    ----------
+    library : Library
+    limits : Limits
+    training : TrainingConfig
+    fit : FitConfig
+    """
+
+    def __init__(self, library: Library, limits: Limits, training: TrainingConfig, fit: FitConfig) -> None:
+        self.library, self.limits, self.training, self.fit = library, limits, training, fit
+        self.store = Store(limits)
+        self.queue = Queue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
+
+    async def take(self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int) -> dict[str, Any]:
+        """Receive a file, look at it, and enter or refuse it."""
+        name = displayed(name)
+        extension = Path(name).suffix.lower()
+        # some formats are only recognised by it; of a name that is not ours no more than this reaches the disk
+        path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
+        await self.store.receive(content, path, n_promised=n_promised)
+        try:
+            facts = await run_in_threadpool(self._look, kind, path, name)
+            return {"id": self.store.add(kind, path, name, facts), "name": name, **facts}
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def touch(self, identifier: str) -> dict[str, Any]:
+        """Describe an upload, which counts as its use."""
+        upload = self.store.find(identifier)
+        if upload is None:
+            raise HTTPException(404, f"a file {GONE}")
+        return {"id": identifier, "name": upload.name, **upload.facts}
+
+    def remove(self, identifier: str) -> None:
+        """Delete an upload, unless a job still needs it; then it goes later."""
+        if identifier not in self.queue.in_use():
+            self.store.remove(identifier)
+
+    def dictionary(self, identifier: str) -> Sound:
+        """Find a dictionary that was uploaded or trained, or is in the library.
+
+        Raises
+        ------
+        HTTPException
+            404 if there is none.
+        """
+        upload = self.store.find(identifier)
+        if upload is not None and upload.kind == "dictionary":
+            return Sound(upload.path, upload.name)
+        path = self.library.path(identifier)
+        if path is None:
+            raise HTTPException(404, f"the dictionary {GONE}")
+        return Sound(path, path.name)
+
+    def keep(self, identifier: str) -> str:
+        """Save a dictionary in the library, and return its identifier there."""
+        return self.library.keep(Dictionary.load(self.dictionary(identifier).path))
+
+    def separate(
+        self, mixture: str, dictionaries: Sequence[str], *, residual: bool, unknown: bool, compose: bool
+    ) -> Job:
+        """Ask for stems; that the dictionaries do not go together is said at once."""
+        upload = self._upload(mixture, "mixture")
+        found = [self.dictionary(identifier) for identifier in dictionaries]
+        try:
+            refuse_unfit([Dictionary.load(each.path) for each in found])
+        except SepdictError as error:
+            raise SepdictError(name_files(str(error), found)) from error
+        fit = self.fit if compose else replace(self.fit, composition_weight=0.0)
+        task = Separating(Sound(upload.path, upload.name), found, fit, residual, unknown, upload.facts["duration_s"])
+        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
+
+    def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
+        """Ask for a dictionary; of which kind, one of `PRESETS` says, and ``"default"`` leaves it to the settings."""
+        refuse_unwritable(source, "source name")
+        uploads = [self._upload(solo, "solo") for solo in solos]
+        total_s = sum(upload.facts["duration_s"] for upload in uploads)
+        if total_s > self.limits.solos_s:
+            expected = f"expected {self.limits.solos_s / 60:g} at most"
+            raise AudioFileError(f"the recordings last {total_s / 60:.0f} minutes together; {expected}")
+        config = self.training if network == "default" else replace(self.training, network=PRESETS[network].network)
+        task = Training(source, [Sound(upload.path, upload.name) for upload in uploads], config)
+        return self._submit(Job(task, frozenset(solos), self.store.new_path()))
+
+    def job(self, identifier: str) -> Job:
+        """Find a job.
+
+        Raises
+        ------
+        HTTPException
+            404 if there is none.
+        """
+        job = self.queue.find(identifier)
+        if job is None:
+            raise HTTPException(404, JOB_GONE)
+        return job
+
+    def report(self, job: Job) -> dict[str, Any]:
+        """Say how far a job is."""
+        now = job.progress
+        stage = {} if now is None else {"stage": now.stage}
+        running = job.state == "running" and math.isfinite(job.started)
+        elapsed_s = self.queue.clock() - job.started if running else 0.0
+        return {
+            "id": job.identifier,
+            "state": job.state,
+            "n_before": self.queue.n_before(job),
+            "elapsed_s": elapsed_s,
+            "left_s": job.course.left_s(elapsed_s),
+            "fraction": job.course.fraction,
+            **stage,
+            "message": job.message,
+            "warnings": list(job.warnings),
+            "result": dict(job.result),
+        }
+
+    def output(self, job: Job, name: str) -> tuple[Path, str]:
+        """Find one of a job's files by the name that the page knows, and how it is called when it is downloaded.
+
+        Raises
+        ------
+        HTTPException
+            404 if there is none.
+        """
+        assert isinstance(job.task, Separating | Training)
+        stems = job.result.get("stems", ())
+        known = (
+            {"mixture.wav": (MIXTURE, "mixture.wav"), "mixture.png": ("mixture.png", "mixture.png")} if stems else {}
+        )
+        for number, stem in enumerate(stems):
+            known |= {f"{number}{end}": (f"{number}{end}", f"{stem}{end}") for end in (".wav", ".png")}
+        if job.state != "done" or name not in known:
+            raise HTTPException(404, "there is no such file")
+        return job.output / known[name][0], known[name][1]
+
+    def zip(self, jobs: Sequence[Job]) -> tuple[Path, str]:
+        """Put all stems of jobs into one file, with how they were made, and say how it is called.
+
+        It is there as long as the first job is.
+
+        Raises
+        ------
+        HTTPException
+            404 if one is no separation that is done, or is no longer there; 507 if the disk is full.
+        """
+        found = [(job, job.task) for job in jobs if isinstance(job.task, Separating) and job.state == "done"]
+        if len(found) < len(jobs):
+            raise HTTPException(404, "there are no such stems")
+        folders = folder_names([task.mixture.name for _, task in found])
+        identifiers = " ".join(job.identifier for job in jobs)
+        path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
+        if not path.exists():
+            temporary = path.with_name(self.store.new_path().name)
+            try:
+                with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
+                    for folder, job in zip(folders, jobs, strict=True):
+                        files = {f"{stem}.wav": f"{number}.wav" for number, stem in enumerate(job.result["stems"])}
+                        for name, file in (files | {ABOUT: ABOUT}).items():
+                            archive.write(job.output / file, name if len(jobs) == 1 else f"{folder}/{name}")
+                temporary.replace(path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                if isinstance(error, FileNotFoundError):  # a job was forgotten just now
+                    raise HTTPException(404, "there are no such stems") from error
+                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+        return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
+
+    def sweep(self) -> None:
+        """Delete what is old."""
+        self.store.sweep(self.queue.in_use())
+        self.queue.sweep()
+
+    def close(self) -> None:
+        """End what runs, and delete everything."""
+        self.queue.close()
+        self.store.close()
+
+    def _look(self, kind: str, path: Path, name: str) -> dict[str, Any]:
+        """Describe an upload, and refuse what is not what it should be."""
+        try:
+            if kind == "dictionary":
+                return describe(Dictionary.load(path))
+            info = probe_audio(path)
+            sha256 = sha256_of(path)  # by which the page knows what it has already
+        except SepdictError as error:
+            raise SepdictError(name_files(str(error), [Sound(path, name)])) from error
+        if not info.duration_s > 0:
+            raise AudioFileError(f"{name}: holds no samples")
+        most_s = self.limits.mixture_s if kind == "mixture" else self.limits.solos_s
+        if info.duration_s > most_s:
+            longer = "; the command sepdict separate takes any length" if kind == "mixture" else ""
+            most = f"{most_s / 60:g} at most{longer}"
+            raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
+        facts = {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
+        return {**facts, "sha256": sha256}
+
+    def _upload(self, identifier: str, kind: str) -> Upload:
+        """Find an upload."""
+        upload = self.store.find(identifier)
+        if upload is None or upload.kind != kind:
+            raise HTTPException(404, f"a {kind} {GONE}")
+        return upload
+
+    def _submit(self, job: Job) -> Job:
+        """Queue a job."""
+        self.queue.submit(job)
+        return job
+
+    def _finish(self, job: Job, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Enter a dictionary that was trained as if it had been uploaded."""
+        if not isinstance(job.task, Training):
+            return result
+        path = self.store.new_path()
+        (job.output / DICTIONARY).rename(path)
+        name = f"{job.task.source}{EXTENSION}"
+        return {"id": self.store.add("dictionary", path, name, result), "name": name, **result}
+
+
+def displayed(name: str) -> str:
+    """Take from what a browser calls a file what can be shown in a line.
+
+    Examples
+    --------
+    >>> displayed("sounds/my violin.wav")
+    'my violin.wav'
+    """
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(letter for letter in last if letter.isprintable()).strip()[-LONGEST_NAME:] or "a file without name"
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """Name folders after files, so that every system takes them, and no two are the same.
+
+    Examples
+    --------
+    >>> folder_names(["take.wav", "Take.flac", "...wav", "a:b.mp3"])
+    ['take', 'Take 2', 'mixture', 'a_b']
+    """
+    folders: list[str] = []
+    for name in names:
+        wanted = re.sub(r'[<>:"/\\|?*]', "_", Path(name).stem).strip(". ") or "mixture"
+        taken = {folder.lower() for folder in folders}
+        numbered = (f"{wanted} {number}" for number in itertools.count(2))
+        folders.append(next(name for name in itertools.chain([wanted], numbered) if name.lower() not in taken))
+    return folders

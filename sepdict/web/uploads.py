@@ -1,0 +1,184 @@
+"""What is uploaded and made: files under random names in a folder of their own, deleted in time and at the end."""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+
+from sepdict._core.fs import scratch_folder
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is taken.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Of one file: twenty minutes of stereo at 48 kHz and 32 bits have 440 MiB.
+    total_bytes : int
+        Of all uploads together, for they lie in the system's temporary folder.
+    n_files : int
+        Uploads kept at a time: the solos of some sources, one file a note.
+    mixture_s : float
+        How long a mixture may be: the player decodes all stems whole, and a browser has no memory for hours of them.
+        The command line takes any length.
+    solos_s : float
+        How long the solos of a source may be together: they are read whole.
+    n_waiting : int
+        Jobs in the queue: every mixture is one.
+    kept_s : float
+        How long after its last use something is deleted.
+    """
+
+    file_bytes: int = 512 * MIB
+    total_bytes: int = 8 * 1024 * MIB
+    n_files: int = 500
+    mixture_s: float = 20 * 60.0
+    solos_s: float = 60 * 60.0
+    n_waiting: int = 100
+    kept_s: float = 3600.0
+
+
+@dataclass
+class Upload:
+    """A file that was received or made.
+
+    Attributes
+    ----------
+    kind : str
+        ``"mixture"``, ``"solo"`` or ``"dictionary"``.
+    path : Path
+    name : str
+        What the page calls it; no file is.
+    facts : mapping
+    n_bytes : int
+    used : float
+        When, by the store's clock.
+    """
+
+    kind: str
+    path: Path
+    name: str
+    facts: Mapping[str, Any]
+    n_bytes: int
+    used: float
+
+
+@dataclass
+class Store:
+    """A temporary folder and what is in it, by identifiers that cannot be guessed.
+
+    Parameters
+    ----------
+    limits : Limits
+    clock : callable
+        Seconds since some time.
+    """
+
+    limits: Limits
+    clock: Callable[[], float] = time.monotonic
+    uploads: dict[str, Upload] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self.folder = self._open.enter_context(scratch_folder())
+        self._lock = threading.RLock()  # jobs end in another thread
+        self._n_arriving = 0  # bytes promised or received of uploads that are not whole yet
+        self._n_files_arriving = 0
+
+    def new_path(self, extension: str = "") -> Path:
+        """Name a new file or folder."""
+        return self.folder / f"{secrets.token_hex(16)}{extension}"
+
+    async def receive(self, content: AsyncIterable[bytes], path: Path, *, n_promised: int) -> int:
+        """Write an upload to a file as it arrives, and count its bytes.
+
+        Raises
+        ------
+        HTTPException
+            If there are too many files, or too many bytes: 413; 507 if the disk is full.
+        """
+        self._refuse_larger(n_promised)
+        self._refuse_more_files()
+        self._refuse_more_bytes(n_promised)
+        n_bytes, reserved = 0, n_promised
+        self._n_arriving += reserved
+        self._n_files_arriving += 1
+        try:
+            with path.open("xb") as file:
+                async for chunk in content:
+                    n_bytes += len(chunk)
+                    self._refuse_larger(n_bytes)
+                    if n_bytes > reserved:
+                        self._refuse_more_bytes(n_bytes - reserved)
+                        self._n_arriving += n_bytes - reserved
+                        reserved = n_bytes
+                    file.write(chunk)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+            raise
+        finally:
+            self._n_arriving -= reserved
+            self._n_files_arriving -= 1
+        return n_bytes
+
+    def add(self, kind: str, path: Path, name: str, facts: Mapping[str, Any]) -> str:
+        """Enter a file that is there, and return its identifier."""
+        identifier = secrets.token_hex(16)
+        with self._lock:
+            self.uploads[identifier] = Upload(kind, path, name, facts, path.stat().st_size, self.clock())
+        return identifier
+
+    def find(self, identifier: str) -> Upload | None:
+        """Look a file up, which counts as its use."""
+        upload = self.uploads.get(identifier)
+        if upload is not None:
+            upload.used = self.clock()
+        return upload
+
+    def remove(self, identifier: str) -> None:
+        """Delete a file, if it is there."""
+        upload = self.uploads.pop(identifier, None)
+        if upload is not None:
+            upload.path.unlink(missing_ok=True)
+
+    def sweep(self, in_use: Collection[str] = ()) -> None:
+        """Delete what was not used for long."""
+        oldest = self.clock() - self.limits.kept_s
+        with self._lock:
+            old = [key for key, upload in self.uploads.items() if upload.used < oldest and key not in in_use]
+        for identifier in old:
+            self.remove(identifier)
+
+    def close(self) -> None:
+        """Delete everything."""
+        self.uploads.clear()
+        self._open.close()
+
+    def _refuse_larger(self, n_bytes: int) -> None:
+        """Bound a single file."""
+        if n_bytes > self.limits.file_bytes:
+            raise HTTPException(413, f"it is too large; expected {self.limits.file_bytes / MIB:.0f} MiB at most")
+
+    def _refuse_more_files(self) -> None:
+        """Bound the number of files."""
+        if len(self.uploads) + self._n_files_arriving >= self.limits.n_files:
+            raise HTTPException(413, f"there are {self.limits.n_files} files already; remove some, or join short ones")
+
+    def _refuse_more_bytes(self, n_new_bytes: int) -> None:
+        """Bound all files together."""
+        with self._lock:
+            n_bytes = sum(upload.n_bytes for upload in self.uploads.values()) + self._n_arriving
+        if n_bytes + n_new_bytes > self.limits.total_bytes:
+            raise HTTPException(413, f"all files together pass {self.limits.total_bytes / MIB:.0f} MiB; remove some")

@@ -1,0 +1,84 @@
+"""Names: what they may be, when two are the same, and how those of others are shown."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sepdict.reports.html
+from sepdict._core.names import MOST_NAME_BYTES, normalized, refuse_unwritable, visible
+from sepdict.batch.export import OutputConfig
+from sepdict.dictionaries.dictionary import Card
+from sepdict.errors import ConfigError
+from sepdict.models.autoencoder import NetworkConfig
+from sepdict.spectral.stft import StftConfig
+
+UNWRITABLE = {
+    "path": ["", ".", "..", ".hidden", "a/b", "a\\b", "/"],
+    "control": [f"a{chr(code)}b" for code in (*range(32), *range(0x7F, 0xA0))],
+    "line": ["a\u2028b", "a\u2029b"],
+    "direction": [
+        f"a{letter}b" for letter in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    ],
+    "surrogate": ["\ud800", "a\udcff", "\udfff"],
+    "long": ["x" * 5000, "x" * (MOST_NAME_BYTES + 1), "ö" * (MOST_NAME_BYTES // 2 + 1), "o\u0308" * 101, "鳥" * 67],
+    "Windows": ["con", "CON", "nul.wav", "COM1", "lpt9.x", "a.", "a ", " a", " "],
+    "no text": [None, 5, b"a", ["a"] * 10_000],
+}
+
+
+@pytest.mark.parametrize("kind", UNWRITABLE)
+def test_what_cannot_be_a_files_name_is_refused_in_one_short_line(kind: str) -> None:
+    for name in UNWRITABLE[kind]:
+        with pytest.raises(ConfigError, match=r"source name (is|begins) .*expected") as refusal:
+            Card(name, 8000, StftConfig(64, 16), NetworkConfig(code_size=2, hidden=()))  # type: ignore[arg-type]
+        assert str(refusal.value).isprintable()
+        assert len(str(refusal.value)) < 200
+        with pytest.raises(ConfigError):
+            OutputConfig(residual_name=name)  # type: ignore[arg-type]
+
+
+GOOD = [
+    "violin, 1st [solo] 🎻",
+    "鳥",
+    "violin.2nd",
+    "console",
+    "x" * MOST_NAME_BYTES,
+    "\u0645\u200c\u062e",
+    "👩\u200d🎤",
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_any_other_name_is_as_good(name: str) -> None:
+    refuse_unwritable(name, "source name")
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_what_is_shown_steers_nothing_and_hides_nothing(text: str) -> None:
+    shown = visible(text)
+    assert visible(shown) == shown
+    assert not any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in shown)
+    assert not any(unicodedata.bidirectional(letter) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI") for letter in shown)
+    shown.encode()
+
+
+def test_lines_stay_lines_and_the_bytes_of_a_name_its_bytes() -> None:
+    assert visible("a\nb\udcff\x1b\ud800", lines=True) == "a\nb\udcff\\x1b\\ud800"
+    assert visible("a\nb\udcff") == "a\\nb\\udcff"
+
+
+def test_a_residual_is_called_in_unicodes_composed_form_too() -> None:
+    output = OutputConfig(residual_name="re\u0301sidu", two_stems="Flo\u0308te")
+    assert (output.residual_name, output.two_stems) == ("r\u00e9sidu", "Fl\u00f6te")
+    assert normalized(normalized("Flo\u0308te")) == "Fl\u00f6te"
+
+
+def test_no_name_turns_around_how_a_page_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(folder: str, _: str) -> str:
+        return "<p>{{ name }} {{ length }} {{ style }}" if folder == "templates" else "p {}"
+
+    monkeypatch.setattr(sepdict.reports.html, "_read", read)
+    shown = sepdict.reports.html.fill_page("any.html", name="take\u202e\u2066<b>\x9b", length=1.5)
+    assert shown == r"<p>take\u202e\u2066&lt;b&gt;\x9b 1.5 p {}p {}"

@@ -1,0 +1,82 @@
+"""Jobs: the same results as one after the other, and a process that dies or fails takes nobody with it."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from process_tasks import die_of_two, fail_unportably, identity_of, linger_or_return
+
+from sepdict._core.processes import in_processes
+from sepdict.errors import ConfigError
+
+
+def lost(task: object) -> str:
+    return f"lost {task}"
+
+
+def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(two_threads: None) -> None:
+    heard: list[float] = []
+    results = in_processes(math.sqrt, [16.0, 9.0, 4.0], n_jobs=2, died=lost, on_result=heard.append)
+    assert results == [4.0, 3.0, 2.0]
+    assert sorted(heard) == [2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("n_jobs", "n_processes", "n_threads"), [(1, 1, 2), (9, 2, 1)])
+def test_processes_together_have_no_more_threads_than_this_one(
+    two_threads: None, n_jobs: int, n_processes: int, n_threads: int
+) -> None:
+    results = in_processes(identity_of, [0] * 4, n_jobs=n_jobs, died=lost, on_result=lambda _: None)
+    processes = {process for process, _ in results}
+    assert len(processes) <= n_processes
+    assert os.getpid() not in processes
+    assert {threads for _, threads in results} == {n_threads}
+
+
+def test_a_process_that_dies_costs_its_own_task_only(two_threads: None) -> None:
+    results = in_processes(die_of_two, [0, 1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
+    assert results == [0, -1, "lost 2", -3]
+
+
+def test_what_a_task_raises_reaches_the_caller(two_threads: None) -> None:
+    with pytest.raises(ValueError, match="math domain error"):
+        in_processes(math.sqrt, [1.0, -1.0, 4.0], n_jobs=2, died=lost, on_result=lambda _: None)
+
+
+def test_an_exception_that_cannot_leave_its_process_is_told_in_words(two_threads: None) -> None:
+    with pytest.raises(RuntimeError, match=r"^UnportableError: stuck$"):
+        in_processes(fail_unportably, [1], n_jobs=2, died=lost, on_result=lambda _: None)
+
+
+def test_when_one_fails_the_others_clear_up_before_they_end(tmp_path: Path, two_threads: None) -> None:
+    lingering = tmp_path / "half-written"
+
+    def fail_when_there(_: object) -> None:
+        while not lingering.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_processes(linger_or_return, [str(lingering), ""], n_jobs=2, died=lost, on_result=fail_when_there)
+    assert not lingering.exists()
+
+
+class DiesAtStart:
+    """Ends any process that it is brought to."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+    def __call__(self, _: object) -> None:
+        pass
+
+
+def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(two_threads: None) -> None:
+    with pytest.raises(ConfigError, match="processes cannot be started; in a script, ask for several jobs below"):
+        in_processes(DiesAtStart(), [1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
+
+
+def test_no_tasks_are_no_work() -> None:
+    assert in_processes(math.sqrt, [], n_jobs=2, died=lost, on_result=lambda _: None) == []

@@ -1,0 +1,207 @@
+"""Going on where it stopped: a track is left alone only if it is whole and what was asked for."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from front_end import SAMPLE_RATE, mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
+
+from sepdict._core.fs import to_json
+from sepdict.audio.io import write_audio
+from sepdict.audio.signal import Audio
+from sepdict.batch.export import OutputConfig
+from sepdict.batch.layout import Track
+from sepdict.batch.manifest import TrackResult, asked_for, differences, finished, order_of
+from sepdict.batch.run import separate_files
+from sepdict.batch.track import BatchConfig
+from sepdict.errors import ConfigError
+from sepdict.separation.excitations import FitConfig
+
+QUICK = FitConfig(n_iterations=3, composition_weight=0)
+
+
+def separate(paths: list[Path], out: Path, **settings: Any) -> list[TrackResult]:
+    on_track = settings.pop("on_track", lambda _: None)
+    config = BatchConfig(**{"fit": QUICK, "skip_existing": True} | settings)
+    return separate_files(paths, [trained("hiss"), trained("hum")], out, config, on_track=on_track)
+
+
+def test_what_is_there_is_kept_and_what_is_missing_is_made(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a", "b", "c")
+    separate(paths[1:2], tmp_path / "out")
+    before, told = tree(tmp_path / "out"), list[Path]()
+    results = separate(paths, tmp_path / "out", on_track=lambda result: told.append(result.mixture))
+    assert [result.mixture for result in results] == paths
+    assert [result.kept for result in results] == [False, True, False]
+    assert sorted(told) == paths
+    after = tree(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    assert {"a/hum.wav", "c/hum.wav"} <= set(after)
+
+
+def test_a_kept_track_says_what_it_said_when_it_was_made(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,), (again,) = (separate(paths, tmp_path / "out") for _ in range(2))
+    assert not made.kept
+    assert replace(again, kept=False, seconds=0.0) == replace(made, seconds=0.0)
+
+
+def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    monkeypatch.setattr("sepdict.batch.run.composed_as_configured", None)  # would be called
+    monkeypatch.setattr("sepdict.batch.track.separate_in_blocks", None)
+    assert separate(paths, tmp_path / "out")[0].kept
+
+
+def without_gain(manifest: Path) -> None:
+    said = read_json(manifest)
+    del said["gain"]
+    manifest.write_text(to_json(said))
+
+
+ODD: dict[str, list[Any]] = {
+    "explained_energy": [None, [0.9], "0.9", True, -0.1, 1.5, float("inf"), 10**400],
+    "converged": [None, 1, "yes", [True]],
+    "message": [None, 3, ["a"], "\x1b[2J", "two\nlines", "x" * 6000],
+    "null_test_db": [None, "x", [1], float("inf"), float("-inf"), -1e9],
+    "gain": [None, "x", [1], 0, -1, 1e9, False],
+    "mixture": [None, 1, [], "x", {}],
+    "asked": [None, 1, [], "x", {}],
+    "explained_over_time": [None, 1, [], {"shares": 3}],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_manifest_with_an_odd_value_is_no_finished_tracks(tmp_path: Path, name: str) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,) = separate(paths, tmp_path / "out")
+    assert made.manifest is not None
+    said = read_json(made.manifest)
+    track = Track.of(paths[0], tmp_path / "out", ["hiss", "hum"], output=OutputConfig())
+    assert finished(track, said["order"]) is not None
+    for value in ODD[name]:
+        made.manifest.write_text(json.dumps(said | {name: value}))
+        assert name == "asked" or finished(track, said["order"]) is None, value
+        assert differences(track, said["asked"]) or name != "asked"
+
+
+def test_a_manifest_of_brackets_without_end_is_none(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,) = separate(paths, tmp_path / "out")
+    assert made.manifest is not None
+    made.manifest.write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="exists already"):
+        separate(paths, tmp_path / "out")
+
+
+def test_a_silent_track_is_kept_and_still_silent(tmp_path: Path) -> None:
+    silence = write_audio(tmp_path / "a.wav", Audio(torch.zeros(1, 2000), SAMPLE_RATE))
+    (made,), (again,) = (separate([silence], tmp_path / "out") for _ in range(2))
+    assert (made.kept, again.kept) == (False, True)
+    assert math.isnan(made.explained_energy)
+    assert math.isnan(again.explained_energy)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another mixture": lambda folder: write_audio(folder / "in" / "a.wav", mixture(seed=7)),
+    "a stem missing": lambda folder: (folder / "out" / "a" / "hum.wav").unlink(),
+    "no manifest": lambda folder: (folder / "out" / "a" / "manifest.json").unlink(),
+    "a manifest of something else": lambda folder: (folder / "out" / "a" / "manifest.json").write_text("[1]"),
+    "a manifest of another version": lambda folder: without_gain(folder / "out" / "a" / "manifest.json"),
+    "half a manifest": lambda folder: (folder / "out" / "a" / "manifest.json").write_text('{"order": '),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_track_that_is_not_whole_is_made_again(tmp_path: Path, change: str) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    CHANGES[change](tmp_path)
+    with pytest.raises(ConfigError, match="exists already"):  # what is there is not what was asked for
+        separate(paths, tmp_path / "out")
+    assert not separate(paths, tmp_path / "out", overwrite=True)[0].kept
+    assert separate(paths, tmp_path / "out")[0].kept
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fit": replace(QUICK, n_iterations=4)},
+        {"residual": True},
+        {"segment_s": 5.0},
+        {"start_s": 0.1},
+        {"duration_s": 0.5},
+        {"output": OutputConfig(bit_depth="16")},
+    ],
+    ids=str,
+)
+def test_stems_made_to_another_order_are_not_kept(tmp_path: Path, settings: dict[str, Any]) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    with pytest.raises(ConfigError, match="exists already"):
+        separate(paths, tmp_path / "out", **settings)
+
+
+def test_an_order_depends_on_all_dictionaries_and_not_on_their_order() -> None:
+    hiss, hum = trained("hiss"), trained("hum")
+    assert asked_for([hiss, hum], {}) == asked_for([hum, hiss], {})
+    assert len({order_of(asked_for(each, {})) for each in ([hiss], [hum], [hiss, hum])}) == 3
+
+
+def test_a_track_that_never_was_is_not_finished(tmp_path: Path) -> None:
+    (path,) = write_mixtures(tmp_path, "a")
+    assert finished(Track.of(path, tmp_path / "out", ["hum"]), "order") is None
+
+
+def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    files = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    paths = write_mixtures(tmp_path / "in", "a", "b")
+    options = ["-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--skip-existing"]
+    succeed("separate", paths[1], *options)
+    result = run("separate", tmp_path / "in", *options)
+    assert result.exit_code == 0
+    assert "separating" in result.stderr
+    assert f"{paths[1]}: kept, its stems were there already" in result.stdout
+    assert str(tmp_path / "out" / "b" / "hum.wav") in result.stdout
+    order = read_json(tmp_path / "out" / "a" / "manifest.json")["order"]
+    assert order == read_json(tmp_path / "out" / "b" / "manifest.json")["order"]
+
+
+def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:
+    files = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
+    write_mixtures(tmp_path / "in", "a")
+    write_bad(tmp_path / "in" / "b.wav", "truncated")
+    result = run(
+        "separate", tmp_path / "in", "-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--json"
+    )
+    assert result.exit_code == 3
+    good, bad = read_json(result.stdout)
+    assert good["stems"] == {name: str(tmp_path / "out" / "a" / f"{name}.wav") for name in ("hiss", "hum")}
+    assert (good["error"], good["kept"], good["duration_s"]) == (None, False, 0.75)
+    assert "cut short" in bad["error"]
+    assert (bad["stems"], bad["duration_s"]) == ({}, None)
+
+
+def test_the_manifest_tells_when_and_how_long(tmp_path: Path) -> None:
+    (result,) = separate(write_mixtures(tmp_path, "a"), tmp_path / "out")
+    said = read_json(result.manifest)
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(said["date"])).total_seconds()
+    assert -1 <= age_s < 300
+    assert said["seconds"] == pytest.approx(result.seconds, abs=1e-3)
+    assert 0 <= said["composing_s"] < 300
+
+
+def test_that_kept_stems_are_not_scored_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    separate(paths, tmp_path / "out")
+    with caplog.at_level("WARNING", "sepdict"):
+        (result,) = separate(paths, tmp_path / "out", references=tmp_path / "in")
+    assert (result.kept, result.evaluation) == (True, None)
+    assert "stems that are kept are not scored; sepdict evaluate does that" in caplog.text

@@ -1,0 +1,86 @@
+"""What README and the demo promise."""
+
+import hashlib
+import re
+import shlex
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+import torch
+from front_end import succeed
+
+import sepdict
+from sepdict import CompositionConfig, Dictionary, read_audio
+from sepdict.audio.discovery import find_audio_files
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "data"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The contents of README's code blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
+    monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
+    monkeypatch.setattr("sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=20))
+    (tmp_path / "data").symlink_to(DATA)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    exec(code, {})
+    assert re.fullmatch(r"\d+% explained\. .*\n", capsys.readouterr().out)
+    stems = [read_audio(tmp_path / f"{source}.wav").samples for source in ("violin", "piano")]
+    mixture = read_audio(DATA / "duet.flac").samples
+    torch.testing.assert_close(sum(stems), mixture, rtol=0, atol=1e-6)  # 32-bit floats below one
+
+
+def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(DATA)
+    monkeypatch.setattr(
+        "sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=300)
+    )  # a tenth
+    monkeypatch.chdir(tmp_path)
+    command, *_ = blocks("sh")
+    words = shlex.split(command.replace("\\\n", ""))
+    lines = succeed(*words[words.index("sepdict") + 1 :])
+    mean = next(line for line in lines if line.startswith("mean")).split()
+    assert float(mean[2]) > 8  # dB of SI-SDR improvement; what README shows is higher
+    assert {path.name for path in (tmp_path / "separated/duet").iterdir()} == {
+        "violin.wav",
+        "piano.wav",
+        "manifest.json",
+    }
+
+
+def test_every_command_of_the_readme_is_one_that_there_is() -> None:
+    used = set(re.findall(r"^(?:\$ |.*uv run )sepdict ([\w-]+)", README, flags=re.MULTILINE))
+    assert used >= {"train-dictionary", "separate", "evaluate", "info"}
+    for command in used:
+        succeed(command, "--help")
+
+
+@pytest.mark.parametrize("name", ["duet", "narration"])
+def test_each_demo_mixture_is_the_sum_of_its_references(name: str) -> None:
+    references = [read_audio(path).samples for path in find_audio_files([DATA / f"{name}_references"])]
+    assert torch.equal(read_audio(DATA / f"{name}.flac").samples, sum(references))  # 16-bit steps add up exactly
+
+
+def test_the_checksums_of_the_demo_are_those_of_its_files() -> None:
+    table = re.findall(r"^\| `(.+?)` \|.*`(\w{64})` \|$", (DATA / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    files = [path for path in DATA.rglob("*") if path.suffix in (".flac", ".safetensors")]
+    found = {str(path.relative_to(DATA)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert dict(table) == found
+
+
+@pytest.mark.parametrize("source", ["violin", "piano", "speech"])
+def test_each_demo_dictionary_heard_exactly_the_demo_solos(source: str) -> None:
+    heard = {recording["name"] for recording in Dictionary.load(DATA / f"{source}.safetensors").card.heard}
+    assert heard == {path.name for path in (DATA / "solos" / source).iterdir()}

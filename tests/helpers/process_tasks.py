@@ -1,0 +1,94 @@
+"""What tests run in other processes, which import it from here."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+import sepdict.audio.io
+import sepdict.batch.track
+from sepdict._core.course import Plan
+from sepdict.errors import ConfigError
+from sepdict.progress import OnProgress, Progress
+
+
+def identity_of(_: int) -> tuple[int, int]:
+    """Say which process works, and on how many threads; long enough for the others to get some work."""
+    time.sleep(0.2)
+    return os.getpid(), torch.get_num_threads()
+
+
+def die_of_two(task: int) -> int:
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return -task
+
+
+def linger(path: str) -> None:
+    """Hold a file as long as the process runs; take it away at the end, as half-written files are."""
+    Path(path).touch()
+    try:
+        time.sleep(60)
+    finally:
+        Path(path).unlink()
+
+
+def linger_or_return(path: str) -> None:
+    if path:
+        linger(path)
+
+
+class UnportableError(Exception):
+    """Cannot be made again from what it holds."""
+
+    def __init__(self, what: str, *, code: int) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+def fail_unportably(_: object) -> None:
+    raise UnportableError("stuck", code=3)
+
+
+def failing_on(name: str, work: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+    def fail(path: Path, *args: Any, **options: Any) -> Any:
+        if Path(path).name == name:
+            raise error
+        return work(path, *args, **options)
+
+    return fail
+
+
+def separate_track_without_b(work: Any, on_progress: Any, pair: Any) -> Any:
+    """Be `separate_track` in another process, in which memory is short when it comes to b."""
+    vars(sepdict.batch.track)["open_audio"] = failing_on("b.wav", sepdict.audio.io.open_audio, MemoryError())
+    return sepdict.batch.track.separate_track(work, on_progress, pair)
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A task for tests, done in the process that serves the queue."""
+
+    what: str
+    plan: ClassVar[Plan] = {"all": {"train": 1.0}}
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        (output / "file").write_text(self.what)
+        on_progress(Progress("train", 1, 2, 0.0))
+        if self.what == "sleep":
+            time.sleep(60)
+        elif self.what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.what == "mistake":
+            raise ConfigError("secret.wav\nis wrong")
+        elif self.what == "surprise":
+            raise ZeroDivisionError("secret.wav")
+        return {"did": self.what, "process": os.getpid()}
+
+    def named(self, message: str) -> str:
+        return message.replace("secret.wav", "duet.wav")

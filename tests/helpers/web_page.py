@@ -1,0 +1,99 @@
+"""How the tests of the page of `sepdict serve` serve it and work in it."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from front_end import TINY
+
+from sepdict import TrainingConfig
+from sepdict.progress import OnProgress, Progress
+from sepdict.web.server import Settings, create_app
+from sepdict.web.tasks import Separating
+from sepdict.web.uploads import Limits
+
+SLOW = {"n_steps": 600_000, "n_checks": 60_000, "patience": 10**6}
+SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
+
+
+class Endless(Separating):
+    """A separation that only ends when it is cancelled."""
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        on_progress(Progress("fit", 1, 2, 0.0))
+        time.sleep(600)
+        return {}
+
+
+class Server:
+    """The application at an address of its own, in a thread; it can end and begin again at the same one."""
+
+    def __init__(self, library: Path, training: TrainingConfig = TINY) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.settings = Settings(library=library, training=training, limits=Limits(file_bytes=500_000, mixture_s=60.0))
+        self.begin()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def begin(self) -> None:
+        if self.listener.fileno() < 0:
+            self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.app = create_app(self.settings)
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.listener.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, server: Server, size: str = "laptop") -> Iterator[Any]:
+    """Open the page; whatever it asks of others, and whatever goes wrong in it, fails the test."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    page.on("request", lambda asked: None if asked.url.startswith(server.address) else wrong.append(asked.url))
+    page.goto(server.address)
+    page.get_by_role("checkbox", name="hum").wait_for()
+    yield page
+    assert wrong == []
+    context.close()
+
+
+def train(page: Any, sounds: dict[str, Path], source: str = "hiss", kind: str = "General") -> None:
+    page.get_by_role("button", name="Train one from solos").click()
+    page.get_by_label("Name of the source").fill(source)
+    page.set_input_files("#training input[type=file]", [sounds["solo 1"], sounds["solo 2"]])
+    page.get_by_text("2 recordings, 4 s together").wait_for()
+    page.get_by_role("radio", name=kind).check()
+    page.get_by_role("button", name="Train", exact=True).click()
+
+
+def held(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let no job go on until the event is set."""
+    worker, gate = server.app.state.desk.queue._worker, threading.Event()
+    perform = worker.perform
+
+    def wait_and_perform(job: Any) -> Any:
+        assert gate.wait(60)
+        return perform(job)
+
+    monkeypatch.setattr(worker, "perform", wait_and_perform)
+    return gate

@@ -1,0 +1,223 @@
+"""The queue of `sepdict serve`, the process that works on it, and what is deleted when."""
+
+import asyncio
+import contextlib
+import errno
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import HTTPException
+from process_tasks import Doing
+
+from sepdict.web.jobs import KILLED, Job, Queue, QueueFullError
+from sepdict.web.uploads import Limits, Store
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+    def finish(_: Job, result: Any) -> Any:
+        if result["did"] == "lose":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "secret.wav")
+        return {**result, "finished": True}
+
+    queue = Queue(finish, folder=tmp_path_factory.mktemp("queue"), n_waiting=3, kept_s=3600, clock=clock)
+    with contextlib.closing(queue):
+        yield queue
+
+
+@pytest.fixture
+def job_of(tmp_path: Path) -> Any:
+    numbers = iter(range(100))
+
+    def make(what: str, *uses: str) -> Job:
+        return Job(Doing(what), frozenset(uses), tmp_path / str(next(numbers)))
+
+    return make
+
+
+def wait_for(job: Job, *states: str) -> None:
+    for _ in range(1200):
+        if job.state in states:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{job.state} {job.message}")
+
+
+def test_jobs_are_done_in_the_order_in_which_they_came(queue: Queue, job_of: Any) -> None:
+    jobs = [job_of("sleep", "a"), job_of("one", "b"), job_of("two")]
+    for job in jobs:
+        queue.submit(job)
+    wait_for(jobs[0], "running")
+    assert [queue.n_before(job) for job in jobs] == [0, 1, 2]
+    assert queue.in_use() == {"a", "b"}
+    while jobs[0].progress is None:
+        time.sleep(0.02)
+    assert [job.course.fraction for job in jobs] == [0.5, 0, 0]
+    assert (jobs[0].output / "file").exists()
+    start = time.monotonic()
+    queue.cancel(jobs[0])
+    assert time.monotonic() - start < 5
+    wait_for(jobs[2], "done")
+    assert [job.state for job in jobs] == ["cancelled", "done", "done"]
+    assert [job.course.fraction for job in jobs] == [0.5, 1, 1]
+    assert jobs[1].result == {"did": "one", "process": jobs[2].result["process"], "finished": True}
+    assert [job.output.exists() for job in jobs] == [False, True, True]
+    assert queue.in_use() == set()
+    queue.cancel(jobs[1])
+    assert jobs[1].state == "done"
+
+
+def test_what_waits_can_be_cancelled_and_is_never_begun(queue: Queue, job_of: Any) -> None:
+    first, second, third = job_of("sleep"), job_of("never"), job_of("third")
+    for job in (first, second, third):
+        queue.submit(job)
+    queue.cancel(second)
+    queue.cancel(first)
+    wait_for(third, "done")
+    assert (first.state, second.state, second.progress) == ("cancelled", "cancelled", None)
+    assert not second.output.exists()
+
+
+def test_the_line_has_an_end(queue: Queue, job_of: Any) -> None:
+    jobs = [job_of("sleep") for _ in range(4)]
+    queue.submit(jobs[0])
+    wait_for(jobs[0], "running")
+    for job in jobs[1:]:
+        queue.submit(job)
+    with pytest.raises(QueueFullError, match="3 jobs are waiting already"):
+        queue.submit(job_of("too much"))
+    for job in reversed(jobs):
+        queue.cancel(job)
+
+
+def test_errors_are_one_line_that_names_files_as_the_page_does(
+    queue: Queue, job_of: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mistake, surprise, death, after = job_of("mistake"), job_of("surprise"), job_of("die"), job_of("after")
+    for job in (mistake, surprise, death):
+        queue.submit(job)
+    wait_for(death, "failed")
+    queue.submit(after)
+    wait_for(after, "done")
+    assert mistake.message == "duet.wav is wrong"
+    assert "ZeroDivisionError" in surprise.message
+    assert "duet" not in surprise.message
+    assert "Traceback" not in surprise.message
+    assert "Traceback" in capfd.readouterr().err  # it is for the terminal
+    assert death.message == KILLED
+    assert not any(job.output.exists() for job in (mistake, surprise, death))
+
+
+def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: Queue, job_of: Any) -> None:
+    lost, after = job_of("lose"), job_of("after")
+    for job in (lost, after):
+        queue.submit(job)
+    wait_for(after, "done")
+    assert (lost.state, lost.message) == ("failed", "duet.wav: No such file or directory")
+    assert not lost.output.exists()
+
+
+def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: Queue, job_of: Any, clock: Clock) -> None:
+    job, running = job_of("one"), job_of("sleep")
+    queue.submit(job)
+    wait_for(job, "done")
+    clock.now += 3000
+    assert queue.find(job.identifier) is job
+    queue.submit(running)
+    clock.now += 3000
+    queue.sweep()
+    assert job.output.exists()
+    clock.now += 1000
+    queue.sweep()
+    assert queue.find(job.identifier) is None
+    assert not job.output.exists()
+    assert queue.find(running.identifier) is running
+    queue.cancel(running)
+
+
+def test_closing_ends_what_runs(tmp_path: Path, job_of: Any) -> None:
+    queue = Queue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=1)
+    running, waiting = job_of("sleep"), job_of("never")
+    queue.submit(running)
+    queue.submit(waiting)
+    while running.progress is None:
+        time.sleep(0.02)
+    queue.close()
+    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+
+
+@pytest.fixture
+def store(clock: Clock) -> Iterator[Store]:
+    with contextlib.closing(Store(Limits(file_bytes=100, total_bytes=250, n_files=3), clock)) as store:
+        yield store
+
+
+async def chunks(n_bytes: int) -> AsyncIterator[bytes]:
+    for _ in range(n_bytes // 10):
+        yield bytes(10)
+
+
+def receive(store: Store, n_bytes: int, *, n_promised: int | None = None) -> str:
+    path = store.new_path()
+    n_promised = n_bytes if n_promised is None else n_promised
+    assert asyncio.run(store.receive(chunks(n_bytes), path, n_promised=n_promised)) == path.stat().st_size == n_bytes
+    return store.add("solo", path, "x", {})
+
+
+def test_files_are_deleted_an_hour_after_their_last_use_unless_a_job_needs_them(store: Store, clock: Clock) -> None:
+    used, needed, old = (receive(store, 10) for _ in range(3))
+    paths = {name: store.uploads[name].path for name in (used, needed, old)}
+    clock.now += 3000
+    assert store.find(used) is not None
+    clock.now += 1000
+    store.sweep(in_use={needed})
+    assert [paths[name].exists() for name in (used, needed, old)] == [True, True, False]
+    assert store.find(old) is None
+
+
+@pytest.mark.parametrize("n_promised", [110, 10])
+def test_a_file_that_is_too_large_leaves_nothing(store: Store, n_promised: int) -> None:
+    with pytest.raises(HTTPException, match="413"):
+        receive(store, 110, n_promised=n_promised)
+    assert list(store.folder.iterdir()) == []
+    for _ in range(2):
+        receive(store, 100)
+    with pytest.raises(HTTPException, match="all files together"):
+        receive(store, 60, n_promised=10)
+    receive(store, 50)
+    with pytest.raises(HTTPException, match="3 files already"):
+        receive(store, 0)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(store: Store) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield bytes(10)
+        raise ConnectionResetError
+
+    with pytest.raises(HTTPException):
+        asyncio.run(store.receive(breaking(), store.new_path(), n_promised=10))
+    assert list(store.folder.iterdir()) == []
+    receive(store, 100)
+
+
+def test_closing_deletes_everything(store: Store) -> None:
+    receive(store, 10)
+    store.close()
+    assert not store.folder.exists()
