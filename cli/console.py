@@ -18,7 +18,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sepdict._core.course import Plan
+    from sepdict._core.job_progress import Plan
     from sepdict.progress import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -243,9 +243,9 @@ class ProgressReport:
 
     def follow(self, plan: "Plan") -> None:
         """Begin a job."""
-        from sepdict._core.course import Course
+        from sepdict._core.job_progress import JobProgress
 
-        self.course = Course(plan)
+        self.job_progress = JobProgress(plan)
         self.began = self.told = self.clock()
 
     def begin(self, what: str) -> None:
@@ -259,15 +259,15 @@ class ProgressReport:
 
     def step(self, event: "Progress") -> None:
         """Show one step: an `OnProgress`."""
-        self.course.hear(event)
+        self.job_progress.advance(event)
         now = self.clock()
-        left_s = self.course.left_s(now - self.began)
+        left_s = self.job_progress.left_s(now - self.began)
         self.due = None if left_s is None else now + left_s
-        self.bar.update(self.task, completed=self.course.fraction, total=1, phase=_phase(event))
+        self.bar.update(self.task, completed=self.job_progress.fraction, total=1, phase=_phase(event))
         if self.bar.disable and not self.quiet and now - self.told >= SELDOM_S:
             self.told = now
             left = "" if left_s is None else f", about {_roughly(left_s)} left"
-            note(f"{100 * self.course.fraction:.0f} %: {_phase(event)}{left}")
+            note(f"{100 * self.job_progress.fraction:.0f} %: {_phase(event)}{left}")
 
 
 class _TimeLeft:
@@ -285,7 +285,7 @@ class _TimeLeft:
 
 def _phase(event: "Progress") -> str:
     """Name what is going on, with what there is to say of it."""
-    from sepdict._core.course import PHASES
+    from sepdict._core.job_progress import PHASES
 
     if event.stage == "tracks":
         return f"{event.step} of {event.n_steps} done"

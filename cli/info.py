@@ -65,7 +65,7 @@ def _facts(dictionary: "Dictionary") -> dict[str, str]:
         "STFT": f"{stft.window} window of {window}, hop of {hop}",
         "network": ", ".join([f"{network.kind}, {context}{network.activation}, decoder {sizes}", *extras]),
         "weights": f"{_n_weights(dictionary)}",
-        "memory": f"{dictionary.memory.shape[1] * stft.hop_length / card.sample_rate:.1f} s, for composing",
+        "memory": f"{dictionary.exemplars.shape[1] * stft.hop_length / card.sample_rate:.1f} s, for composing",
         "trained": ", ".join(_settings(card.training)) or "not at all",
         "divergence": _divergence(card),
     }

@@ -13,7 +13,6 @@ from .options.common import Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
     BitDepth,
     ClipMode,
-    Compose,
     Dictionaries,
     Duration,
     Filename,
@@ -21,6 +20,7 @@ from .options.separation import (
     Jobs,
     Mixtures,
     Output,
+    Quality,
     References,
     Replace,
     Report,
@@ -34,7 +34,7 @@ from .options.separation import (
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
-    from sepdict._core.course import Plan
+    from sepdict._core.job_progress import Plan
     from sepdict.batch.manifest import TrackResult
     from sepdict.batch.track import BatchConfig
     from sepdict.dictionaries.dictionary import Dictionary
@@ -48,7 +48,7 @@ def separate(
     recursive: Recursive = False,
     two_stems: TwoStems = None,
     residual: Residual = None,
-    unknown: Unknown = False,
+    background_model: Unknown = False,
     audio_format: Format = "wav",
     bit_depth: BitDepth = None,
     clip_mode: ClipMode = "rescale",
@@ -57,7 +57,7 @@ def separate(
     duration_s: Duration = None,
     references: References = None,
     report: Report = False,
-    compose: Compose = True,
+    quality: Quality = "standard",
     segment_s: Segment = None,
     jobs: Jobs = 1,
     device: Device = None,
@@ -86,10 +86,10 @@ def separate(
 
     residual_name = RESIDUAL if residual is None else residual
     config = BatchConfig(
-        fit=FitConfig() if compose else FitConfig(composition_weight=0),
+        fit=FitConfig() if quality == "standard" else FitConfig(guide_weight=0),
         output=OutputConfig(audio_format, bit_depth, clip_mode, filename, two_stems, residual_name),
         residual=residual is not None,
-        unknown=unknown,
+        background_model=background_model,
         segment_s=SEGMENT_S if segment_s is None else segment_s,
         start_s=start_s,
         duration_s=math.inf if duration_s is None else duration_s,
@@ -161,27 +161,27 @@ class _Listener:
     def on_track(self, result: "TrackResult") -> None:
         """Keep a result, and print its error."""
         self.results.append(result)
-        self.report.course.end(result.mixture, well=result.error is None)
+        self.report.job_progress.end(result.mixture, well=result.error is None)
         if result.error is not None:
             report_error(result.error)
 
     def _plan(self) -> "Plan":
         """Plan what there is to do, now that it is known which tracks there are already."""
-        from sepdict._core.course import plan_separation
+        from sepdict._core.job_progress import plan_separation
         from sepdict.audio.decoding import likely_duration_s
 
         done, config = {result.mixture for result in self.results}, self.config
         whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
         return plan_separation(
             {path: each and min(max(0.0, each - config.start_s), config.duration_s) for path, each in whole_s.items()},
-            composes=len(self.sources) > 1 and config.fit.composition_weight > 0,
+            with_mask_estimator=len(self.sources) > 1 and config.fit.guide_weight > 0,
             residual=config.residual,
-            unknown=config.unknown,
+            background_model=config.background_model,
         )
 
     def _what(self, stage: str) -> str:
         """Say what is going on."""
-        if stage == "compose":
+        if stage == "estimate":
             return f"telling {', '.join(self.sources[:-1])} and {self.sources[-1]} apart (once, then it is remembered)"
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"

@@ -26,7 +26,7 @@ from .options.training import (
     NFft,
     Output,
     Pretrain,
-    Regularise,
+    Regularize,
     Seed,
     Solos,
     Steps,
@@ -92,7 +92,7 @@ def train_dictionary(
     hidden: Hidden = None,
     activation: Activation = None,
     templates: Templates = None,
-    regularise: Regularise = None,
+    regularize: Regularize = None,
     pretrain: Pretrain = None,
     augment: Augment = False,
     background: Background = None,
@@ -119,9 +119,9 @@ def train_dictionary(
     settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
     stft = None if n_fft is None else stft_of(n_fft)
     config = training_config(
-        network, shape, regularise or [], settings | {"pretraining": pretrain, "stft": stft}, augment=augment
+        network, shape, regularize or [], settings | {"pretraining": pretrain, "stft": stft}, augment=augment
     )
-    if background and not (config.augmentation or config.regularisation.others):
+    if background and not (config.augmentation or config.regularization.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
     backgrounds, n_unread = _read_all(background or [], recursive=recursive)
     report_failures(n_unread, n_unread + len(backgrounds), stops=True)
@@ -132,7 +132,7 @@ def train_dictionary(
     with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, plan=plan) as report:
         for order in orders:
             trained, n_not_read = _carry_out(order, config, backgrounds, device, report, alone=len(orders) == 1)
-            report.course.end(order.source, well=trained is not None)
+            report.job_progress.end(order.source, well=trained is not None)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
             if trained is None:
                 continue

@@ -222,14 +222,14 @@ def save(path: Path, samples: npt.NDArray[np.int16]) -> None:
     print(f"{path.relative_to(HERE)}  {len(samples) / RATE:.1f} s")
 
 
-def quantised(signal: Signal) -> npt.NDArray[np.int16]:
+def quantized(signal: Signal) -> npt.NDArray[np.int16]:
     """Round a signal in -1..1 to 16 bits."""
     return np.round(signal * 32_767).astype(np.int16)
 
 
 def save_solo(source: str, name: str, signal: Signal) -> None:
     """Save one recording to learn from."""
-    save(HERE / "solos" / source / f"{name}.flac", quantised(SOLO_PEAK * signal / np.abs(signal).max()))
+    save(HERE / "solos" / source / f"{name}.flac", quantized(SOLO_PEAK * signal / np.abs(signal).max()))
 
 
 def save_mixture(name: str, parts: dict[str, Signal]) -> None:
@@ -238,7 +238,7 @@ def save_mixture(name: str, parts: dict[str, Signal]) -> None:
     padded = {source: np.pad(part, (0, length - len(part))) for source, part in parts.items()}
     level = {source: part / np.sqrt(np.mean(part**2)) for source, part in padded.items()}
     gain = MIXTURE_PEAK / np.abs(sum(level.values(), np.zeros(length))).max()
-    tracks = {source: quantised(gain * part) for source, part in level.items()}
+    tracks = {source: quantized(gain * part) for source, part in level.items()}
     for source, track in tracks.items():
         save(HERE / f"{name}_references" / f"{source}.flac", track)
     save(HERE / f"{name}.flac", np.sum(list(tracks.values()), axis=0, dtype=np.int16))

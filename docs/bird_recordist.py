@@ -37,12 +37,13 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
     write_audio(recordings / f"{name}.flac", Audio(samples, bird.sample_rate))
 
 # %% Pull the bird out of each
-# `unknown=True` makes a dictionary of all else on the spot, from each recording. `residual=True` would be several times
-# as fast, but leave in the bird's stem whatever a bird could also have sung, and here find songs at noon. Files are
-# read and written a minute at a time, so they may last for hours; `skip_existing` goes on where a run was interrupted.
+# `background_model=True` makes a dictionary of all else on the spot, from each recording. `residual=True` would be
+# several times as fast, but leave in the bird's stem whatever a bird could also have sung, and here find songs at
+# noon. Files are read and written a minute at a time, so they may last for hours; `skip_existing` goes on where a run
+# was interrupted.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
-results = separate_folder(recordings, [dictionary], OUT, BatchConfig(unknown=True, skip_existing=True))
+results = separate_folder(recordings, [dictionary], OUT, BatchConfig(background_model=True, skip_existing=True))
 
 
 # %% When is its stem loud?
@@ -90,8 +91,8 @@ print(f"wrote {OUT / 'songs.csv'}; calls were at {', '.join(f'{begin}-{end} s' f
 # gain was the same for all.
 #
 # Then learn the rest as well, from stretches without the bird: the wind, the rain, the motorway. A voice and a violin
-# are easily told apart. In twelve seconds of real birds in real rain, with the birds' dictionary alone and `unknown`,
-# the stem gained only 1.7 dB of SI-SDR over the mixture, and its level told no better when they sang than the
-# recording's own. With a dictionary of rain beside it, and without `unknown`, it gained 7.9 dB (README's table):
+# are easily told apart. In twelve seconds of real birds in real rain, with the birds' dictionary alone and a background
+# model, the stem gained only 1.7 dB of SI-SDR over the mixture, and its level told no better when they sang than the
+# recording's own. With a dictionary of rain beside it, and without that model, it gained 7.9 dB (README's table):
 #
 #     separate_folder(recordings, [blackbird, rain], OUT, BatchConfig(skip_existing=True))

@@ -66,11 +66,11 @@ def draw(sounds: dict[str, Audio]) -> Figure:
 
 
 def small(picture: bytes) -> bytes:
-    """Reduce a PNG to the colours that it is made of."""
-    colours = colormaps[COLOURS](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
-    greys = np.linspace(0, 255, N_GREYS, dtype=np.uint8)[:, None].repeat(3, axis=1)
+    """Reduce a PNG to the colors that it is made of."""
+    colors = colormaps[COLOURS](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
+    grays = np.linspace(0, 255, N_GREYS, dtype=np.uint8)[:, None].repeat(3, axis=1)
     palette, content = Image.new("P", (1, 1)), io.BytesIO()
-    palette.putpalette(np.concatenate([colours, greys]).tobytes())
+    palette.putpalette(np.concatenate([colors, grays]).tobytes())
     drawn = Image.open(io.BytesIO(picture)).convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
     drawn.save(content, "PNG", optimize=True)
     return content.getvalue()

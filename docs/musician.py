@@ -1,4 +1,4 @@
-"""Practise a duet: take it apart, then play along with your own part turned down.
+"""Practice a duet: take it apart, then play along with your own part turned down.
 
 Run it with ``uv run python docs/musician.py OUT``; the folder OUT gets the stems and the mix to play along with.
 """
@@ -20,7 +20,7 @@ SOFTER_DB = 12.0  # so far my part goes down: still there to lean on, soft enoug
 
 # %% A dictionary of each instrument
 # The demo's are in the folder data. Where one is missing it is learned from solos, which takes about a minute. For your
-# own, record a few minutes of each instrument alone: scales, and pieces other than the one that you practise.
+# own, record a few minutes of each instrument alone: scales, and pieces other than the one that you practice.
 dictionaries = []
 for source in ["violin", "piano"]:
     file = DATA / f"{source}.safetensors"

@@ -23,7 +23,7 @@ Examples
 >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
 >>> quick = TrainingConfig(n_steps=5)
 >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
->>> separation = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(composition_weight=0))
+>>> separation = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(guide_weight=0))
 >>> {name: stem.duration_s for name, stem in separation.stems.items()}
 {'hiss': 2.0, 'hum': 2.0}
 """
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     from sepdict.separation.engine import Separation as Separation
     from sepdict.separation.engine import separate as separate
     from sepdict.separation.excitations import FitConfig as FitConfig
-    from sepdict.separation.mask_estimator import Composition as Composition
-    from sepdict.separation.mask_estimator import CompositionConfig as CompositionConfig
-    from sepdict.separation.mask_estimator import compose as compose
-    from sepdict.training.regularization import Regularisation as Regularisation
+    from sepdict.separation.mask_estimator import MaskEstimator as MaskEstimator
+    from sepdict.separation.mask_estimator import MaskEstimatorConfig as MaskEstimatorConfig
+    from sepdict.separation.mask_estimator import train_mask_estimator as train_mask_estimator
+    from sepdict.training.regularization import Regularization as Regularization
     from sepdict.training.train import PRESETS as PRESETS
-    from sepdict.training.train import REGULARISERS as REGULARISERS
-    from sepdict.training.train import regularised as regularised
+    from sepdict.training.train import REGULARIZERS as REGULARIZERS
+    from sepdict.training.train import regularized as regularized
     from sepdict.training.train import train_dictionary as train_dictionary
     from sepdict.training.trainer import TrainingConfig as TrainingConfig
 
@@ -66,27 +66,27 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "PRESETS": "training.train",
-    "REGULARISERS": "training.train",
+    "REGULARIZERS": "training.train",
     "Audio": "audio.signal",
     "AugmentationConfig": "audio.augmentation",
     "BatchConfig": "batch.track",
     "Comparison": "evaluation.separability",
-    "Composition": "separation.mask_estimator",
-    "CompositionConfig": "separation.mask_estimator",
+    "MaskEstimator": "separation.mask_estimator",
+    "MaskEstimatorConfig": "separation.mask_estimator",
     "Dictionary": "dictionaries.dictionary",
     "FitConfig": "separation.excitations",
     "NetworkConfig": "models.autoencoder",
     "OutputConfig": "batch.export",
-    "Regularisation": "training.regularization",
+    "Regularization": "training.regularization",
     "Separation": "separation.engine",
     "SepdictError": "errors",
     "TrainingConfig": "training.trainer",
     "compare": "evaluation.separability",
-    "compose": "separation.mask_estimator",
+    "train_mask_estimator": "separation.mask_estimator",
     "evaluate": "evaluation.scoring",
     "inspect_dictionary": "reports.dictionary_report",
     "read_audio": "audio.io",
-    "regularised": "training.train",
+    "regularized": "training.train",
     "separate": "separation.engine",
     "separate_folder": "batch.run",
     "synthesize": "dictionaries.synthesis",

@@ -11,7 +11,7 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on: ``"train"``, ``"compose"``, ``"fit"``, ``"tune"``, ``"compare"``, or, of many, ``"tracks"``.
+        What is going on: ``"train"``, ``"estimate"``, ``"fit"``, ``"adapt"``, ``"compare"``, or, of many, ``"tracks"``.
     step, n_steps : int
         Steps done, and the most there can be; a stage may end early.
     divergence : float

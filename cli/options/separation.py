@@ -103,7 +103,9 @@ Duration = Annotated[
         show_default=False,
     ),
 ]
-Unknown = Annotated[bool, typer.Option("--unknown", help="The same, with a dictionary of it made on the spot: slower.")]
+Unknown = Annotated[
+    bool, typer.Option("--background-model", help="The same, with a dictionary of it made on the spot: slower.")
+]
 References = Annotated[
     Path | None,
     typer.Option(
@@ -119,11 +121,11 @@ Report = Annotated[
         "--report", help="Also write DIR/{track}/report.html: a page with a player and pictures of how it went."
     ),
 ]
-Compose = Annotated[
-    bool,
+Quality = Annotated[
+    Literal["draft", "standard"],
     typer.Option(
-        "--compose/--no-compose",
-        help="Let the dictionaries learn to be told apart first: better stems, a minute once for each set of them.",
+        help="standard: let a network learn first to tell the sources apart, which takes a minute once for each set of "
+        "dictionaries, and stems are better by far; draft: do without.",
     ),
 ]
 Segment = Annotated[

@@ -65,10 +65,10 @@ Templates = Annotated[
         min=0, help=f"Spectra that the decoder adds up; 0 for none.  {_default('n_templates')}", show_default=False
     ),
 ]
-Regularise = Annotated[
+Regularize = Annotated[
     list[str] | None,
     typer.Option(
-        "--regularise",
+        "--regularize",
         "-r",
         metavar="NAME[=AMOUNT]",
         help="l2, dropout, sparse, activity, noise, masking, others, contractive, variational or adversarial; "
@@ -82,7 +82,7 @@ Pretrain = Annotated[
 ]
 Augment = Annotated[
     bool,
-    typer.Option("--augment", help="Vary pitch, tempo, colour and onset of the solos; for less than a minute of them."),
+    typer.Option("--augment", help="Vary pitch, tempo, color and onset of the solos; for less than a minute of them."),
 ]
 Background = Annotated[
     list[str] | None,
@@ -96,7 +96,7 @@ Background = Annotated[
 Divergence = Annotated[
     str | None,
     typer.Option(
-        metavar="kl|is|l2|beta=B", help=f"What training minimises.  {_default('divergence')}", show_default=False
+        metavar="kl|is|l2|beta=B", help=f"What training minimizes.  {_default('divergence')}", show_default=False
     ),
 ]
 Seed = Annotated[
@@ -127,14 +127,14 @@ BatchFrames = Annotated[
 def training_config(
     network: str,
     shape: Mapping[str, Any],
-    regularise: Sequence[str],
+    regularize: Sequence[str],
     settings: Mapping[str, Any],
     *,
     augment: bool,
 ) -> "TrainingConfig":
     """Take a preset and change in it what was asked for; None was not."""
     from sepdict.audio.augmentation import AugmentationConfig
-    from sepdict.training.train import PRESETS, regularised
+    from sepdict.training.train import PRESETS, regularized
 
     config, wanted = PRESETS[network], {name: value for name, value in shape.items() if value is not None}
     if "hidden" in wanted:
@@ -144,7 +144,7 @@ def training_config(
     changed = {name: value for name, value in settings.items() if value is not None}
     changed |= {"augmentation": AugmentationConfig()} if augment else {}
     config = replace(config, network=replace(config.network, **wanted))
-    return replace(regularised(config, dict(map(_amount, regularise))), **changed)
+    return replace(regularized(config, dict(map(_amount, regularize))), **changed)
 
 
 def stft_of(n_fft: int) -> "StftConfig":
@@ -163,14 +163,14 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _amount(text: str) -> tuple[str, float]:
-    """Read a regulariser's name, and its amount where one is given."""
-    from sepdict.training.train import REGULARISERS
+    """Read a regularizer's name, and its amount where one is given."""
+    from sepdict.training.train import REGULARIZERS
 
     name, given, amount = text.partition("=")
-    if name not in REGULARISERS:
-        expected = ", ".join(REGULARISERS)
-        raise typer.BadParameter(f"{name!r} is none; expected one of {expected}", param_hint="--regularise")
+    if name not in REGULARIZERS:
+        expected = ", ".join(REGULARIZERS)
+        raise typer.BadParameter(f"{name!r} is none; expected one of {expected}", param_hint="--regularize")
     try:
-        return name, float(amount) if given else REGULARISERS[name]
+        return name, float(amount) if given else REGULARIZERS[name]
     except ValueError:
-        raise typer.BadParameter(f"{text!r}: expected a number behind =", param_hint="--regularise") from None
+        raise typer.BadParameter(f"{text!r}: expected a number behind =", param_hint="--regularize") from None

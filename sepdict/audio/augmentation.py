@@ -109,7 +109,7 @@ def augment(
         lowest_db, highest_db = config.background_snr_db
         background = backgrounds[int(which * len(backgrounds))]
         sound = add_background(sound, background, lowest_db + snr * (highest_db - lowest_db), generator)
-    sound = colour(sound, gains_db)
+    sound = color(sound, gains_db)
     return replace(sound, samples=sound.samples * 10 ** (config.level_db * (2 * level - 1) / 20))
 
 
@@ -130,7 +130,7 @@ def shift_pitch(recording: Audio, percent: float) -> Audio:
 def stretch(recording: Audio, percent: float) -> Audio:
     """Make a recording longer by a percentage (negative ones shorten it) at the same pitch.
 
-    Done by Signalsmith Stretch [1]_, a phase vocoder that keeps neighbouring bins in step. Plain ones do not: they
+    Done by Signalsmith Stretch [1]_, a phase vocoder that keeps neighboring bins in step. Plain ones do not: they
     lose several decibels, now more, now less. Channels stay in step, too.
 
     References
@@ -191,7 +191,7 @@ def add_background(recording: Audio, background: Audio, snr_db: float, generator
     return replace(recording, samples=recording.samples + gain * placed)
 
 
-def colour(recording: Audio, gains_db: Tensor) -> Audio:
+def color(recording: Audio, gains_db: Tensor) -> Audio:
     """Filter a recording as another microphone would.
 
     Between the gains the response runs straight, in dB over the logarithm of frequency, and below the lowest it is
@@ -212,7 +212,7 @@ def colour(recording: Audio, gains_db: Tensor) -> Audio:
     Examples
     --------
     >>> recording = Audio(torch.ones(8000), 8000)
-    >>> round(colour(recording, torch.tensor([20.0, 0.0])).samples[0, 4000].item(), 1)
+    >>> round(color(recording, torch.tensor([20.0, 0.0])).samples[0, 4000].item(), 1)
     10.0
     """
     if not gains_db.any():

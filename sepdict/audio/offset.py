@@ -19,12 +19,12 @@ def offset_of(sound: Audio) -> Tensor:
     return torch.where(offset.abs() > LEAST_OFFSET * rms, offset, 0).float()
 
 
-def centred(sound: Audio) -> Audio:
+def centered(sound: Audio) -> Audio:
     """Take the offset off every channel.
 
     Examples
     --------
-    >>> centred(Audio(torch.tensor([1.25, 1.75]), 8000)).samples
+    >>> centered(Audio(torch.tensor([1.25, 1.75]), 8000)).samples
     tensor([[-0.2500,  0.2500]])
     """
     return replace(sound, samples=sound.samples - offset_of(sound))

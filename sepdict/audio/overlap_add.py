@@ -11,8 +11,8 @@ from torch import Tensor
 from sepdict.audio.signal import Audio
 from sepdict.errors import ConfigError
 
-SEGMENT_S = 60.0  # as long as memory allows on a laptop: every segment is tuned to anew
-OVERLAP_S = 1.0  # of neighbouring segments, several times the longest window
+SEGMENT_S = 60.0  # as long as memory allows on a laptop: every segment is adapted to anew
+OVERLAP_S = 1.0  # of neighboring segments, several times the longest window
 SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # of equal ones no three then sound at once
 
 

@@ -125,7 +125,7 @@ def separate_files(
     config = BatchConfig() if config is None else config
     refuse_unfit(dictionaries)
     choose_device(config.device)
-    names = stem_names(dictionaries, residual=config.residual or config.unknown)
+    names = stem_names(dictionaries, residual=config.residual or config.background_model)
     tracks = _tracks_of(mixtures, out, names, config)
     alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
     tracks = [track for track in tracks if track.mixture not in results]
@@ -144,14 +144,14 @@ def separate_files(
     described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
     manifest: dict[str, Any] = {"command": list(command), "order": order, "asked": asked, "dictionaries": described}
     with writable_folder(out):
-        composition, start = None, time.perf_counter()
+        mask_estimator, start = None, time.perf_counter()
         if any(_begins(track.mixture, config.start_s) for track in tracks):
-            composition = composed_as_configured(
+            mask_estimator = composed_as_configured(
                 dictionaries, config.fit, device=config.device, on_progress=on_progress
             )
         manifest["composing_s"] = round(time.perf_counter() - start, 3)  # next to nothing where it is remembered
-        fit = effective(config.fit, composed=composition is not None, has_residual=RESIDUAL in names)
-        work = Work(dictionaries, replace(config, fit=fit), composition, manifest)
+        fit = effective(config.fit, composed=mask_estimator is not None, has_residual=RESIDUAL in names)
+        work = Work(dictionaries, replace(config, fit=fit), mask_estimator, manifest)
         pairs = list(zip(tracks, truths, strict=True))
         separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
         results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}

@@ -30,7 +30,7 @@ from sepdict.progress import OnProgress, Progress
 from sepdict.reports.separation_report import separation_page
 from sepdict.separation.engine import Outcome, separate_in_blocks, stem_names
 from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import Composition
+from sepdict.separation.mask_estimator import MaskEstimator
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class BatchConfig:
     fit : FitConfig
     output : OutputConfig
         Which stems are written, under what names, in what format.
-    residual, unknown, segment_s, device
+    residual, background_model, segment_s, device
         As in `separate`.
     start_s, duration_s : float
         Which part of each mixture is separated, in seconds; by default all of it. It may end before that part does.
@@ -79,7 +79,7 @@ class BatchConfig:
     fit: FitConfig = field(default_factory=FitConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     residual: bool = False
-    unknown: bool = False
+    background_model: bool = False
     segment_s: float = SEGMENT_S
     start_s: float = 0.0
     duration_s: float = math.inf
@@ -103,7 +103,7 @@ class BatchConfig:
     @property
     def what_matters(self) -> dict[str, Any]:
         """What makes the stems what they are, for `order_of`."""
-        names = ("fit", "output", "residual", "unknown", "segment_s", "start_s", "duration_s")
+        names = ("fit", "output", "residual", "background_model", "segment_s", "start_s", "duration_s")
         return {name: value for name, value in asdict(self).items() if name in names}
 
     def span(self, mixture: AudioReader) -> slice:
@@ -130,18 +130,18 @@ class Work:
 
     dictionaries: Sequence[Dictionary]
     config: BatchConfig
-    composition: Composition | None
+    mask_estimator: MaskEstimator | None
     manifest: Mapping[str, Any]
 
     @property
     def stem_names(self) -> list[str]:
         """Name the stems as the separation does."""
-        return stem_names(self.dictionaries, residual=self.config.residual or self.config.unknown)
+        return stem_names(self.dictionaries, residual=self.config.residual or self.config.background_model)
 
     def settings(self, outcome: Outcome) -> dict[str, Any]:
         """Collect what the manifest says of how a track was separated."""
-        settings = {name: getattr(self.config, name) for name in ("residual", "unknown", "segment_s")}
-        settings |= {"composed": self.composition is not None, "n_segments": outcome.n_segments}
+        settings = {name: getattr(self.config, name) for name in ("residual", "background_model", "segment_s")}
+        settings |= {"composed": self.mask_estimator is not None, "n_segments": outcome.n_segments}
         settings |= {"device": str(choose_device(self.config.device)), "fit": asdict(self.config.fit)}
         return settings | asdict(self.config.output)
 
@@ -266,9 +266,9 @@ def _separate_into(
             work.dictionaries,
             write,
             config.fit,
-            composition=work.composition,
+            mask_estimator=work.mask_estimator,
             residual=config.residual,
-            unknown=config.unknown,
+            background_model=config.background_model,
             segment_s=config.segment_s,
             device=config.device,
             on_progress=on_progress,

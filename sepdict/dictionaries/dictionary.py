@@ -53,7 +53,7 @@ from sepdict.spectral.stft import StftConfig
 RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
 FORMAT_VERSION = 5  # rises with every change after which older files would be read wrongly
-MEMORY = "memory"  # the name of its tensor, beside the weights'
+EXEMPLARS = "memory"  # the name of its tensor, beside the weights'
 MAX_RECORDINGS = 2**16
 MAX_CHECKS = 2**16  # of validation, which the curves have a number for each
 MOST_S = 1e9  # seconds: three decades
@@ -164,10 +164,10 @@ class Dictionary:
 
     Examples
     --------
-    >>> from sepdict.models.layers import initialise
+    >>> from sepdict.models.layers import initialize
     >>> card = Card("violin", 16000, StftConfig(n_fft=64, hop_length=16), NetworkConfig(code_size=4, hidden=(8,)))
     >>> network = Autoencoder(card.network, card.stft.n_bins)
-    >>> initialise(network, torch.Generator().manual_seed(0))
+    >>> initialize(network, torch.Generator().manual_seed(0))
     >>> dictionary = Dictionary(card, network)
     >>> code = dictionary.encode(torch.rand(33, 10))
     >>> code.shape, dictionary.decode(code).shape
@@ -176,7 +176,7 @@ class Dictionary:
 
     card: Card
     network: Autoencoder
-    memory: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.uint8))
+    exemplars: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.uint8))
     """What it remembers of what it heard, of shape (n_bands, n_frames) as `exemplars` has it; or nothing."""
 
     def __post_init__(self) -> None:
@@ -239,7 +239,7 @@ class Dictionary:
         network = Autoencoder(self.card.network, self.card.stft.n_bins)
         weights = self.network.state_dict()
         network.load_state_dict({name: tensor.to(device) for name, tensor in weights.items()}, assign=True)
-        return Dictionary(self.card, network, self.memory)
+        return Dictionary(self.card, network, self.exemplars)
 
     def save(self, path: str | Path) -> Path:
         """Write the dictionary file, whole or not at all, and return its absolute path.
@@ -283,7 +283,7 @@ class Dictionary:
             with opened_tensors(path) as file:
                 card, sha256 = _described(path, file.metadata)
                 network = _promised(card)
-                tensors = file.read(_promises(card, network, file.shapes.get(MEMORY)))
+                tensors = file.read(_promises(card, network, file.shapes.get(EXEMPLARS)))
         except OSError as error:
             why = error.strerror or error
             raise DictionaryFileError(f"{path}: cannot be read ({why}); expected a dictionary file") from error
@@ -291,18 +291,18 @@ class Dictionary:
             raise DictionaryFileError(f"{path}: {error}") from error
         if sha256 != _digest(asdict(card), tensors):
             raise DictionaryFileError(f"{path}: damaged: its content does not match its checksum; copy it again")
-        memory = tensors.pop(MEMORY, torch.empty(0, 0, dtype=torch.uint8))
+        exemplars = tensors.pop(EXEMPLARS, torch.empty(0, 0, dtype=torch.uint8))
         network.load_state_dict(tensors, assign=True)
-        loaded = cls(card, network, memory)
+        loaded = cls(card, network, exemplars)
         fault = loaded._fault()
         if fault:
             raise DictionaryFileError(f"{path}: damaged: {fault}; train it again")
         return loaded
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Collect the network's weights and the memory, if there is one, by name."""
-        memory = {MEMORY: self.memory} if self.memory.numel() else {}
-        return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | memory).items()}
+        """Collect the network's weights and the exemplars, if there is one, by name."""
+        exemplars = {EXEMPLARS: self.exemplars} if self.exemplars.numel() else {}
+        return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | exemplars).items()}
 
     @torch.no_grad()
     def _fault(self) -> str | None:
@@ -328,7 +328,7 @@ def refuse_too_large(card: Card) -> None:
     ConfigError
     """
     n_bytes = sum(weight.nbytes for weight in _promised(card).state_dict().values())
-    if n_bytes > MAX_FILE_BYTES / 2:  # the other half is for the memory
+    if n_bytes > MAX_FILE_BYTES / 2:  # the other half is for the exemplars
         raise ConfigError(
             f"the dictionary would have {n_bytes / 2**20:.0f} MiB of weights; expected {MAX_FILE_BYTES // 2**21} at "
             "most: use narrower layers, fewer templates or a shorter window"
@@ -395,14 +395,14 @@ def _shortened(error: Exception) -> str:
     return said if len(said) <= 200 else f"{said[:120]}...{said[-60:]}"
 
 
-def _promises(card: Card, network: Autoencoder, memory_shape: tuple[Any, ...] | None) -> dict[str, Promise]:
-    """Say what tensors a card promises; a memory, where there is one, may be of any length but none."""
+def _promises(card: Card, network: Autoencoder, exemplars_shape: tuple[Any, ...] | None) -> dict[str, Promise]:
+    """Say what tensors a card promises; the exemplars, where there is one, may be of any length but none."""
     promised: dict[str, Promise] = {
         name: (torch.float32, tuple(weight.shape)) for name, weight in network.state_dict().items()
     }
-    if memory_shape is not None:
-        n_frames = memory_shape[1] if len(memory_shape) == 2 and type(memory_shape[1]) is int else 1
-        promised[MEMORY] = torch.uint8, (n_bands(card.stft.n_bins), max(1, n_frames))
+    if exemplars_shape is not None:
+        n_frames = exemplars_shape[1] if len(exemplars_shape) == 2 and type(exemplars_shape[1]) is int else 1
+        promised[EXEMPLARS] = torch.uint8, (n_bands(card.stft.n_bins), max(1, n_frames))
     return promised
 
 

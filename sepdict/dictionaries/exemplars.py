@@ -11,12 +11,12 @@ from torch import Tensor
 from sepdict.spectral.bands import to_bands
 
 PASSAGE_FRAMES = 64  # frames that stay together where not all are kept: several notes or syllables
-HELD_OUT_FRAMES = "held_out_frames"  # in a card's training: so many at the end of the memory were not learned from
+HELD_OUT_FRAMES = "held_out_frames"  # in a card's training: so many at the end of the exemplars were not learned from
 STEPS_PER_DB = 2  # half a decibel a step, so that a byte spans 127 dB
 
 
-def remember(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
-    """Write a spectrogram as bytes: half decibels below the loudest, which a memory forgets.
+def encode_exemplars(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
+    """Write a spectrogram as bytes: half decibels below the loudest, which the exemplars forgets.
 
     Parameters
     ----------
@@ -30,16 +30,16 @@ def remember(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
 
     Examples
     --------
-    >>> remember(torch.rand(513, 1000), n_most_frames=640).shape
+    >>> encode_exemplars(torch.rand(513, 1000), n_most_frames=640).shape
     torch.Size([194, 640])
     """
-    frames = remembered_frames(magnitude.shape[1], n_most_frames=n_most_frames)
+    frames = exemplar_frames(magnitude.shape[1], n_most_frames=n_most_frames)
     bands = to_bands(magnitude[:, frames.to(magnitude.device)])
     below_db = -20 * torch.log10(bands / bands.amax().clamp(min=1e-30)) if bands.numel() else bands
     return (STEPS_PER_DB * below_db).round().clamp(max=255).to(torch.uint8)  # infinite where silent: 255
 
 
-def remembered_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
+def exemplar_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
     """Number those of so many frames that `remember` keeps."""
     passages = torch.arange(n_frames).split(PASSAGE_FRAMES)
     n_kept = min(len(passages), n_most_frames // PASSAGE_FRAMES)
@@ -47,6 +47,6 @@ def remembered_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
     return torch.cat([torch.arange(0), *kept])
 
 
-def recall(memory: Tensor) -> Tensor:
+def decode_exemplars(exemplars: Tensor) -> Tensor:
     """Read magnitudes from bytes, relative to the loudest: to 2 % (a quarter of a decibel) of what was remembered."""
-    return 10 ** (memory.float() / (-20 * STEPS_PER_DB))
+    return 10 ** (exemplars.float() / (-20 * STEPS_PER_DB))

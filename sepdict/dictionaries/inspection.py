@@ -16,15 +16,15 @@ from torch import Tensor
 from sepdict._core.devices import seeded_generator
 from sepdict._core.on_demand import load
 from sepdict.dictionaries.dictionary import Card, Dictionary
-from sepdict.dictionaries.exemplars import recall
+from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.dictionaries.synthesis import WALK_WIDTH
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import spectral_shape
 from sepdict.models.layers import RecurrentStack, Stack
 from sepdict.spectral.bands import band_edges, to_bins
 
-HELD_FRAMES = 65  # how long a frame is held for a network that sees its neighbours: they are 63 at most
-N_REMEMBERED_STARTS = 1000  # frames of the memory that an ascent may start from
+HELD_FRAMES = 65  # how long a frame is held for a network that sees its neighbors: they are 63 at most
+N_EXEMPLAR_STARTS = 1000  # frames of the exemplars that an ascent may start from
 N_RANDOM_STARTS = 250  # frames of noise that it may start from, too
 N_ASCENT_STEPS = 60  # as many again raise the demo dictionaries' activities by a ten-thousandth
 SHORTER, LONGER = 0.5, 1.5  # what an ascent's step becomes after a failure and after a success
@@ -127,7 +127,7 @@ def atoms(dictionary: Dictionary) -> Atoms:
 def exciting_inputs(
     dictionary: Dictionary, *, n_steps: int = N_ASCENT_STEPS, seed: int = 0
 ) -> tuple[ExcitingInputs, ...]:
-    """Find for every hidden unit of the encoder the spectrum that excites it most: activation maximisation [1]_.
+    """Find for every hidden unit of the encoder the spectrum that excites it most: activation maximization [1]_.
 
         max over x   a(x)   where   x >= 0  and  |x|^2 = n_bins
 
@@ -139,7 +139,7 @@ def exciting_inputs(
     Parameters
     ----------
     dictionary : Dictionary
-        An encoder that sees neighbouring frames is given one and the same frame for as long as it looks.
+        An encoder that sees neighboring frames is given one and the same frame for as long as it looks.
     n_steps : int
         Of the ascent, at least 0.
     seed : int
@@ -195,11 +195,11 @@ def manifold(dictionary: Dictionary) -> Manifold:
     >>> manifold(dictionary).points.shape
     torch.Size([2, 64])
     """
-    if not dictionary.memory.numel():
-        raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing; train it with memory_s above 0")
-    bands = recall(dictionary.memory)  # (n_bands, n_remembered_frames)
+    if not dictionary.exemplars.numel():
+        raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing; train it with exemplars_s above 0")
+    bands = decode_exemplars(dictionary.exemplars)  # (n_bands, n_exemplar_frames)
     spectra = to_bins(bands, dictionary.card.stft.n_bins)
-    codes = dictionary.encode(spectra)  # all of them: an encoder may look at neighbours
+    codes = dictionary.encode(spectra)  # all of them: an encoder may look at neighbors
     points, shares = principal_axes(codes)
     shown = _spread(bands.shape[1], N_MANIFOLD_FRAMES)
     level = spectra.mean(dim=0)
@@ -224,12 +224,14 @@ def principal_axes(codes: Tensor) -> tuple[Tensor, tuple[float, float]]:
 
     An axis points to where its largest loading is positive; of codes of one number the second axis is zero.
     """
-    centred = codes - codes.mean(dim=1, keepdim=True)
-    variances, axes = torch.linalg.eigh(centred @ centred.T / centred.shape[1])  # from the least variance to the most
+    centered = codes - codes.mean(dim=1, keepdim=True)
+    variances, axes = torch.linalg.eigh(
+        centered @ centered.T / centered.shape[1]
+    )  # from the least variance to the most
     axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
     axes = torch.nn.functional.pad(axes.flip(1)[:, :2], (0, max(0, 2 - len(codes))))  # (code_size, 2)
-    first, second = (axes.T @ centred).var(dim=1, correction=0) / variances.sum().clamp(min=1e-12)
-    return axes.T @ centred, (float(first), float(second))
+    first, second = (axes.T @ centered).var(dim=1, correction=0) / variances.sum().clamp(min=1e-12)
+    return axes.T @ centered, (float(first), float(second))
 
 
 def pitches(bands: Tensor, card: Card) -> Tensor:
@@ -246,16 +248,16 @@ def pitches(bands: Tensor, card: Card) -> Tensor:
         In Hz, as exactly as the bands allow; nan where no peak's harmonics stand out from the rest.
     """
     edges = torch.tensor(band_edges(card.stft.n_bins), dtype=torch.float64)
-    centres_hz = (edges[:-1] + edges[1:] - 1) / 2 * (card.sample_rate / card.stft.n_fft)
-    candidate = (centres_hz >= PITCH_RANGE_HZ[0]) & (centres_hz <= PITCH_RANGE_HZ[1])
+    centers_hz = (edges[:-1] + edges[1:] - 1) / 2 * (card.sample_rate / card.stft.n_fft)
+    candidate = (centers_hz >= PITCH_RANGE_HZ[0]) & (centers_hz <= PITCH_RANGE_HZ[1])
     if not candidate.any():
         return torch.full((bands.shape[1],), torch.nan)
     harmonics = list(range(1, N_HARMONICS + 1))
     salience = load("librosa", "salience")
-    found = salience(bands.double().numpy(), freqs=centres_hz.numpy(), harmonics=harmonics, fill_value=0)
+    found = salience(bands.double().numpy(), freqs=centers_hz.numpy(), harmonics=harmonics, fill_value=0)
     strength, peak = torch.from_numpy(found)[candidate].max(dim=0)
     stands_out = strength > LEAST_SALIENCE * bands.double().mean(dim=0)
-    return torch.where(stands_out, centres_hz[candidate][peak], torch.nan).float()
+    return torch.where(stands_out, centers_hz[candidate][peak], torch.nan).float()
 
 
 def _frame_by_frame(function: Callable[[Tensor], Tensor], n_features: int) -> Callable[[Tensor], Tensor]:
@@ -277,9 +279,9 @@ def _starts(dictionary: Dictionary, seed: int) -> Tensor:
     """Collect frames that an ascent may begin at, (n_bins, n_starts): remembered ones, noise, and a flat spectrum."""
     n_bins = dictionary.card.stft.n_bins
     frames = [torch.ones(n_bins, 1), torch.rand(n_bins, N_RANDOM_STARTS, generator=seeded_generator(seed))]
-    if dictionary.memory.numel():
-        chosen = _spread(dictionary.memory.shape[1], N_REMEMBERED_STARTS)
-        frames.append(spectral_shape(to_bins(recall(dictionary.memory[:, chosen]), n_bins)).sqrt())
+    if dictionary.exemplars.numel():
+        chosen = _spread(dictionary.exemplars.shape[1], N_EXEMPLAR_STARTS)
+        frames.append(spectral_shape(to_bins(decode_exemplars(dictionary.exemplars[:, chosen]), n_bins)).sqrt())
     return _on_sphere(torch.cat(frames, dim=1))
 
 

@@ -13,14 +13,14 @@ from sepdict._core.on_demand import load
 from sepdict._core.settings import checks_types
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
-from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, recall
+from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.errors import ConfigError
 from sepdict.spectral.bands import to_bins
 from sepdict.spectral.stft import WINDOWS
 
 LONGEST_S = 600.0
 FADE_FRAMES = 8  # over which one passage's excitations turn into the next one's
-WANDERING_FRAMES = 16  # a dictionary without memory changes its mind so slowly
+WANDERING_FRAMES = 16  # a dictionary without exemplars changes its mind so slowly
 WALK_WIDTH = 2.0  # standard deviations of the code over the training sound, to either side
 PEAK = 0.5
 N_PHASE_STEPS = 60
@@ -38,7 +38,7 @@ def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = 
     walk : bool
         Whether to walk along each dimension of the code in turn, from two standard deviations below its mean to two
         above, the others at their means. Otherwise random passages are excited, as the encoder hears what the
-        dictionary remembers, each turning into the next; a dictionary without memory wanders through its codes.
+        dictionary remembers, each turning into the next; a dictionary without exemplars wanders through its codes.
     seed : int
         Same seed, same machine, same sound.
 
@@ -74,7 +74,7 @@ def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = 
     n_frames = n_made // card.stft.hop_length + 1
     if walk:
         code, level = _walk(card.network.code_size, n_frames), torch.ones(n_frames)
-    elif dictionary.memory.numel():
+    elif dictionary.exemplars.numel():
         code, level = _passages(dictionary, n_frames, generator)
     else:
         code, level = _wander(card.network.code_size, n_frames, generator), torch.ones(n_frames)
@@ -98,8 +98,10 @@ def _wander(code_size: int, n_frames: int, generator: torch.Generator) -> Tensor
 
 
 def _passages(dictionary: Dictionary, n_frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Join random passages of the memory: codes (code_size, n_frames), and levels (n_frames,)."""
-    remembered = to_bins(recall(dictionary.memory), dictionary.card.stft.n_bins)  # (n_bins, n_remembered_frames)
+    """Join random passages of the exemplars: codes (code_size, n_frames), and levels (n_frames,)."""
+    remembered = to_bins(
+        decode_exemplars(dictionary.exemplars), dictionary.card.stft.n_bins
+    )  # (n_bins, n_exemplar_frames)
     n_passage = min(PASSAGE_FRAMES, remembered.shape[1])
     n_fade = min(FADE_FRAMES, n_passage // 2)
     unknowns, n_joined = torch.zeros(0), 0

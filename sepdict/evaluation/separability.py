@@ -3,7 +3,7 @@
 Two questions are asked of dictionaries alone, for they remember what they heard:
 
     explained_ij = 1 - d( V_j | g D_i(z) ) / d( V_j | flat )      how well dictionary i explains the sound of source j
-    forecast     = SI-SDR improvement of a separation of random sums of the memories
+    forecast     = SI-SDR improvement of a separation of random sums of the exemplars
 
 The first is the share of the deviance that a model explains, as statistics has it [1]_.
 
@@ -24,17 +24,17 @@ from torch import Tensor
 from sepdict._core.devices import seeded_generator
 from sepdict._core.settings import checks_types
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
-from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES, recall
+from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES, decode_exemplars
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.separation.excitations import FitConfig, fit_excitations
-from sepdict.separation.mask_estimator import CompositionConfig, compose
+from sepdict.separation.mask_estimator import MaskEstimatorConfig, train_mask_estimator
 from sepdict.spectral.bands import to_bins
 from sepdict.spectral.divergences import kullback_leibler
 from sepdict.spectral.masks import agreed, ratio_masks
 
-N_PIECES = 32  # spread evenly over a memory, so that no part of it is missed
+N_PIECES = 32  # spread evenly over the exemplars, so that no part of it is missed
 N_PIECE_FRAMES = 16  # a quarter of a second, some fits of a syllable or note; 512 frames are fitted in a second or less
 N_STEPS = 100  # of a composition that only shows what can be told apart: 3 to 4 s for two sources
 
@@ -111,7 +111,7 @@ def compare(
     """Say whether sources can be told apart, from what their dictionaries remember of them.
 
     Every dictionary explains the sound of every source by itself. Then, for each pair of sources and for all of them
-    together, sums of pieces of their memories are separated as :func:`sepdict.separate` does it, after a short
+    together, sums of pieces of their exemplars are separated as :func:`sepdict.separate` does it, after a short
     composition and without tuning (:func:`forecast`). It takes some five seconds for each pair.
 
     Parameters
@@ -169,10 +169,10 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
     generator = seeded_generator(seed)
     references = torch.stack([_shuffled(_excerpt(dictionary), generator) for dictionary in in_order])
     mixture = references.sum(dim=0)  # (n_bins, n_frames)
-    composition = compose(in_order, CompositionConfig(n_steps=N_STEPS, seed=seed), device="cpu")
-    opinion = composition.masks(mixture.abs()[None], [dictionary.source for dictionary in in_order])
-    fit = fit_excitations(mixture.abs()[None], in_order, masks=opinion)
-    masks = agreed(ratio_masks(fit.magnitudes), opinion)[:, 0]  # (n_sources, n_bins, n_frames)
+    mask_estimator = train_mask_estimator(in_order, MaskEstimatorConfig(n_steps=N_STEPS, seed=seed), device="cpu")
+    guide = mask_estimator.masks(mixture.abs()[None], [dictionary.source for dictionary in in_order])
+    fit = fit_excitations(mixture.abs()[None], in_order, masks=guide)
+    masks = agreed(ratio_masks(fit.magnitudes), guide)[:, 0]  # (n_sources, n_bins, n_frames)
     gained_db = si_sdr_improvement(_parts(masks * mixture), _parts(references), _parts(mixture))
     return Forecast(tuple(dictionary.source for dictionary in dictionaries), float(gained_db.mean()))
 
@@ -183,14 +183,14 @@ def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
     if len(dictionaries) < 2:
         raise ConfigError(f"there is only a dictionary of {dictionaries[0].source!r}; expected two at least")
     for dictionary in dictionaries:
-        if not dictionary.memory.numel():
+        if not dictionary.exemplars.numel():
             raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
 
 
 def _held_out(dictionary: Dictionary) -> int:
-    """Count the frames at the end of the memory that were not learned from; 0 where the card does not say."""
+    """Count the frames at the end of the exemplars that were not learned from; 0 where the card does not say."""
     n_frames = int(dictionary.card.training.get(HELD_OUT_FRAMES, 0))
-    return n_frames if n_frames <= dictionary.memory.shape[1] else 0
+    return n_frames if n_frames <= dictionary.exemplars.shape[1] else 0
 
 
 def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary]) -> bool:
@@ -203,22 +203,22 @@ def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary])
 
 
 def _excerpt(dictionary: Dictionary, n_last_frames: int = 0) -> Tensor:
-    """Take pieces of the memory, or of so many frames at its end, (n_bins, n_pieces * n_piece_frames).
+    """Take pieces of the exemplars, or of so many frames at its end, (n_bins, n_pieces * n_piece_frames).
 
     Frames have unit energy on average.
     """
-    memory = recall(dictionary.memory[:, -n_last_frames:])  # (n_bands, n_frames); of 0 all
-    last = memory.shape[1] - 1
+    exemplars = decode_exemplars(dictionary.exemplars[:, -n_last_frames:])  # (n_bands, n_frames); of 0 all
+    last = exemplars.shape[1] - 1
     starts = torch.linspace(0, max(0, last + 1 - N_PIECE_FRAMES), N_PIECES).long()
     frames = (starts[:, None] + torch.arange(N_PIECE_FRAMES)).clamp(max=last).flatten()  # a short one's last stays
-    magnitude = to_bins(memory[:, frames], dictionary.card.stft.n_bins)
+    magnitude = to_bins(exemplars[:, frames], dictionary.card.stft.n_bins)
     return magnitude / magnitude.square().sum(dim=0).mean().sqrt()
 
 
 def _explained(dictionary: Dictionary, magnitude: Tensor) -> float:
     """Measure how much nearer a dictionary by itself comes to magnitudes (n_bins, n_frames) than a flat spectrum."""
     magnitude = magnitude / magnitude.mean()
-    drawn = fit_excitations(magnitude[None], [dictionary], FitConfig(composition_weight=0)).magnitudes[0, 0]
+    drawn = fit_excitations(magnitude[None], [dictionary], FitConfig(guide_weight=0)).magnitudes[0, 0]
     flat = magnitude.mean(dim=0).expand_as(magnitude)
     return 1 - float(kullback_leibler(magnitude, drawn).sum() / kullback_leibler(magnitude, flat).sum())
 

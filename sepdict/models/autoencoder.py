@@ -39,7 +39,7 @@ class NetworkConfig:
     ----------
     kind : str
         ``"dense"`` draws each frame from its own code; ``"convolutional"`` from the codes of ``kernel_size``
-        neighbouring frames; ``"recurrent"`` from those of all frames so far. ``"nonnegative"`` adds up templates by
+        neighboring frames; ``"recurrent"`` from those of all frames so far. ``"nonnegative"`` adds up templates by
         non-negative amounts, as NMF does; ``"linear"``, with L2 as divergence, is PCA.
     code_size : int
         Numbers per frame in the excitation. A decoder that can draw anything also draws the other source.
@@ -118,14 +118,14 @@ class NetworkConfig:
             raise ConfigError(f"n_templates is {self.n_templates}; expected {n_expected} of this {self.kind} network")
 
     @property
-    def sees_neighbours(self) -> bool:
+    def sees_neighbors(self) -> bool:
         """Whether frames are drawn together, for one depends on others."""
         return self.kernel_size > 1 or self.kind == "recurrent"
 
     @property
     def n_learned_frames(self) -> int:
         """Frames of the pieces that training cuts recordings into: one where the network sees no more."""
-        return PATCH_FRAMES if self.sees_neighbours else 1
+        return PATCH_FRAMES if self.sees_neighbors else 1
 
 
 class Autoencoder(nn.Module):
@@ -175,10 +175,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Draw spectral shapes (..., n_bins, n_frames), averaging one over the bins, from codes."""
-        drawn = self.draw(code)
+        drawn = self.reconstruct(code)
         return drawn if self.decoder_bias is None else _positive_shape(drawn)
 
-    def draw(self, code: Tensor) -> Tensor:
+    def reconstruct(self, code: Tensor) -> Tensor:
         """Draw as `decode` does; but what a linear network draws is neither positive nor of mean one yet."""
         if self.decoder_bias is not None:
             weight = cast(Layer, cast(Stack, self.encoder).layers[0]).weight.squeeze(2)
@@ -197,7 +197,7 @@ class Autoencoder(nn.Module):
         summed = band_sums(self.template_shapes()[:n_heard_bins], widening)  # (n_bands, n_templates)
         return lambda code: summed @ self._shares(code)
 
-    def criticise(self, shape: Tensor) -> Tensor:
+    def criticize(self, shape: Tensor) -> Tensor:
         """How real the critic takes spectral shapes for: log odds (..., n_frames)."""
         assert self.critic is not None
         odds: Tensor = self.critic(shape.clamp(min=FAINTEST_REAL).sqrt())
@@ -242,7 +242,7 @@ def _positive_shape(drawn: Tensor) -> Tensor:
 
 
 class MaskNetwork(nn.Module):
-    """Says which source owns how much of every band of a mixture, from the frame and its neighbours.
+    """Says which source owns how much of every band of a mixture, from the frame and its neighbors.
 
     Between a first and a last layer that see single frames, residual layers look ``CONTEXT_FRAMES`` around.
     """
@@ -256,9 +256,9 @@ class MaskNetwork(nn.Module):
 
     def forward(self, bands: Tensor) -> Tensor:
         """Map magnitudes (..., n_bands, n_frames) to the logarithms of masks (..., n_sources, n_bands, n_frames)."""
-        features = _normalised(torch.relu(self.first((spectral_shape(bands) + FAINTEST_BAND).log())))
+        features = _normalized(torch.relu(self.first((spectral_shape(bands) + FAINTEST_BAND).log())))
         for layer in self.context:
-            features = _normalised(features + torch.relu(layer(features)))
+            features = _normalized(features + torch.relu(layer(features)))
         logits: Tensor = self.last(features).unflatten(-2, (self.n_sources, -1))
         return logits.log_softmax(dim=-3)
 
@@ -269,7 +269,7 @@ def spectral_shape(magnitude: Tensor) -> Tensor:
     return magnitude / torch.where(level > 0, level, 1)
 
 
-def _normalised(features: Tensor) -> Tensor:
+def _normalized(features: Tensor) -> Tensor:
     """Scale every frame's features to a mean square of one, which keeps deep sums from growing."""
     return features * (features.square().mean(dim=-2, keepdim=True) + 1e-6).rsqrt()
 
@@ -278,7 +278,7 @@ def _normalised(features: Tensor) -> Tensor:
 def begin_from(network: Autoencoder, shapes: Tensor, weights: Tensor, generator: torch.Generator) -> None:
     """Begin, in place, from these spectral shapes (n_frames, n_bins), which count by weight (n_frames,).
 
-    Templates are set to some of them, drawn by weight; a linear network's centre is set to their mean.
+    Templates are set to some of them, drawn by weight; a linear network's center is set to their mean.
     """
     if network.templates is not None:
         n_templates = network.templates.shape[1]
@@ -289,7 +289,7 @@ def begin_from(network: Autoencoder, shapes: Tensor, weights: Tensor, generator:
 
 
 @torch.no_grad()
-def standardise_codes(network: Autoencoder, codes: Tensor) -> None:
+def standardize_codes(network: Autoencoder, codes: Tensor) -> None:
     """Rescale the code, in place, so that these codes (code_size, n_frames) get mean zero and variance one.
 
     What the network draws stays the same. One unit then means the same in every dimension of every dictionary, which

@@ -17,7 +17,7 @@ CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM
 
 
 class Layer(nn.Module):
-    """An affine map over features, applied to every frame or to ``kernel_size`` neighbouring ones."""
+    """An affine map over features, applied to every frame or to ``kernel_size`` neighboring ones."""
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def _through(cell: nn.Module, features: Tensor) -> Tensor:
     return cast(Tensor, outputs).transpose(1, 2).reshape(*batch, -1, features.shape[-1])
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
+def initialize(network: nn.Module, generator: torch.Generator) -> None:
     """Draw initial weights, the same for the same generator: He's scaling [1]_, biases zero.
 
     Recurrent layers, which feed on themselves, get a sixth of its variance, as torch has it: no loop begins to ring.

@@ -1,4 +1,4 @@
-"""Minimising many small problems at once.
+"""Minimizing many small problems at once.
 
 The excitation fit is one problem per frame when the dictionaries draw frames independently, and one big problem
 when frames are coupled. Both are written as ``n_blocks`` problems of ``n_unknowns`` unknowns each, in a
@@ -25,7 +25,7 @@ PATIENCE = 5  # iterations over which the improvement is measured; a single one 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimiser ended.
+    """Where a minimizer ended.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Minimum:
     converged: bool
 
 
-def minimise_lbfgs(
+def minimize_lbfgs(
     cost_and_gradient: CostAndGradient,
     start: Tensor,
     *,
@@ -101,7 +101,7 @@ def _inverse_hessian_times(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, 
     return direction
 
 
-def minimise_adam(
+def minimize_adam(
     cost_and_gradient: CostAndGradient,
     start: Tensor,
     *,
@@ -132,7 +132,7 @@ def minimise_adam(
 class Adam:
     """Adam's moments and its step, for training and fitting alike; updates its parameters in place.
 
-    torch's own optimisers import the compiler on first use, which takes longer than separating a short mixture.
+    torch's own optimizers import the compiler on first use, which takes longer than separating a short mixture.
 
     Parameters
     ----------

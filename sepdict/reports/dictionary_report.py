@@ -117,7 +117,7 @@ def _drawings(
         "manifold": lambda: plots.draw_manifold(inspection.manifold(dictionary), card),
         "curves": lambda: plots.draw_curves(card),
     }
-    if not dictionary.memory.numel():
+    if not dictionary.exemplars.numel():
         log.warning("%s remembers nothing, so there is no picture of its manifold", card.source)
         del drawings["manifold"]
     if solos:

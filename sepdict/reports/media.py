@@ -140,15 +140,15 @@ def spectrogram(energy: Tensor, reference: float) -> bytes:
     return picture(10 * torch.log10(energy / reference), "magma", lowest=FAINTEST_DB, highest=0)
 
 
-def picture(values: Tensor, colours: str, *, lowest: float, highest: float) -> bytes:
+def picture(values: Tensor, colors: str, *, lowest: float, highest: float) -> bytes:
     """Draw values (n_rows, n_columns), the first row at the bottom, as a PNG; nan is black.
 
-    ``colours`` is the name of one of matplotlib's colour maps, which spans from the lowest to the highest value.
+    ``colors`` is the name of one of matplotlib's color maps, which spans from the lowest to the highest value.
     """
     from matplotlib import colormaps
     from PIL import Image  # matplotlib's own writer takes three times the room
 
-    palette = colormaps[colours](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
+    palette = colormaps[colors](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3]
     shares = ((values - lowest) / (highest - lowest)).clamp(0, 1).flipud()
     indices = torch.where(shares.isnan(), N_COLOURS, (shares * (N_COLOURS - 1)).round()).to(torch.uint8)
     image = Image.fromarray(indices.numpy(), mode="P")
@@ -192,7 +192,7 @@ def _rows(config: StftConfig, sample_rate: int) -> Tensor:
     edges_hz = torch.logspace(math.log10(lowest_hz), math.log10(highest_hz), N_ROWS + 1, dtype=torch.float64)
     bin_hz = torch.arange(config.n_bins) * sample_rate / config.n_fft
     inside = (bin_hz >= edges_hz[:-1, None]) & (bin_hz < edges_hz[1:, None])  # (N_ROWS, n_bins)
-    centres_hz = (edges_hz[:-1] * edges_hz[1:]).sqrt()
-    nearest = torch.nn.functional.one_hot((bin_hz - centres_hz[:, None]).abs().argmin(dim=1), config.n_bins)
+    centers_hz = (edges_hz[:-1] * edges_hz[1:]).sqrt()
+    nearest = torch.nn.functional.one_hot((bin_hz - centers_hz[:, None]).abs().argmin(dim=1), config.n_bins)
     weights = torch.where(inside.any(dim=1, keepdim=True), inside.long(), nearest).float()
     return weights / weights.sum(dim=1, keepdim=True)

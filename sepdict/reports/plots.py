@@ -80,7 +80,7 @@ def draw_units(layers: Sequence[ExcitingInputs], card: Card) -> "Figure":
     panels = figure.subplots(len(layers), 1, squeeze=False)[:, 0]
     for number, (axes, layer) in enumerate(zip(panels, layers, strict=True), 1):
         n_dead = int((layer.shapes.amax(dim=0) == 0).sum())
-        dead = f"; {n_dead} (grey, at the right) that nothing excites" if n_dead else ""
+        dead = f"; {n_dead} (gray, at the right) that nothing excites" if n_dead else ""
         image = _draw_spectra(axes, layer.shapes, card, faintest_db=FAINTEST_INPUT_DB)
         axes.set(title=f"hidden layer {number}", ylabel="frequency in Hz")
         axes.set_xlabel(f"{len(layer.units)} units, by the frequency of the peak{dead}")
@@ -104,7 +104,7 @@ def draw_manifold(manifold: Manifold, card: Card) -> "Figure":
     pitched = np.isfinite(pitch_hz)
     panels[1].scatter(x[~pitched], y[~pitched], color=GREY, label="no pitch stands out", **dots)
     lowest, highest = np.quantile(pitch_hz[pitched], (0.02, 0.98)) if pitched.any() else (100, 1000)
-    norm = LogNorm(lowest, max(highest, 1.1 * lowest))  # a few odd ones among them would take most of the colours
+    norm = LogNorm(lowest, max(highest, 1.1 * lowest))  # a few odd ones among them would take most of the colors
     shown = panels[1].scatter(x[pitched], y[pitched], c=pitch_hz[pitched], cmap=PITCH, norm=norm, **dots)
     bar = figure.colorbar(shown, ax=panels[1], label="pitch in Hz", extend="both", pad=0.01)
     ticks = [hz for hz in PITCH_TICKS_HZ if lowest <= hz <= highest]
@@ -130,9 +130,9 @@ def draw_curves(card: Card) -> "Figure":
     heard.set(title=f"heard: {card.trained_s / 60:.1f} minutes", xlabel=unit)
     left = np.zeros(len(bars))
     parts = {"learned from": BLUE, "held out for validation": ORANGE, "silence": GREY}
-    for index, (what, colour) in enumerate(parts.items()):
+    for index, (what, color) in enumerate(parts.items()):
         seconds = np.array([lengths[index] for _, lengths in bars]) / unit_s
-        heard.barh(np.arange(len(bars)), seconds, left=left, color=colour, label=what, height=0.75)
+        heard.barh(np.arange(len(bars)), seconds, left=left, color=color, label=what, height=0.75)
         left += seconds
     heard.set_yticks(
         np.arange(len(bars)), labels=[_shortened(name) for name, _ in bars], parse_math=False, fontsize=8.5
@@ -208,11 +208,11 @@ def _draw_columns(
     axes: "Axes",
     decibels: "NDArray[np.float64]",
     card: Card,
-    colours: str,
+    colors: str,
     limits: tuple[float, float],
     numbers: Sequence[int] = (),
 ) -> "QuadMesh":
-    """Draw columns of bands (n_bands, n_columns) over frequency on the mel scale; what is not finite stays grey."""
+    """Draw columns of bands (n_bands, n_columns) over frequency on the mel scale; what is not finite stays gray."""
     n_columns = decibels.shape[1]
     nyquist_hz = card.sample_rate / 2
     edges_hz = (np.array(band_edges(card.stft.n_bins)) - 0.5) * (card.sample_rate / card.stft.n_fft)
@@ -220,7 +220,7 @@ def _draw_columns(
         np.arange(n_columns + 1) - 0.5,
         edges_hz.clip(0, nyquist_hz),
         decibels,
-        cmap=colours,
+        cmap=colors,
         vmin=limits[0],
         vmax=limits[1],
         rasterized=True,  # an SVG with a path per cell is slow to open
@@ -258,9 +258,9 @@ def _draw_divergences(axes: "Axes", card: Card) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set(title="divergence", xlabel="check", ylabel="divergence per bin")
-    for name, colour in (("training", BLUE), ("validation", ORANGE)):
+    for name, color in (("training", BLUE), ("validation", ORANGE)):
         curve = card.curves.get(name, ())
-        axes.plot(range(1, len(curve) + 1), curve, color=colour, label=name, marker="." if len(curve) < 3 else "")
+        axes.plot(range(1, len(curve) + 1), curve, color=color, label=name, marker="." if len(curve) < 3 else "")
     validation = card.curves.get("validation", ())
     if validation:
         best = min(range(len(validation)), key=validation.__getitem__)

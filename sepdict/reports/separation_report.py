@@ -233,15 +233,15 @@ def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]
 
 
 def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> dict[str, Tensor]:
-    """Give the excitations of what is shown, standardised, fading to zero where their source is soft."""
+    """Give the excitations of what is shown, standardized, fading to zero where their source is soft."""
     n_shown = max(1, round(shown_s / timeline.step_s))
     loudness = 1 - _gains_db(timeline) / FAINTEST_GAIN_DB  # (n_sources, n_columns), 1 at the loudest, 0 where silent
     pictures = {}
     for source, codes, weights in zip(sources, timeline.excitations, loudness, strict=True):
         total = weights.sum().clamp(min=1e-9)
-        centred = codes - (weights * codes).sum(dim=1, keepdim=True) / total
-        deviations = ((weights * centred.square()).sum(dim=1, keepdim=True) / total).sqrt()
-        pictures[source] = (weights * centred / deviations.clamp(min=1e-9))[:, :n_shown]
+        centered = codes - (weights * codes).sum(dim=1, keepdim=True) / total
+        deviations = ((weights * centered.square()).sum(dim=1, keepdim=True) / total).sqrt()
+        pictures[source] = (weights * centered / deviations.clamp(min=1e-9))[:, :n_shown]
     return pictures
 
 

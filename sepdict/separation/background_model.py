@@ -32,7 +32,7 @@ N_UPDATES = 20  # of the templates in each round
 FAINTEST = 1e-9  # relative to the mixture's mean: keeps ratios finite
 
 
-def fit_with_unknown(
+def fit_with_background_model(
     magnitude: Tensor,
     dictionaries: Sequence[Dictionary],
     config: FitConfig,
@@ -42,14 +42,14 @@ def fit_with_unknown(
 ) -> ExcitationFit:
     """Do what `fit_excitations` does, with one more source at the end: all that the dictionaries do not know.
 
-    Parameters, exceptions and results are those of `fit_excitations`; there is no opinion on who owns what.
+    Parameters, exceptions and results are those of `fit_excitations`; there is no guide on who owns what.
 
     Examples
     --------
     >>> from sepdict import Audio, TrainingConfig, train_dictionary
     >>> noise = Audio(torch.randn(1, 8000), 8000)
     >>> dictionary = train_dictionary(noise, TrainingConfig(n_steps=1), source="noise")
-    >>> fit_with_unknown(torch.rand(1, 257, 30), [dictionary], FitConfig(n_iterations=3)).magnitudes.shape
+    >>> fit_with_background_model(torch.rand(1, 257, 30), [dictionary], FitConfig(n_iterations=3)).magnitudes.shape
     torch.Size([2, 1, 257, 30])
     """
     config = replace(config, prior_weight=0.0)  # amounts of templates are nothing like normal

@@ -1,6 +1,6 @@
 """From a mixture and dictionaries to stems.
 
-    stft -> composition.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
+    stft -> mask_estimator.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
 
 at the dictionaries' rate; what they do not hear is shared out at the mixture's own (see `out_of_band`). The stems, with
 the residual if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels.
@@ -19,16 +19,16 @@ from torch import Tensor
 
 from sepdict._core.devices import AUTO, choose_device
 from sepdict._core.settings import checks_types, refuse_other_type
-from sepdict.audio.offset import centred
+from sepdict.audio.offset import centered
 from sepdict.audio.overlap_add import SEGMENT_S, Mixture, fade, refuse_short, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError
 from sepdict.progress import OnProgress, Progress, ignore_progress
-from sepdict.separation.background_model import fit_with_unknown
+from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.diagnostics import Frames, Timeline, TimelineRecorder
 from sepdict.separation.excitations import FitConfig, fit_excitations
-from sepdict.separation.mask_estimator import Composition, composition_of, tune
+from sepdict.separation.mask_estimator import MaskEstimator, adapt, cached_mask_estimator
 from sepdict.separation.out_of_band import at_rate_of, given_back, with_infrasound
 from sepdict.spectral.masks import agreed, ratio_masks, unexplained
 from sepdict.spectral.stft import audible, istft, magnitude, n_infrasonic_bins, stft
@@ -62,7 +62,7 @@ class FitSummary:
 
     @classmethod
     def of(cls, fits: Sequence["FitSummary"]) -> "FitSummary":
-        """Summarise fits of equal weight; one that has ended stays at its last cost."""
+        """Summarize fits of equal weight; one that has ended stays at its last cost."""
         fits = [fit for fit in fits if not fit.silent] or fits[:1]
         longest = max(len(fit.loss_curve) for fit in fits)
         curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
@@ -118,9 +118,9 @@ def separate(
     dictionaries: Sequence[Dictionary],
     config: FitConfig | None = None,
     *,
-    composition: Composition | None = None,
+    mask_estimator: MaskEstimator | None = None,
     residual: bool = False,
-    unknown: bool = False,
+    background_model: bool = False,
     segment_s: float = SEGMENT_S,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
@@ -134,13 +134,13 @@ def separate(
     dictionaries : sequence of Dictionary
         One per source, trained at one rate and STFT.
     config : FitConfig, optional
-    composition : Composition, optional
+    mask_estimator : MaskEstimator, optional
         Of these dictionaries. By default they are composed here, which takes a minute once and is then kept (see
-        `composition_of`); with ``FitConfig(composition_weight=0)`` they are not.
+        `cached_mask_estimator`); with ``FitConfig(guide_weight=0)`` they are not.
     residual : bool
         Whether what no dictionary explains becomes a stem of its own, named ``"residual"``, instead of being shared
         out among the sources. With a single dictionary there always is one: it is the other half of the answer.
-    unknown : bool
+    background_model : bool
         Whether what no dictionary knows gets one of its own, made from the mixture, beside which the others need not
         explain everything; its share is the residual. Five times as slow. For mixtures that hold more than what there
         are dictionaries of, and where they do, better on average and not always: compare with ``residual``.
@@ -177,7 +177,7 @@ def separate(
     >>> hiss, hum = torch.randn(2, 16000), torch.randn(2, 16000).cumsum(1) / 100
     >>> quick = TrainingConfig(n_steps=5)
     >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
-    >>> stems = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(composition_weight=0)).stems
+    >>> stems = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(guide_weight=0)).stems
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
@@ -187,14 +187,14 @@ def separate(
         dictionaries,
         blocks.append,
         config,
-        composition=composition,
+        mask_estimator=mask_estimator,
         residual=residual,
-        unknown=unknown,
+        background_model=background_model,
         segment_s=segment_s,
         device=device,
         on_progress=on_progress,
     )
-    names = stem_names(dictionaries, residual=residual or unknown)
+    names = stem_names(dictionaries, residual=residual or background_model)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
     return Separation(**vars(outcome), stems=stems)
@@ -212,9 +212,9 @@ def separate_in_blocks(
     write: Callable[[Tensor], None],
     config: FitConfig | None = None,
     *,
-    composition: Composition | None = None,
+    mask_estimator: MaskEstimator | None = None,
     residual: bool = False,
-    unknown: bool = False,
+    background_model: bool = False,
     segment_s: float = SEGMENT_S,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
@@ -236,10 +236,10 @@ def separate_in_blocks(
     chosen = choose_device(device)
     dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
     spans = spans_of(mixture, segment_s)
-    if composition is None:
-        composition = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-    has_residual = RESIDUAL in stem_names(dictionaries, residual=residual or unknown)
-    config = effective(config, composed=composition is not None, has_residual=has_residual)
+    if mask_estimator is None:
+        mask_estimator = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
+    has_residual = RESIDUAL in stem_names(dictionaries, residual=residual or background_model)
+    config = effective(config, composed=mask_estimator is not None, has_residual=has_residual)
     fits, misses = list[FitSummary](), list[tuple[float, float]]()
     card = dictionaries[0].card
     recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, card.stft.hop_length / card.sample_rate)
@@ -251,9 +251,9 @@ def separate_in_blocks(
             replace(part, samples=scaled(part.samples, -exponent)),
             dictionaries,
             config,
-            composition,
+            mask_estimator,
             has_residual=has_residual,
-            unknown=unknown,
+            background_model=background_model,
             device=chosen,
             scale=2.0**exponent,
             on_progress=report,
@@ -283,7 +283,7 @@ def _refuse_not_finite(stems: Tensor, mixture: Audio) -> None:
 
 def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitConfig:
     """Say what a fit is really made with: a composition would give all that is unknown to somebody it knows."""
-    return config if composed and not has_residual else replace(config, composition_weight=0.0, n_tuning_steps=0)
+    return config if composed and not has_residual else replace(config, guide_weight=0.0, n_adaptation_steps=0)
 
 
 def _outcome(fits: Sequence[FitSummary], misses: Sequence[tuple[float, float]], timeline: Timeline) -> Outcome:
@@ -312,10 +312,10 @@ def _separate_segment(
     mixture: Audio,
     dictionaries: Sequence[Dictionary],
     config: FitConfig,
-    composition: Composition | None,
+    mask_estimator: MaskEstimator | None,
     *,
     has_residual: bool,
-    unknown: bool,
+    background_model: bool,
     device: torch.device,
     scale: float,
     on_progress: OnProgress,
@@ -326,24 +326,24 @@ def _separate_segment(
     """
     card = dictionaries[0].card
     names = [dictionary.source for dictionary in dictionaries]
-    heard = resample(centred(mixture), card.sample_rate)
+    heard = resample(centered(mixture), card.sample_rate)
     spectrum = stft(heard.samples.to(device), card.stft)  # (n_channels, n_bins, n_frames)
     observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
     n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
-    opinion = None if composition is None else composition.masks(observed, names)
+    guide = None if mask_estimator is None else mask_estimator.masks(observed, names)
     options: dict[str, Any] = {"n_heard_bins": n_heard_bins, "on_progress": on_progress}
-    if unknown:
-        fit = fit_with_unknown(observed, dictionaries, config, **options)
+    if background_model:
+        fit = fit_with_background_model(observed, dictionaries, config, **options)
         *drawn, rest = fit.magnitudes
     else:
-        fit = fit_excitations(observed, dictionaries, config, masks=opinion, **options)
+        fit = fit_excitations(observed, dictionaries, config, masks=guide, **options)
         drawn, rest = list(fit.magnitudes), unexplained(observed, fit.magnitudes)
     explained = audible(sum(drawn[1:], drawn[0]), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
     masks = ratio_masks(torch.stack(drawn), exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
-    if composition is not None and opinion is not None:
-        taken_for = agreed(masks, opinion) * observed
-        tuned = tune(composition, taken_for, names, n_steps=config.n_tuning_steps, on_progress=on_progress)
-        masks = agreed(masks, tuned.masks(observed, names))
+    if mask_estimator is not None and guide is not None:
+        taken_for = agreed(masks, guide) * observed
+        adapted = adapt(mask_estimator, taken_for, names, n_steps=config.n_adaptation_steps, on_progress=on_progress)
+        masks = agreed(masks, adapted.masks(observed, names))
     if has_residual:
         known, others = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
         masks = torch.cat([masks * known, others[None]])
@@ -372,13 +372,13 @@ def composed_as_configured(
     *,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
-) -> Composition | None:
+) -> MaskEstimator | None:
     """Compose the dictionaries, or None where that is not asked for or they cannot be: what `separate` begins with."""
-    if len(dictionaries) == 1 or config.composition_weight == 0:
+    if len(dictionaries) == 1 or config.guide_weight == 0:
         return None
-    forgetful = [dictionary for dictionary in dictionaries if not dictionary.memory.numel()]
+    forgetful = [dictionary for dictionary in dictionaries if not dictionary.exemplars.numel()]
     if unasked := [d.source for d in forgetful if d.card.training.get("memory_s") != 0]:
         log.warning("not composed, for better stems train again what remembers nothing: %s", ", ".join(unasked))
     if forgetful:
         return None
-    return composition_of(dictionaries, device=device, on_progress=on_progress)
+    return cached_mask_estimator(dictionaries, device=device, on_progress=on_progress)

@@ -6,7 +6,7 @@
 ``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
 *activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
 channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
-term is there when somebody has an opinion on who owns what, the masks ``m_s`` of a composition for example. The third
+term is there when somebody has a guide on who owns what, the masks ``m_s`` of a composition for example. The third
 is the prior, for a code of mean zero and variance one is likelier the nearer to zero it is; and what critics say of the
 drawings, where they are asked.
 """
@@ -23,7 +23,7 @@ from torch.nn.functional import softplus
 from sepdict._core.settings import refuse_other_type, refuse_other_types
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, ShapeError
-from sepdict.models.optim import Minimum, minimise_adam, minimise_lbfgs
+from sepdict.models.optim import Minimum, minimize_adam, minimize_lbfgs
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectral.bands import band_sums
 from sepdict.spectral.divergences import beta_divergence, beta_of
@@ -44,7 +44,7 @@ class FitConfig:
         ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
     divergence : str
         ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
-    composition_weight : float
+    guide_weight : float
         What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
         and nothing but their decoders decides.
     prior_weight : float
@@ -52,7 +52,7 @@ class FitConfig:
         divergence of a shape summed over its bins. Variational dictionaries bring a weight of their own.
     critic_weight : float
         What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
-    n_tuning_steps : int
+    n_adaptation_steps : int
         Updates by which the composition then learns the very mixture; 0 leaves it as it is.
     n_iterations : int
         At most this many; each costs one pass through the decoders and back.
@@ -71,10 +71,10 @@ class FitConfig:
 
     method: str = "lbfgs"
     divergence: str = "kl"
-    composition_weight: float = 0.3
+    guide_weight: float = 0.3
     prior_weight: float = 1.0
     critic_weight: float = 0.0
-    n_tuning_steps: int = 50
+    n_adaptation_steps: int = 50
     n_iterations: int = 100
     tolerance: float = 1e-2
     history: int = 10
@@ -87,10 +87,10 @@ class FitConfig:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.n_iterations < 1 or self.history < 1:
             raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
-        if self.n_tuning_steps < 0:
-            raise ConfigError(f"n_tuning_steps is {self.n_tuning_steps}; expected 0 or more")
-        if not 0 <= self.composition_weight < math.inf:
-            raise ConfigError(f"composition_weight is {self.composition_weight}; expected 0 or more")
+        if self.n_adaptation_steps < 0:
+            raise ConfigError(f"n_adaptation_steps is {self.n_adaptation_steps}; expected 0 or more")
+        if not 0 <= self.guide_weight < math.inf:
+            raise ConfigError(f"guide_weight is {self.guide_weight}; expected 0 or more")
         for name in ("prior_weight", "critic_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
@@ -136,7 +136,7 @@ def fit_excitations(
     """Find excitations whose decoded magnitudes sum to the mixture.
 
     Starts from what each encoder hears in its masked share of the mixture, or without masks in all of it, every
-    source at an equal level, and minimises the divergence by backpropagation to the excitations, the decoders frozen.
+    source at an equal level, and minimizes the divergence by backpropagation to the excitations, the decoders frozen.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def fit_excitations(
     dictionaries : sequence of Dictionary, one per source, on the magnitude's device, of one StftConfig
     config : FitConfig, optional
     masks : Tensor, shape (n_sources, n_channels, n_bins, n_frames), 0 to 1, optional
-        An opinion on who owns what: where the fit starts, and with `FitConfig.composition_weight` a part of its cost.
+        A guide on who owns what: where the fit starts, and with `FitConfig.guide_weight` a part of its cost.
     n_heard_bins : int, optional
         How many of the lowest bins the mixture's own rate can hold; those above are not fitted. By default all.
     on_progress : callable
@@ -191,12 +191,12 @@ def fit_excitations(
     def on_step(iteration: int, cost: float) -> None:
         on_progress(Progress("fit", iteration, config.n_iterations, cost))
 
-    minimise = (
-        partial(minimise_adam, step=config.step)
+    minimize = (
+        partial(minimize_adam, step=config.step)
         if config.method == "adam"
-        else partial(minimise_lbfgs, history=config.history)
+        else partial(minimize_lbfgs, history=config.history)
     )
-    minimum = minimise(
+    minimum = minimize(
         problem.cost_and_gradient,
         problem.as_blocks(problem.start()),
         n_iterations=config.n_iterations,
@@ -210,8 +210,8 @@ class _Problem:
     """The unknowns of a fit and their cost.
 
     The unknowns are a matrix of shape (n_unknowns, n_frames): the codes of every source, one below the other, then the
-    logarithms of the gains. Frames that are drawn independently are minimised as so many blocks; when a decoder
-    sees neighbouring frames, all of them make one block.
+    logarithms of the gains. Frames that are drawn independently are minimized as so many blocks; when a decoder
+    sees neighboring frames, all of them make one block.
     """
 
     def __init__(
@@ -223,18 +223,18 @@ class _Problem:
         n_heard_bins: int | None,
     ) -> None:
         self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
-        self.masks, self.opinion_weight = masks, config.composition_weight
+        self.masks, self.guide_weight = masks, config.guide_weight
         self.prior_weight, self.critic_weight = config.prior_weight, config.critic_weight
         self.beta = beta_of(config.divergence)
         self.n_channels, _, self.n_frames = magnitude.shape
         self.scale = float(magnitude.mean())
         self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
         self.sizes.append(len(dictionaries) * self.n_channels)
-        self.coupled = any(dictionary.card.network.sees_neighbours for dictionary in dictionaries)
+        self.coupled = any(dictionary.card.network.sees_neighbors for dictionary in dictionaries)
         heard = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
         self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
-        opinions = [] if masks is None or self.opinion_weight == 0 else list(masks)
-        self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in opinions]
+        guides = [] if masks is None or self.guide_weight == 0 else list(masks)
+        self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in guides]
         self.decoders = [dictionary.network.in_bands(n_heard_bins, FINE) for dictionary in dictionaries]
         level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
         self.penalty_weights = level.sqrt() / level.sqrt().sum()
@@ -252,7 +252,7 @@ class _Problem:
         return torch.cat([*codes, *(level.clamp(min=FAINTEST_GAIN).log() for level in levels)])
 
     def as_blocks(self, unknowns: Tensor) -> Tensor:
-        """View the unknowns as the minimiser wants them: (n_unknowns, n_blocks)."""
+        """View the unknowns as the minimizer wants them: (n_unknowns, n_blocks)."""
         return unknowns.reshape(-1, 1) if self.coupled else unknowns
 
     def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,7 +274,7 @@ class _Problem:
         model = sum(drawn[1:], drawn[0])  # (n_channels, n_bands, n_frames)
         divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta)  # (n_channels, n_frames)
         for share, own in zip(self.shares, drawn, strict=False):  # none, or one for each source
-            divergence = divergence + self.opinion_weight * beta_divergence(share[..., piece], own, beta=self.beta)
+            divergence = divergence + self.guide_weight * beta_divergence(share[..., piece], own, beta=self.beta)
         costs = self.weights[piece] * divergence.sum(dim=0)
         for dictionary, code in zip(self.dictionaries, codes, strict=True):
             costs = costs + self.penalty_weights[piece] * self._penalty(dictionary, code)
@@ -287,7 +287,7 @@ class _Problem:
         # half the square is the negative logarithm of the normal density
         total = prior_weight / (2 * dictionary.card.stft.n_bins) * code.square().sum(dim=0)
         if self.critic_weight and network.critic is not None:
-            total = total + self.critic_weight * softplus(-network.criticise(network.decode(code)))
+            total = total + self.critic_weight * softplus(-network.criticize(network.decode(code)))
         return total
 
     def solution(self, minimum: Minimum, message: str) -> ExcitationFit:

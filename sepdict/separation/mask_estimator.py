@@ -2,9 +2,9 @@
 
 From what the dictionaries remember of what they heard, mixtures are drawn without end, and a small network learns
 to share them out. Its masks ``m_s`` are where the excitation fit of exactly these dictionaries starts, and a
-second opinion on its result. Nothing but the dictionary files is needed, and nothing in them changes.
+second guide on its result. Nothing but the dictionary files is needed, and nothing in them changes.
 
-    M_t = | sum_s  g_s V_s,t  exp(i phi) |        V_s cut at random from memory s, random gains and phases
+    M_t = | sum_s  g_s V_s,t  exp(i phi) |        V_s cut at random from exemplars s, random gains and phases
     min over the network   - sum  M-weighted  r_s log m_s(M),       r_s = V_s^2 / sum_k V_k^2
 """
 
@@ -26,11 +26,11 @@ from sepdict._core.devices import AUTO, choose_device, seeded_generator
 from sepdict._core.fs import user_folder, write_atomically
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
-from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, recall
+from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.tensor_file import TensorFileError, opened_tensors
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import MaskNetwork, spectral_shape
-from sepdict.models.layers import initialise
+from sepdict.models.layers import initialize
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectral.bands import band_widths, n_bands, to_bands, to_bins
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 CACHE_VERSION = 2  # rises when the same dictionaries would be composed in another way
 MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
-TUNING_RATE = 1e-3  # what was learned from minutes of solos is only to be adjusted
-SOFTEST_CUT = 0.1  # of a memory's level (-20 dB): a softer piece is a pause, and stays one
+ADAPTATION_RATE = 1e-3  # what was learned from minutes of solos is only to be adjusted
+SOFTEST_CUT = 0.1  # of the exemplars' level (-20 dB): a softer piece is a pause, and stays one
 
 
 @dataclass(frozen=True)
-class CompositionConfig:
+class MaskEstimatorConfig:
     """How dictionaries are composed.
 
     Parameters
@@ -64,7 +64,7 @@ class CompositionConfig:
     learning_rate : float
         Of Adam at its height; it falls to zero along half a cosine.
     seed : int
-        Same seed, same machine, same composition.
+        Same seed, same machine, same mask_estimator.
 
     Raises
     ------
@@ -95,7 +95,7 @@ class CompositionConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Composition:
+class MaskEstimator:
     """Who owns what in a mixture of certain sources.
 
     Attributes
@@ -132,7 +132,7 @@ class Composition:
             If the sources are not those that were composed.
         """
         if sorted(sources) != sorted(self.sources):
-            raise ConfigError(f"the composition is of {self.sources}, the dictionaries are of {tuple(sources)}")
+            raise ConfigError(f"the mask estimator is of {self.sources}, the dictionaries are of {tuple(sources)}")
         # freed of their levels first, so that no square overflows; (n_channels, n_sources, n_bands, n_frames)
         log_masks = self.network.to(magnitude.device)(to_bands(spectral_shape(magnitude)))
         order = [self.sources.index(source) for source in sources]
@@ -140,20 +140,20 @@ class Composition:
 
 
 @checks_types
-def compose(
+def train_mask_estimator(
     dictionaries: Sequence[Dictionary],
-    config: CompositionConfig | None = None,
+    config: MaskEstimatorConfig | None = None,
     *,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
-) -> Composition:
+) -> MaskEstimator:
     """Learn to tell sources apart, from what their dictionaries remember.
 
     Parameters
     ----------
     dictionaries : sequence of Dictionary
         Two at least, of one rate and STFT.
-    config : CompositionConfig, optional
+    config : MaskEstimatorConfig, optional
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     on_progress : callable
@@ -161,7 +161,7 @@ def compose(
 
     Returns
     -------
-    Composition
+    MaskEstimator
         For :func:`sepdict.separate`, which makes its own where none is given.
 
     Raises
@@ -175,39 +175,39 @@ def compose(
     >>> hiss, hum = torch.randn(1, 16000), torch.randn(1, 16000).cumsum(1) / 100
     >>> quick = TrainingConfig(n_steps=5)
     >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
-    >>> compose(dictionaries, CompositionConfig(n_steps=5)).sources
+    >>> train_mask_estimator(dictionaries, MaskEstimatorConfig(n_steps=5)).sources
     ('hiss', 'hum')
     """
-    config = CompositionConfig() if config is None else config
+    config = MaskEstimatorConfig() if config is None else config
     refuse_unfit(dictionaries)
     for dictionary in dictionaries:
-        if not dictionary.memory.numel():
+        if not dictionary.exemplars.numel():
             raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
     dictionaries = sorted(dictionaries, key=lambda dictionary: dictionary.source)
     chosen, generator = choose_device(device), seeded_generator(config.seed)
     widths = _widths(dictionaries[0].card.stft.n_bins, chosen)
-    memories = [_recall(dictionary, widths) for dictionary in dictionaries]
-    network = MaskNetwork(len(memories), len(widths), config.width)
-    initialise(network, generator)
+    exemplars = [_recall(dictionary, widths) for dictionary in dictionaries]
+    network = MaskNetwork(len(exemplars), len(widths), config.width)
+    initialize(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
-    _learn(network.to(chosen), memories, widths, config, generator, "compose", on_progress)
-    return Composition(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
+    _learn(network.to(chosen), exemplars, widths, config, generator, "estimate", on_progress)
+    return MaskEstimator(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
 
 
-def tune(
-    composition: Composition,
+def adapt(
+    mask_estimator: MaskEstimator,
     magnitudes: Tensor,
     sources: Sequence[str],
     *,
     n_steps: int,
     on_progress: OnProgress = ignore_progress,
-) -> Composition:
-    """Teach a composition one mixture: what it was taken for, source by source, is drawn from as from memories [1]_.
+) -> MaskEstimator:
+    """Teach a composition one mixture: what it was taken for, source by source, is drawn from as from exemplars [1]_.
 
     Parameters
     ----------
-    composition : Composition
-        Unchanged: a tuned copy is returned.
+    mask_estimator : MaskEstimator
+        Unchanged: a adapted copy is returned.
     magnitudes : Tensor, shape (n_sources, n_channels, n_bins, n_frames), >= 0
         The sources as far as they are known.
     sources : sequence of str
@@ -219,7 +219,7 @@ def tune(
 
     Returns
     -------
-    Composition
+    MaskEstimator
         Of silence, the composition itself.
 
     References
@@ -229,33 +229,33 @@ def tune(
     """
     peak = magnitudes.amax()
     if not n_steps or not peak > 0:
-        return composition
-    config = CompositionConfig(n_steps=n_steps, learning_rate=TUNING_RATE)
-    order = [list(sources).index(source) for source in composition.sources]
+        return mask_estimator
+    config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=ADAPTATION_RATE)
+    order = [list(sources).index(source) for source in mask_estimator.sources]
     bands = to_bands(magnitudes[order] / peak).movedim(1, 2).flatten(2)  # (n_sources, n_bands, channels * frames)
     widths = _widths(magnitudes.shape[-2], bands.device)
-    memories = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # levels stay: who is silent stays so
-    network = copy.deepcopy(composition.network).to(bands.device).requires_grad_(True)
-    _learn(network, memories, widths, config, seeded_generator(config.seed), "tune", on_progress)
-    return Composition(composition.sources, network)
+    exemplars = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # levels stay: who is silent stays so
+    network = copy.deepcopy(mask_estimator.network).to(bands.device).requires_grad_(True)
+    _learn(network, exemplars, widths, config, seeded_generator(config.seed), "adapt", on_progress)
+    return MaskEstimator(mask_estimator.sources, network)
 
 
 @torch.enable_grad()
 def _learn(
     network: MaskNetwork,
-    memories: Sequence[Tensor],
+    exemplars: Sequence[Tensor],
     widths: Tensor,
-    config: CompositionConfig,
+    config: MaskEstimatorConfig,
     generator: torch.Generator,
     stage: str,
     on_progress: OnProgress,
 ) -> None:
-    """Descend on the cross-entropy of mixtures that are drawn from memories (n_bands, n_frames), one per source."""
+    """Descend on the cross-entropy of mixtures that are drawn from exemplars (n_bands, n_frames), one per source."""
     weights: list[Tensor] = list(network.parameters())
     adam = Adam(weights, step=config.learning_rate)
     for step in range(config.n_steps):
         adam.step = config.learning_rate * _schedule(step, config.n_steps)
-        sources = torch.stack([_draw(memory, widths, config, generator) for memory in memories])
+        sources = torch.stack([_mix_pieces(each, widths, config, generator) for each in exemplars])
         loss = _cross_entropy(network, sources, widths, generator)
         adam.update(torch.autograd.grad(loss, weights))
         on_progress(Progress(stage, step + 1, config.n_steps, float(loss.detach())))
@@ -266,18 +266,18 @@ def _learn(
         )
 
 
-def composition_of(
+def cached_mask_estimator(
     dictionaries: Sequence[Dictionary], *, device: str = AUTO, on_progress: OnProgress = ignore_progress
-) -> Composition:
+) -> MaskEstimator:
     """Compose dictionaries with the default settings, or take what was composed of the same ones before.
 
     Compositions are kept in the folder that the environment variable ``SEPDICT_CACHE`` names, by default
     ``~/.cache/sepdict``; it can be deleted at any time.
 
-    Parameters and exceptions are those of :func:`compose`.
+    Parameters and exceptions are those of :func:`train_mask_estimator`.
     """
     refuse_unfit(dictionaries)
-    config = CompositionConfig()
+    config = MaskEstimatorConfig()
     sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
     facts = json.dumps([CACHE_VERSION, asdict(config), checksums])
@@ -285,16 +285,16 @@ def composition_of(
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
     if _found(network, key):
         log.debug("composed before, from %s", cache_folder())
-        return Composition(sources, network)
-    composition = compose(dictionaries, config, device=device, on_progress=on_progress)
+        return MaskEstimator(sources, network)
+    mask_estimator = train_mask_estimator(dictionaries, config, device=device, on_progress=on_progress)
     try:
-        _keep(composition, key)
+        _keep(mask_estimator, key)
     except OSError as error:
         why = f"{cache_folder()}: {error.strerror}; have SEPDICT_CACHE name a folder that can be written to"
         log.warning("the composition cannot be kept, it will be made again (%s)", why)
     except ConfigError as error:
         log.warning("the composition cannot be kept, it will be made again (%s)", error)
-    return composition
+    return mask_estimator
 
 
 def _found(network: MaskNetwork, key: str) -> bool:
@@ -326,9 +326,9 @@ def _shares_out(network: MaskNetwork) -> bool:
     return bool((shares - 1).abs().amax() < 1e-3)  # False of NaN
 
 
-def _keep(composition: Composition, key: str) -> None:
+def _keep(mask_estimator: MaskEstimator, key: str) -> None:
     """Write a composition to the cache, and make room for it."""
-    content = safetensors.torch.save(composition.network.state_dict())
+    content = safetensors.torch.save(mask_estimator.network.state_dict())
     cache_folder().mkdir(parents=True, exist_ok=True)
     write_atomically(_cache_path(key, content), content)
     kept = sorted(cache_folder().glob("composition-*.safetensors"), key=lambda file: file.stat().st_mtime)
@@ -352,10 +352,12 @@ def _widths(n_bins: int, device: torch.device) -> Tensor:
 
 
 def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:
-    """Read a dictionary's memory, less the infrasound of older ones, scaled to frames of unit energy on average."""
+    """Read a dictionary's exemplars, less the infrasound of older ones, scaled to frames of unit energy on average."""
     card = dictionary.card
-    memory = audible(recall(dictionary.memory), card.stft, card.sample_rate).to(widths.device)  # low bands are bins
-    return memory / (widths * memory.square()).sum(dim=0).mean().sqrt()
+    exemplars = audible(decode_exemplars(dictionary.exemplars), card.stft, card.sample_rate).to(
+        widths.device
+    )  # low bands are bins
+    return exemplars / (widths * exemplars.square()).sum(dim=0).mean().sqrt()
 
 
 def _schedule(step: int, n_steps: int) -> float:
@@ -363,12 +365,12 @@ def _schedule(step: int, n_steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
 
 
-def _draw(memory: Tensor, widths: Tensor, config: CompositionConfig, generator: torch.Generator) -> Tensor:
-    """Join pieces of a memory, (n_bands, n_cuts * n_cut_frames), each at a random level, some sounding twice."""
+def _mix_pieces(exemplars: Tensor, widths: Tensor, config: MaskEstimatorConfig, generator: torch.Generator) -> Tensor:
+    """Join pieces of exemplars, (n_bands, n_cuts * n_cut_frames), each at a random level, some sounding twice."""
     n_doubled = round(config.doubled_share * config.n_cuts)
-    n_cut = min(PASSAGE_FRAMES, memory.shape[1])
-    starts = torch.randint(memory.shape[1] - n_cut + 1, (config.n_cuts + n_doubled, 1), generator=generator)
-    cuts = memory[:, (starts + torch.arange(n_cut)).to(memory.device)]  # (n_bands, n_pieces, n_cut_frames)
+    n_cut = min(PASSAGE_FRAMES, exemplars.shape[1])
+    starts = torch.randint(exemplars.shape[1] - n_cut + 1, (config.n_cuts + n_doubled, 1), generator=generator)
+    cuts = exemplars[:, (starts + torch.arange(n_cut)).to(exemplars.device)]  # (n_bands, n_pieces, n_cut_frames)
     level = (widths[..., None] * cuts.square()).sum(dim=0).mean(dim=1).sqrt()  # (n_pieces,)
     gains_db = config.gain_range_db * (2 * torch.rand(len(level), generator=generator) - 1).to(level.device)
     cuts = cuts * (10 ** (gains_db / 20) / level.clamp(min=SOFTEST_CUT))[:, None]

@@ -1,6 +1,6 @@
 """How far a model's magnitudes are from the observed ones.
 
-The generalised Kullback-Leibler, Itakura-Saito and Euclidean divergences are the members beta = 1, 0 and 2
+The generalized Kullback-Leibler, Itakura-Saito and Euclidean divergences are the members beta = 1, 0 and 2
 of one family [1]_, and mixtures of them lie between. All are written once here, per frame.
 
 References

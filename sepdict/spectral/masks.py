@@ -47,7 +47,7 @@ def unexplained(magnitude: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def agreed(one: Tensor, other: Tensor) -> Tensor:
-    """Let two opinions on the masks meet: their geometric mean, ``sqrt(a_s b_s) / sum_k sqrt(a_k b_k)``.
+    """Let two guides on the masks meet: their geometric mean, ``sqrt(a_s b_s) / sum_k sqrt(a_k b_k)``.
 
     Where one is sure that a source is silent, so is the result; neither alone can make a source loud.
 

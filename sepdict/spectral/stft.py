@@ -14,7 +14,7 @@ from sepdict.errors import ConfigError, ShapeError
 
 SPEECH_RATE = 16000  # Hz; up to here recordings are mostly speech
 SPEECH_WINDOW_S = 0.064  # seconds: resolves a voice's harmonics and still follows its syllables
-MUSIC_WINDOW_S = 0.186  # seconds: resolves neighbouring low notes; 1.1 dB better than half of it, on four scenes
+MUSIC_WINDOW_S = 0.186  # seconds: resolves neighboring low notes; 1.1 dB better than half of it, on four scenes
 
 ULTRASOUND_WINDOW_S = 0.0064  # seconds: a bat's call lasts some five milliseconds
 ULTRASOUND_HZ = 20_000.0  # above it nobody hears
@@ -80,7 +80,7 @@ class StftConfig:
 
 
 def stft(samples: Tensor, config: StftConfig) -> Tensor:
-    """Short-time Fourier transform, frames centred on every ``hop_length``-th sample.
+    """Short-time Fourier transform, frames centered on every ``hop_length``-th sample.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def stft(samples: Tensor, config: StftConfig) -> Tensor:
     Returns
     -------
     Tensor, complex, shape (..., n_bins, ceil(n_samples / hop_length) + 1)
-        The last frame is centred on or behind the last sample, so that every sample lies
-        between two frame centres and :func:`istft` is exact for every length.
+        The last frame is centered on or behind the last sample, so that every sample lies
+        between two frame centers and :func:`istft` is exact for every length.
 
     Raises
     ------
@@ -101,8 +101,8 @@ def stft(samples: Tensor, config: StftConfig) -> Tensor:
     *batch, n_samples = samples.shape
     if n_samples == 0:
         raise ShapeError("there are no samples; expected one at least")
-    to_last_centre = -n_samples % config.hop_length
-    padded = torch.nn.functional.pad(samples, (config.n_fft // 2, config.n_fft // 2 + to_last_centre))
+    to_last_center = -n_samples % config.hop_length
+    padded = torch.nn.functional.pad(samples, (config.n_fft // 2, config.n_fft // 2 + to_last_center))
     spectrogram = torch.stft(
         padded.reshape(-1, padded.shape[-1]),
         config.n_fft,

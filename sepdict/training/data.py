@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sepdict._core.schema import printable
-from sepdict.audio.offset import centred
+from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, resample
-from sepdict.dictionaries.exemplars import remember, remembered_frames
+from sepdict.dictionaries.exemplars import encode_exemplars, exemplar_frames
 from sepdict.errors import AudioError
 from sepdict.models.autoencoder import spectral_shape
 from sepdict.spectral.stft import ULTRASOUND_HZ, StftConfig, audible, magnitude, stft
@@ -26,7 +26,7 @@ MOST_HELD_OUT = 0.25  # where whole recordings would take more of the sound than
 
 
 @dataclass(frozen=True)
-class Hearing:
+class FrameConfig:
     """How recordings are turned into frames.
 
     Attributes
@@ -80,25 +80,25 @@ def stft_for(recordings: Sequence[Audio], sample_rate: int) -> StftConfig:
     first = math.ceil(ULTRASOUND_HZ * GLANCE.n_fft / sample_rate)
     audible_energy = ultrasonic_energy = 0.0
     for recording in recordings if first < GLANCE.n_bins - 1 else ():
-        heard = resample(centred(recording), sample_rate)
+        heard = resample(centered(recording), sample_rate)
         energy = magnitude(stft(heard.samples, GLANCE)).square().sum(dim=(0, 2), dtype=torch.float64)  # (n_bins,)
         audible_energy += float(energy[RUMBLING_BINS:first].sum())
         ultrasonic_energy += float(energy[first:].sum())
     return StftConfig.for_sample_rate(sample_rate, ultrasonic=ultrasonic_energy > audible_energy)
 
 
-def hear(recording: Audio, hearing: Hearing) -> Sound:
+def extract_frames(recording: Audio, frame_config: FrameConfig) -> Sound:
     """Turn a recording into frames and tell sound from silence; an offset and infrasound are left out."""
-    heard = resample(centred(recording), hearing.sample_rate)
-    spectra = magnitude(stft(heard.samples, hearing.stft))  # (n_channels, n_bins, n_frames)
-    spectra = audible(spectra, hearing.stft, hearing.sample_rate)
-    spectra = torch.nn.functional.pad(spectra, (0, hearing.n_gap_frames))
+    heard = resample(centered(recording), frame_config.sample_rate)
+    spectra = magnitude(stft(heard.samples, frame_config.stft))  # (n_channels, n_bins, n_frames)
+    spectra = audible(spectra, frame_config.stft, frame_config.sample_rate)
+    spectra = torch.nn.functional.pad(spectra, (0, frame_config.n_gap_frames))
     level = spectra.mean(dim=1)  # (n_channels, n_channel_frames)
-    sounding = (level > 0) & (level >= level.max() * 10 ** (hearing.silence_db / 20))
+    sounding = (level > 0) & (level >= level.max() * 10 ** (frame_config.silence_db / 20))
     return Sound(spectra.movedim(0, 1).flatten(1), sounding, torch.zeros_like(sounding[0]))
 
 
-def refuse_too_little(sounds: Sequence[Sound], source: str, hearing: Hearing) -> None:
+def refuse_too_little(sounds: Sequence[Sound], source: str, frame_config: FrameConfig) -> None:
     """Refuse silence, and less sound than there is anything to learn from.
 
     Raises
@@ -106,7 +106,7 @@ def refuse_too_little(sounds: Sequence[Sound], source: str, hearing: Hearing) ->
     AudioError
         If there is less than a second of it.
     """
-    sound_s = sum(int(sound.sounding.sum()) for sound in sounds) * hearing.frame_s
+    sound_s = sum(int(sound.sounding.sum()) for sound in sounds) * frame_config.frame_s
     if sound_s == 0:
         raise AudioError(f"the recordings of {source!r} are digital silence; expected the sound to learn")
     if sound_s < LEAST_SOUND_S:
@@ -132,12 +132,12 @@ def hold_out(sounds: Sequence[Sound], share: float, generator: torch.Generator) 
     return [replace(sound, held_out=done > 1 - share) for sound, done in zip(sounds, passed, strict=True)]
 
 
-def beginnings(recordings: Sequence[Audio], sounds: Sequence[Sound], hearing: Hearing) -> list[Audio]:
+def beginnings(recordings: Sequence[Audio], sounds: Sequence[Sound], frame_config: FrameConfig) -> list[Audio]:
     """Cut off of each recording what is held out; leave out what wholly is."""
     kept = []
     for recording, sound in zip(recordings, sounds, strict=True):
         n_kept_frames = int((~sound.held_out).sum())
-        n_samples = round(n_kept_frames * hearing.frame_s * recording.sample_rate)
+        n_samples = round(n_kept_frames * frame_config.frame_s * recording.sample_rate)
         if n_kept_frames and sound.sounding.any():
             kept.append(replace(recording, samples=recording.samples[:, :n_samples]))
     return kept
@@ -175,7 +175,7 @@ def batches(weights: Tensor, n_patch: int, n_batch: int, generator: torch.Genera
 def patches(weights: Tensor, n_patch: int, *, first: int) -> Tensor:
     """Number the frames in pieces, shape (n_patches, n_patch), that hold something that counts.
 
-    No frame is left out: the first piece and the last overlap their neighbours where the frames do not divide evenly.
+    No frame is left out: the first piece and the last overlap their neighbors where the frames do not divide evenly.
     """
     n_patch = min(n_patch, len(weights))
     starts = torch.arange(-(first % n_patch), len(weights), n_patch, device=weights.device)
@@ -183,7 +183,7 @@ def patches(weights: Tensor, n_patch: int, *, first: int) -> Tensor:
     return frames[(weights[frames] > 0).any(dim=1)]
 
 
-def memory_of(sounds: Sequence[Sound], hearing: Hearing, memory_s: float) -> tuple[Tensor, int]:
+def exemplars_of(sounds: Sequence[Sound], frame_config: FrameConfig, exemplars_s: float) -> tuple[Tensor, int]:
     """Remember what sounded, held-out sound last, and how many frames of the memory were held out."""
 
     def heard(held_out: bool) -> Tensor:
@@ -192,17 +192,17 @@ def memory_of(sounds: Sequence[Sound], hearing: Hearing, memory_s: float) -> tup
 
     learned, held_out = heard(False), heard(True)
     n_most_frames, n_frames = (
-        int(memory_s / max(hearing.frame_s, SHORTEST_FRAME_S)),
+        int(exemplars_s / max(frame_config.frame_s, SHORTEST_FRAME_S)),
         learned.shape[1] + held_out.shape[1],
     )
-    memory = remember(torch.cat([learned, held_out], dim=1), n_most_frames=n_most_frames)
-    remembered = remembered_frames(n_frames, n_most_frames=n_most_frames)
+    memory = encode_exemplars(torch.cat([learned, held_out], dim=1), n_most_frames=n_most_frames)
+    remembered = exemplar_frames(n_frames, n_most_frames=n_most_frames)
     return memory, int((remembered >= learned.shape[1]).sum())
 
 
-def facts(recording: Audio, sound: Sound, hearing: Hearing) -> dict[str, Any]:
+def facts(recording: Audio, sound: Sound, frame_config: FrameConfig) -> dict[str, Any]:
     """What a dictionary's card says of one recording."""
-    frame_s = hearing.frame_s / recording.n_channels
+    frame_s = frame_config.frame_s / recording.n_channels
     sound_s, held_out_s = (float(x.sum()) * frame_s for x in (sound.sounding, sound.sounding & sound.held_out))
     return {
         "name": printable(recording.name),

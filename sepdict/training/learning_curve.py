@@ -13,10 +13,10 @@ from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import AudioError
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
-from sepdict.training.data import LEAST_SOUND_S, Hearing, hear, join
-from sepdict.training.regularization import Regularisation
+from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, join
+from sepdict.training.regularization import Regularization
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
+from sepdict.training.trainer import CARD_NAMES, TrainingConfig
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of what is not held out
 HELD_OUT_SHARE = 0.1  # the end of every recording
@@ -90,7 +90,9 @@ def learning_curve(
             on_progress(replace(event, step=first_step + event.step, n_steps=len(SHARES) * event.n_steps))
 
         parts = [_cut(recording, 0.0, share * (1 - HELD_OUT_SHARE)) for recording in recordings]
-        trained = train_dictionary(parts, replace(config, memory_s=0), source=source, device=device, on_progress=count)
+        trained = train_dictionary(
+            parts, replace(config, exemplars_s=0), source=source, device=device, on_progress=count
+        )
         minutes.append(sum(part.duration_s for part in parts) / 60)
         divergences.append(reconstruction_divergence(trained, held_out, config))
     return LearningCurve(tuple(minutes), tuple(divergences))
@@ -108,8 +110,8 @@ def reconstruction_divergence(dictionary: Dictionary, recordings: Sequence[Audio
         If all of them are silent.
     """
     card = dictionary.card
-    hearing = Hearing(card.sample_rate, card.stft, config.silence_db, card.network.kernel_size // 2)
-    sounds = [hear(recording, hearing) for recording in at_peak_of_one(recordings)]
+    frame_config = FrameConfig(card.sample_rate, card.stft, config.silence_db, card.network.kernel_size // 2)
+    sounds = [extract_frames(recording, frame_config) for recording in at_peak_of_one(recordings)]
     if not any(sound.sounding.any() for sound in sounds):
         raise AudioError(f"the end of each recording of {card.source!r} is silent; expected sound to hold out")
     lesson = join(sounds, config.level_exponent, torch.device("cpu"))
@@ -127,9 +129,9 @@ def training_config_of(card: Card) -> TrainingConfig:
     ConfigError
         If nothing can be trained so.
     """
-    known = {field.name for field in fields(TrainingConfig)} & card.training.keys()
-    said = {name: card.training[name] for name in known}
-    for name, kind in (("regularisation", Regularisation), ("augmentation", AugmentationConfig)):
+    names = {field.name: CARD_NAMES.get(field.name, field.name) for field in fields(TrainingConfig)}
+    said = {name: card.training[written] for name, written in names.items() if written in card.training}
+    for name, kind in (("regularization", Regularization), ("augmentation", AugmentationConfig)):
         if said.get(name):
             said[name] = settings(kind)(said[name], name)
     return TrainingConfig(**said | {"network": card.network, "stft": card.stft, "sample_rate": card.sample_rate})

@@ -165,7 +165,7 @@ def pretrain_by_boltzmann_machines(
 ) -> None:
     """Train a deep belief net, layer by layer, and unroll it into the network, in place.
 
-    The visible units of the first machine are the roots of the spectral shapes, standardised as one; the hidden ones
+    The visible units of the first machine are the roots of the spectral shapes, standardized as one; the hidden ones
     of the last are the code. The layer that draws the spectrum draws its logarithm: there ``log r^2`` of what the
     machine imagines, ``r``, is taken along the tangent at the mean root.
 
@@ -208,7 +208,7 @@ def _standard(network: Autoencoder, frames: Iterator[tuple[Tensor, Tensor]]) -> 
 
 
 def _unroll_first(machine: BoltzmannMachine, inwards: Layer, outwards: Layer, mean: Tensor, deviation: Tensor) -> None:
-    """Give the outermost layers the first machine, whose visible units are standardised roots."""
+    """Give the outermost layers the first machine, whose visible units are standardized roots."""
     weight = machine.weight / deviation
     _set(inwards, weight, machine.hidden_bias - weight @ mean)
     root = mean.clamp(min=FAINTEST_ROOT)

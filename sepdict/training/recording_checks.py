@@ -9,7 +9,7 @@ from torch import Tensor
 from sepdict.audio.offset import offset_of
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.errors import AudioError
-from sepdict.training.data import Hearing, hear, stft_for
+from sepdict.training.data import FrameConfig, extract_frames, stft_for
 
 ENOUGH_S = 120.0  # of sound; with half of it violin and voice gained half a dB less, with a quarter 1.6 dB
 LITTLE_S = 30.0
@@ -103,11 +103,11 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     if not recordings:
         raise AudioError("there are no recordings to look at; expected one at least")
     sample_rate = min(recording.sample_rate for recording in recordings)
-    levelled = at_peak_of_one(recordings)
-    hearing = Hearing(sample_rate, stft_for(levelled, sample_rate), silence_db=-60.0, n_gap_frames=0)
-    sound_s, spectrum, outlines = 0.0, torch.zeros(hearing.stft.n_bins), list[tuple[Tensor, Tensor]]()
-    for recording in levelled:
-        sound = hear(recording, hearing)
+    leveled = at_peak_of_one(recordings)
+    frame_config = FrameConfig(sample_rate, stft_for(leveled, sample_rate), silence_db=-60.0, n_gap_frames=0)
+    sound_s, spectrum, outlines = 0.0, torch.zeros(frame_config.stft.n_bins), list[tuple[Tensor, Tensor]]()
+    for recording in leveled:
+        sound = extract_frames(recording, frame_config)
         sound_s += float(sound.sounding.float().mean()) * recording.duration_s
         spectrum += sound.magnitude.square().sum(dim=1)
         outlines.append(_outline(sound.magnitude))
@@ -118,7 +118,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
         sound_s=sound_s,
         clipped=tuple(recording.name for recording in recordings if _is_clipped(recording.samples)),
         offsets={recording.name: offset for recording in recordings if (offset := _offset(recording))},
-        bandwidth_hz=float(heard.max()) * sample_rate / hearing.stft.n_fft,
+        bandwidth_hz=float(heard.max()) * sample_rate / frame_config.stft.n_fft,
         sample_rates=tuple(sorted({recording.sample_rate for recording in recordings})),
         twins=_twins(recordings, outlines),
     )
@@ -128,13 +128,13 @@ def _outline(magnitude: Tensor) -> tuple[Tensor, Tensor]:
     """Level over time, stretched to a length that all share, and mean spectrum of magnitudes (n_bins, n_frames)."""
     level = magnitude.mean(dim=0)[None, None]
     level = torch.nn.functional.interpolate(level, size=ENVELOPE_FRAMES, mode="linear")[0, 0]
-    return _standardised(level), _standardised(magnitude.mean(dim=1))
+    return _standardized(level), _standardized(magnitude.mean(dim=1))
 
 
-def _standardised(values: Tensor) -> Tensor:
+def _standardized(values: Tensor) -> Tensor:
     """Bring values (n,) to mean zero and norm one, so that products are correlations."""
-    centred: Tensor = values - values.mean()
-    scaled: Tensor = centred / torch.linalg.vector_norm(centred).clamp(min=1e-12)
+    centered: Tensor = values - values.mean()
+    scaled: Tensor = centered / torch.linalg.vector_norm(centered).clamp(min=1e-12)
     return scaled
 
 

@@ -1,7 +1,7 @@
 """What keeps a network from merely copying what it hears; all of it composes.
 
 Penalties are in the unit of the training divergence, per bin. Sparsity and contraction are freed of the code's scale (a
-code of half the size and a decoder of twice the weights would draw the same), as codes are standardised after training.
+code of half the size and a decoder of twice the weights would draw the same), as codes are standardized after training.
 """
 
 from dataclasses import dataclass, fields
@@ -21,8 +21,8 @@ SMALLEST_SPREAD = 1e-6  # of a code that says nothing
 
 
 @dataclass(frozen=True)
-class Regularisation:
-    """How a network is regularised; 0 leaves a regulariser out.
+class Regularization:
+    """How a network is regularized; 0 leaves a regularizer out.
 
     L2 on the weights is `TrainingConfig.weight_decay`; the size of the bottleneck, a prior on the code
     (variational) and the critic are the network's.
@@ -81,7 +81,7 @@ class Regularisation:
             raise ConfigError("target_activity is 0; expected more")
 
 
-def corrupted(shape: Tensor, config: Regularisation, others: Tensor | None, generator: torch.Generator) -> Tensor:
+def corrupted(shape: Tensor, config: Regularization, others: Tensor | None, generator: torch.Generator) -> Tensor:
     """Make of spectral shapes (..., n_bins, n_frames) what a denoising encoder hears; others is (n_other, n_bins)."""
     if config.noise:
         loudness = config.noise * _uniform(shape[..., :1, :].shape, generator).to(shape)
@@ -104,7 +104,7 @@ def penalty(
     shape: Tensor,
     code: Tensor,
     log_variance: Tensor | None,
-    config: Regularisation,
+    config: Regularization,
     generator: torch.Generator,
 ) -> Tensor:
     """Add up, for each frame, what a code of shape (..., code_size, n_frames) is to be punished for."""
@@ -144,9 +144,9 @@ def activity_divergence(code: Tensor, target: float) -> Tensor:
 
 
 def contraction(network: Autoencoder, features: Tensor, generator: torch.Generator) -> Tensor:
-    """Squared Frobenius norm of the Jacobian of the standardised code by the encoder's features, for each frame.
+    """Squared Frobenius norm of the Jacobian of the standardized code by the encoder's features, for each frame.
 
-    What a code is standardised by, its deviation over the frames, is a constant in the Jacobian; a code that does not
+    What a code is standardized by, its deviation over the frames, is a constant in the Jacobian; a code that does not
     vary, as over a single frame, counts nothing. Where frames are encoded one by one and the code has at most
     ``EXACT_CODE_SIZE`` numbers the norm is exact, one pass back for each. Otherwise it is Hutchinson's estimate [1]_,
     ``|v^T J|^2`` for one vector ``v`` of random signs, whose mean is the norm.
@@ -159,7 +159,7 @@ def contraction(network: Autoencoder, features: Tensor, generator: torch.Generat
     code = network.encoder(features)[..., : network.config.code_size, :]
     variance = _over_frames((code - _over_frames(code)).square())  # (code_size, 1)
     scale = torch.where(variance > SMALLEST_SPREAD**2, variance, torch.inf).rsqrt()
-    if network.config.code_size <= EXACT_CODE_SIZE and not network.config.sees_neighbours:
+    if network.config.code_size <= EXACT_CODE_SIZE and not network.config.sees_neighbors:
         probes = list(torch.eye(network.config.code_size).to(code)[..., None])
     else:
         probes = [_uniform(code.shape, generator).to(code).sub(0.5).sign()]
@@ -185,12 +185,12 @@ class Critic:
         self.drawn = self.network.decode(
             code.lerp(code.index_select(along, order), _uniform(shape, generator).to(code))
         )
-        return softplus(-self.network.criticise(self.drawn))
+        return softplus(-self.network.criticize(self.drawn))
 
     def learn(self, real: Tensor, weight: Tensor) -> None:
         """Take a step towards calling the real spectra real and the last drawings drawn."""
         drawn = self.drawn.detach()
-        surprise = softplus(-self.network.criticise(real)) + softplus(self.network.criticise(drawn))
+        surprise = softplus(-self.network.criticize(real)) + softplus(self.network.criticize(drawn))
         loss = (weight * surprise).sum() / weight.sum()
         self.adam.update(torch.autograd.grad(loss, self.adam.parameters))
 

@@ -6,7 +6,7 @@ the sound is held out, to tell when there is no more to learn.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -17,7 +17,7 @@ from sepdict._core.devices import AUTO, choose_device, seeded_generator
 from sepdict._core.schema import printable
 from sepdict._core.settings import checks_types
 from sepdict.audio.augmentation import augment
-from sepdict.audio.offset import centred
+from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
@@ -26,14 +26,14 @@ from sepdict.models.autoencoder import NetworkConfig, spectral_shape
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
 from sepdict.training.data import (
-    Hearing,
+    FrameConfig,
     Lesson,
     beginnings,
+    exemplars_of,
+    extract_frames,
     facts,
-    hear,
     hold_out,
     join,
-    memory_of,
     refuse_too_little,
     stft_for,
 )
@@ -59,7 +59,7 @@ PRESETS: Mapping[str, TrainingConfig] = MappingProxyType(
 )
 """Networks by name, all other settings at their defaults; the README says which is for what."""
 
-REGULARISERS: Mapping[str, float] = MappingProxyType(
+REGULARIZERS: Mapping[str, float] = MappingProxyType(
     {
         "l2": 1e-4,
         "dropout": 0.2,
@@ -73,20 +73,20 @@ REGULARISERS: Mapping[str, float] = MappingProxyType(
         "adversarial": 0.01,
     }
 )
-"""Regularisers by name, with the amounts that they are tried at first."""
+"""Regularizers by name, with the amounts that they are tried at first."""
 
 CRITIC = (128, 128)  # hidden units of the critic that an adversarial training gets
 
 
 @checks_types
-def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> TrainingConfig:
-    """Add regularisers by name to the settings of a training.
+def regularized(config: TrainingConfig, amounts: Mapping[str, float]) -> TrainingConfig:
+    """Add regularizers by name to the settings of a training.
 
     Parameters
     ----------
     config : TrainingConfig
     amounts : mapping of str to float
-        For names of `REGULARISERS`. Where they stand, which is not always in `Regularisation`, is seen to.
+        For names of `REGULARIZERS`. Where they stand, which is not always in `Regularization`, is seen to.
 
     Raises
     ------
@@ -95,19 +95,19 @@ def regularised(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
 
     Examples
     --------
-    >>> regularised(TrainingConfig(), {"variational": 0.5, "dropout": 0.1}).network.prior_weight
+    >>> regularized(TrainingConfig(), {"variational": 0.5, "dropout": 0.1}).network.prior_weight
     0.5
     """
     for name in amounts:
-        if name not in REGULARISERS:
-            raise ConfigError(f"regulariser is {name!r}; expected one of {', '.join(REGULARISERS)}")
+        if name not in REGULARIZERS:
+            raise ConfigError(f"regularizer is {name!r}; expected one of {', '.join(REGULARIZERS)}")
     network, inside = config.network, dict(amounts)
     weight_decay = inside.pop("l2", config.weight_decay)
     network = replace(network, prior_weight=inside.pop("variational", network.prior_weight))
     if inside.get("adversarial"):
         network = replace(network, critic=network.critic or CRITIC)
-    regularisation = replace(config.regularisation, **inside)
-    return replace(config, network=network, weight_decay=weight_decay, regularisation=regularisation)
+    regularization = replace(config.regularization, **inside)
+    return replace(config, network=network, weight_decay=weight_decay, regularization=regularization)
 
 
 @checks_types
@@ -166,47 +166,47 @@ def train_dictionary(
     if source == RESIDUAL:
         raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
     sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
-    levelled, around = (list(map(centred, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
-    card = Card(source, sample_rate, config.stft or stft_for(levelled, sample_rate), config.network)
+    leveled, around = (list(map(centered, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
+    card = Card(source, sample_rate, config.stft or stft_for(leveled, sample_rate), config.network)
     refuse_too_large(card)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
-    hearing = Hearing(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
-    sounds = [hear(recording, hearing) for recording in levelled]
-    refuse_too_little(sounds, source, hearing)
+    frame_config = FrameConfig(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
+    sounds = [extract_frames(recording, frame_config) for recording in leveled]
+    refuse_too_little(sounds, source, frame_config)
     sounds = hold_out(sounds, config.validation_share, generator)
     lesson = join(sounds, config.level_exponent, chosen)
-    solos = beginnings(levelled, sounds, hearing)
-    renew = partial(_rendition, solos, around, hearing, config, generator) if config.augmentation else None
-    others = _other_shapes(around, hearing) if config.regularisation.others else None
+    solos = beginnings(leveled, sounds, frame_config)
+    renew = partial(_rendition, solos, around, frame_config, config, generator) if config.augmentation else None
+    others = _other_shapes(around, frame_config) if config.regularization.others else None
     descent = Descent(lesson, card.stft.n_bins, config, generator, None if others is None else others.to(chosen))
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(config.seed)
         network, curves, stopped = descent.run(renew, on_progress)
     _warn_of_nothing_learned(lesson, card, config, min(curves["validation"]))
-    settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
-    memory, n_held_out = memory_of(sounds, hearing, config.memory_s)
-    heard = tuple(facts(recording, sound, hearing) for recording, sound in zip(recordings, sounds, strict=True))
+    settings = config.as_card()
+    exemplars, n_held_out = exemplars_of(sounds, frame_config, config.exemplars_s)
+    heard = tuple(facts(recording, sound, frame_config) for recording, sound in zip(recordings, sounds, strict=True))
     used = tuple({"name": printable(background.name), "sha256": background.sha256} for background in backgrounds)
     settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out} | ({"backgrounds": used} if used else {})
-    return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), memory)
+    return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), exemplars)
 
 
 def _rendition(
     solos: Sequence[Audio],
     backgrounds: Sequence[Audio],
-    hearing: Hearing,
+    frame_config: FrameConfig,
     config: TrainingConfig,
     generator: torch.Generator,
 ) -> Lesson:
     """Hear the solos anew, varied."""
     assert config.augmentation is not None
     varied = [augment(solo, config.augmentation, generator, backgrounds=backgrounds) for solo in solos]
-    return join([hear(solo, hearing) for solo in varied], config.level_exponent, torch.device("cpu"))
+    return join([extract_frames(solo, frame_config) for solo in varied], config.level_exponent, torch.device("cpu"))
 
 
-def _other_shapes(backgrounds: Sequence[Audio], hearing: Hearing) -> Tensor:
+def _other_shapes(backgrounds: Sequence[Audio], frame_config: FrameConfig) -> Tensor:
     """Hear the backgrounds as spectral shapes (n_frames, n_bins)."""
-    sounds = [hear(background, hearing) for background in backgrounds]
+    sounds = [extract_frames(background, frame_config) for background in backgrounds]
     shapes = [spectral_shape(sound.magnitude[:, sound.sounding.flatten()]).T for sound in sounds]
     if not sum(map(len, shapes)):
         raise ConfigError("there are no backgrounds to be heard beside the source; give some that are not silent")

@@ -3,14 +3,15 @@
     min over encoder, decoder   sum_t  w_t  [ d( v_t | decode(encode(v_t)) ) + penalties ]
 
 where ``v_t`` is the spectral shape of frame ``t``, ``d`` a spectral divergence and ``w_t`` a weight that grows with the
-frame's level. Regularisers add penalties, corrupt what the encoder hears, or draw the code.
+frame's level. Regularizers add penalties, corrupt what the encoder hears, or draw the code.
 """
 
 import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.dictionaries.dictionary import MAX_CHECKS
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardise_codes
-from sepdict.models.layers import initialise, is_finite
+from sepdict.models.autoencoder import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardize_codes
+from sepdict.models.layers import initialize, is_finite
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
@@ -31,11 +32,12 @@ from sepdict.training.pretraining import (
     pretrain_by_boltzmann_machines,
     refuse_what_cannot_be_pretrained,
 )
-from sepdict.training.regularization import Critic, Regularisation, corrupted, penalty
+from sepdict.training.regularization import Critic, Regularization, corrupted, penalty
 
 log = logging.getLogger(__name__)
 
 VALIDATION_FRAMES = 4096  # frames at a time in validation: bounds its memory
+CARD_NAMES = {"regularization": "regularisation", "exemplars_s": "memory_s"}  # what dictionary files call settings
 PRETRAINING_SHARE = 0.1  # of the steps, for each layer
 
 
@@ -72,15 +74,15 @@ class TrainingConfig:
         Of Adam at the start; it falls to zero along half a cosine.
     weight_decay : float
         L2 penalty on the weights.
-    regularisation : Regularisation
+    regularization : Regularization
         What else keeps the network from merely copying.
     pretraining : str
         ``"none"``, or layer by layer beforehand, as ``"autoencoders"`` or as ``"boltzmann"`` machines.
     augmentation : AugmentationConfig, optional
         What the recordings are varied by, anew for each of the :attr:`n_checks`; by default nothing.
-    memory_s : float
+    exemplars_s : float
         Seconds of sound that the dictionary remembers, coarsely, for composing; 0 remembers nothing. Frames shorter
-        than 16 ms count as such, so that a memory of any sound takes as much room.
+        than 16 ms count as such, so that the exemplars of any sound takes as much room.
     seed : int
         Same seed, same machine, same dictionary.
 
@@ -103,11 +105,16 @@ class TrainingConfig:
     batch_frames: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    regularisation: Regularisation = field(default_factory=Regularisation)
+    regularization: Regularization = field(default_factory=Regularization)
     pretraining: str = "none"
     augmentation: AugmentationConfig | None = None
-    memory_s: float = 600.0
+    exemplars_s: float = 600.0
     seed: int = 0
+
+    def as_card(self) -> dict[str, Any]:
+        """Return the settings under the names that dictionary files have for them."""
+        settings = {CARD_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return {name: value for name, value in settings.items() if name not in ("network", "stft", "sample_rate")}
 
     def __post_init__(self) -> None:
         refuse_other_types(self)
@@ -122,7 +129,7 @@ class TrainingConfig:
             "batch_frames": (0, math.inf),
             "learning_rate": (0, 1),
             "weight_decay": (0, 1),
-            "memory_s": (0, 86400),
+            "exemplars_s": (0, 86400),
             "seed": (0, 2**63 - 1),
         }
         refuse_out_of_range(self, ranges)
@@ -131,15 +138,15 @@ class TrainingConfig:
             raise ConfigError(
                 f"divergence is {self.divergence!r}; a linear network draws next to nothing: use l2 or kl"
             )
-        if self.regularisation.adversarial and not self.network.critic:
-            raise ConfigError(f"adversarial is {self.regularisation.adversarial}; expected a network with a critic")
-        if self.regularisation.dropout and self.network.kind in SHALLOW:
+        if self.regularization.adversarial and not self.network.critic:
+            raise ConfigError(f"adversarial is {self.regularization.adversarial}; expected a network with a critic")
+        if self.regularization.dropout and self.network.kind in SHALLOW:
             raise ConfigError(
-                f"dropout is {self.regularisation.dropout}; a {self.network.kind} network has no hidden units"
+                f"dropout is {self.regularization.dropout}; a {self.network.kind} network has no hidden units"
             )
         for name in ("sparse", "activity", "contractive"):
-            alone = self.batch_frames == 1 and not self.network.sees_neighbours
-            if alone and getattr(self.regularisation, name):
+            alone = self.batch_frames == 1 and not self.network.sees_neighbors
+            if alone and getattr(self.regularization, name):
                 raise ConfigError(f"batch_frames is 1; {name} compares frames: expected more, or 0 for all of them")
 
 
@@ -152,12 +159,12 @@ class Descent:
         self.lesson, self.config, self.generator, self.others = lesson, config, generator, others
         self.beta, self.n_patch = beta_of(config.divergence), config.network.n_learned_frames
         self.network = Autoencoder(config.network, n_bins).to(lesson.shapes.device)
-        initialise(self.network, generator)
+        initialize(self.network, generator)
         begin_from(self.network, lesson.shapes, lesson.training_weights, generator)
         for half in (self.network.encoder, self.network.decoder):
             if half is not None:
-                half.dropout.p = config.regularisation.dropout
-        self.critic = Critic(self.network) if config.regularisation.adversarial else None
+                half.dropout.p = config.regularization.dropout
+        self.critic = Critic(self.network) if config.regularization.adversarial else None
 
     def run(
         self, renew: Callable[[], Lesson] | None, on_progress: OnProgress
@@ -202,7 +209,7 @@ class Descent:
         network.load_state_dict(best)
         network.requires_grad_(False).eval()
         heard = self.lesson.shapes[self.lesson.training_weights > 0].T
-        standardise_codes(network, network.encode(heard))
+        standardize_codes(network, network.encode(heard))
         return network, {name: tuple(curve) for name, curve in curves.items()}, stopped
 
     def _pretrain(self) -> None:
@@ -238,17 +245,17 @@ class Descent:
 
     def _divergence_and_penalty(self, shape: Tensor) -> tuple[Tensor, Tensor]:
         """What is to be made small for each frame of spectral shapes (..., n_bins, n_frames)."""
-        config = self.config.regularisation
+        config = self.config.regularization
         heard = corrupted(shape, config, self.others, self.generator)
         code, log_variance = self.network.posterior(heard)
         punished = penalty(self.network, heard, code, log_variance, config, self.generator)
         if self.critic is not None:
             punished = punished + config.adversarial * self.critic.deceived(code, self.generator)
-        if log_variance is not None:  # Kingma and Welling's reparametrisation: the draw, but not its size, is constant
+        if log_variance is not None:  # Kingma and Welling's reparametrization: the draw, but not its size, is constant
             noise = torch.randn(code.shape, generator=self.generator).to(code)
             code = code + (log_variance / 2).exp() * noise
         return self._divergence(
-            shape, self.network.draw(code) if self.beta == 2 else self.network.decode(code)
+            shape, self.network.reconstruct(code) if self.beta == 2 else self.network.decode(code)
         ), punished
 
     def _divergence(self, shape: Tensor, drawn: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sepdict import SepdictError
-from sepdict._core.course import Course
+from sepdict._core.job_progress import JobProgress
 from sepdict.progress import OnProgress, Progress
 from sepdict.web.tasks import Task, explain
 
@@ -48,10 +48,10 @@ class Job:
         A folder for what the task writes; deleted unless it is done, and when the job is forgotten.
     identifier : str
     state : str
-        ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
+        ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"canceled"``.
     progress : Progress or None
         The last step, while it runs.
-    course : Course
+    job_progress : JobProgress
         How far it is.
     message : str
         Why it failed.
@@ -75,15 +75,15 @@ class Job:
     used: float = math.nan
 
     def __post_init__(self) -> None:
-        self.course = Course(self.task.plan)
+        self.job_progress = JobProgress(self.task.plan)
 
-    def hear(self, progress: Progress) -> None:
+    def advance(self, progress: Progress) -> None:
         """Take a step."""
-        self.course.hear(progress)
+        self.job_progress.advance(progress)
         self.progress = progress
 
 
-class Queue:
+class JobQueue:
     """Works on jobs in the order in which they came.
 
     Parameters
@@ -150,7 +150,7 @@ class Queue:
         with self._changed:
             if job.state not in UNFINISHED:
                 return
-            job.state, job.used = "cancelled", self.clock()
+            job.state, job.used = "canceled", self.clock()
         self._worker.stop(job)  # the queue's thread sees the end of the pipe
 
     def in_use(self) -> set[str]:
@@ -179,7 +179,7 @@ class Queue:
         with self._changed:
             self._closing = True
             for job in self._jobs.values():
-                job.state = "cancelled" if job.state in UNFINISHED else job.state
+                job.state = "canceled" if job.state in UNFINISHED else job.state
             self._changed.notify_all()
         self._worker.stop()
         self._thread.join()
@@ -201,9 +201,9 @@ class Queue:
             self._end(job, end, outcome)
 
     def _end(self, job: Job, end: str, outcome: Any) -> None:
-        """Say what became of a job, unless it was cancelled meanwhile, and clear up."""
+        """Say what became of a job, unless it was canceled meanwhile, and clear up."""
         if end == "done" and job.state == "running":
-            job.course.finish()
+            job.job_progress.finish()
             try:
                 outcome = self.finish(job, outcome)
             except Exception as error:  # the next job is not to wait for ever
@@ -235,7 +235,7 @@ class Worker:
             while True:
                 what, content = pipe.recv()
                 if what == "progress":
-                    job.hear(content)
+                    job.advance(content)
                 elif what == "warning":
                     job.warnings.append(content)
                 else:
@@ -258,7 +258,7 @@ class Worker:
                 self._process.join()
 
     def _begin(self, job: Job) -> Connection:
-        """Start the process if there is none, and enter the job, unless it was cancelled just now."""
+        """Start the process if there is none, and enter the job, unless it was canceled just now."""
         with self._lock:
             if job.state != "running":
                 raise EOFError

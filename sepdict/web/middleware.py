@@ -21,7 +21,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class SecurityMiddleware:
     """Refuses requests that another site's page sent, and those that announce more than is taken.
 
     Parameters

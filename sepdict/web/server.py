@@ -33,9 +33,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from sepdict import PRESETS, FitConfig, SepdictError, TrainingConfig
 from sepdict.dictionaries.library import library_folder
 from sepdict.web.dictionaries import Library
-from sepdict.web.middleware import LOOPBACK, Guard
+from sepdict.web.middleware import LOOPBACK, SecurityMiddleware
 from sepdict.web.routes import UPLOADS, router
-from sepdict.web.service import Desk
+from sepdict.web.service import Service
 from sepdict.web.tasks import name_files
 from sepdict.web.uploads import Limits
 
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.mount("/", StaticFiles(packages=[("sepdict.web", "static"), ("sepdict.reports", "static")], html=True))
     limits = settings.limits
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *settings.hosts], www_redirect=False)
-    app.add_middleware(Guard, upload_bytes=limits.file_bytes, uploads_to=UPLOADS)
+    app.add_middleware(SecurityMiddleware, upload_bytes=limits.file_bytes, uploads_to=UPLOADS)
     app.add_exception_handler(StarletteHTTPException, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_misunderstanding)
     app.add_exception_handler(SepdictError, _answer_mistake)
@@ -91,22 +91,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the desk, look after it, and clear it at the end."""
+    """Open the service, look after it, and clear it at the end."""
     settings: Settings = app.state.settings
-    desk = app.state.desk = Desk(Library(settings.library), settings.limits, settings.training, settings.fit)
-    sweeping = asyncio.create_task(_sweep(desk))
+    service = app.state.service = Service(Library(settings.library), settings.limits, settings.training, settings.fit)
+    sweeping = asyncio.create_task(_sweep(service))
     try:
         yield
     finally:
         sweeping.cancel()
-        desk.close()
+        service.close()
 
 
-async def _sweep(desk: Desk) -> None:
+async def _sweep(service: Service) -> None:
     """Delete what is old, again and again."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
-        await asyncio.to_thread(desk.sweep)
+        await asyncio.to_thread(service.sweep)
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:

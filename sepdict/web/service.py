@@ -1,4 +1,4 @@
-"""The desk: where uploads, jobs and dictionaries are handed in and out."""
+"""The service: where uploads, jobs and dictionaries are handed in and out."""
 
 import hashlib
 import itertools
@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
@@ -22,17 +22,18 @@ from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.errors import AudioFileError
 from sepdict.web.dictionaries import Library, describe
-from sepdict.web.jobs import Job, Queue
+from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.tasks import ABOUT, DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
-from sepdict.web.uploads import Limits, Store, Upload
+from sepdict.web.uploads import Limits, Upload, Uploads
 
+Quality = Literal["draft", "standard"]
 LONGEST_NAME = 255  # no file system has longer ones
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
 JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
-class Desk:
+class Service:
     """Takes uploads and requests, and knows where everything is.
 
     Parameters
@@ -45,14 +46,14 @@ class Desk:
 
     def __init__(self, library: Library, limits: Limits, training: TrainingConfig, fit: FitConfig) -> None:
         self.library, self.limits, self.training, self.fit = library, limits, training, fit
-        self.store = Store(limits)
-        self.queue = Queue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
+        self.store = Uploads(limits)
+        self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
 
     async def take(self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int) -> dict[str, Any]:
         """Receive a file, look at it, and enter or refuse it."""
         name = displayed(name)
         extension = Path(name).suffix.lower()
-        # some formats are only recognised by it; of a name that is not ours no more than this reaches the disk
+        # some formats are only recognized by it; of a name that is not ours no more than this reaches the disk
         path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
         await self.store.receive(content, path, n_promised=n_promised)
         try:
@@ -95,7 +96,7 @@ class Desk:
         return self.library.keep(Dictionary.load(self.dictionary(identifier).path))
 
     def separate(
-        self, mixture: str, dictionaries: Sequence[str], *, residual: bool, unknown: bool, compose: bool
+        self, mixture: str, dictionaries: Sequence[str], *, residual: bool, background_model: bool, quality: Quality
     ) -> Job:
         """Ask for stems; that the dictionaries do not go together is said at once."""
         upload = self._upload(mixture, "mixture")
@@ -104,8 +105,10 @@ class Desk:
             refuse_unfit([Dictionary.load(each.path) for each in found])
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
-        fit = self.fit if compose else replace(self.fit, composition_weight=0.0)
-        task = Separating(Sound(upload.path, upload.name), found, fit, residual, unknown, upload.facts["duration_s"])
+        fit = self.fit if quality == "standard" else replace(self.fit, guide_weight=0.0)
+        task = Separating(
+            Sound(upload.path, upload.name), found, fit, residual, background_model, upload.facts["duration_s"]
+        )
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
@@ -144,8 +147,8 @@ class Desk:
             "state": job.state,
             "n_before": self.queue.n_before(job),
             "elapsed_s": elapsed_s,
-            "left_s": job.course.left_s(elapsed_s),
-            "fraction": job.course.fraction,
+            "left_s": job.job_progress.left_s(elapsed_s),
+            "fraction": job.job_progress.fraction,
             **stage,
             "message": job.message,
             "warnings": list(job.warnings),

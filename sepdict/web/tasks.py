@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
-from sepdict._core.course import Plan, plan_separation
 from sepdict._core.fs import to_json, write_atomically
+from sepdict._core.job_progress import Plan, plan_separation
 from sepdict.audio.io import AudioReader, copy_audio, open_audio, writing_audio
 from sepdict.dictionaries.library import library_folder
 from sepdict.progress import OnProgress
@@ -95,20 +95,25 @@ class Separating:
     dictionaries: Sequence[Sound]
     config: FitConfig
     residual: bool
-    unknown: bool
+    background_model: bool
     duration_s: float
 
     @property
     def plan(self) -> Plan:
         """What its stages cost."""
-        composes = len(self.dictionaries) > 1 and self.config.composition_weight > 0
+        with_mask_estimator = len(self.dictionaries) > 1 and self.config.guide_weight > 0
         durations_s = {self.mixture.name: self.duration_s}
-        return plan_separation(durations_s, composes=composes, residual=self.residual, unknown=self.unknown)
+        return plan_separation(
+            durations_s,
+            with_mask_estimator=with_mask_estimator,
+            residual=self.residual,
+            background_model=self.background_model,
+        )
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Separate block by block, and describe the stems and how it went."""
         dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
-        names = stem_names(dictionaries, residual=self.residual or self.unknown)
+        names = stem_names(dictionaries, residual=self.residual or self.background_model)
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, _writing(paths, mixture) as write:
             outcome = separate_in_blocks(
@@ -117,7 +122,7 @@ class Separating:
                 write,
                 self.config,
                 residual=self.residual,
-                unknown=self.unknown,
+                background_model=self.background_model,
                 on_progress=on_progress,
             )
         copy_audio(self.mixture.path, output / MIXTURE)
@@ -146,7 +151,11 @@ class Separating:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "mixture": self.mixture.name,
             "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
-            "settings": {"residual": self.residual, "unknown": self.unknown, "fit": asdict(self.config)},
+            "settings": {
+                "residual": self.residual,
+                "background_model": self.background_model,
+                "fit": asdict(self.config),
+            },
         }
 
 

@@ -74,7 +74,7 @@ class Upload:
 
 
 @dataclass
-class Store:
+class Uploads:
     """A temporary folder and what is in it, by identifiers that cannot be guessed.
 
     Parameters

@@ -13,12 +13,12 @@ from front_end import sound, trained
 from sepdict import (
     AugmentationConfig,
     BatchConfig,
-    CompositionConfig,
     FitConfig,
+    MaskEstimatorConfig,
     NetworkConfig,
-    Regularisation,
+    Regularization,
     TrainingConfig,
-    regularised,
+    regularized,
     train_dictionary,
 )
 from sepdict._core.settings import refuse_other_type
@@ -34,17 +34,17 @@ from sepdict.spectral.stft import StftConfig
         (TrainingConfig, "network", None, "NetworkConfig"),
         (TrainingConfig, "stft", 512, "StftConfig or None"),
         (TrainingConfig, "augmentation", True, "AugmentationConfig or None"),
-        (TrainingConfig, "regularisation", "sparse", "Regularisation"),
+        (TrainingConfig, "regularization", "sparse", "Regularization"),
         (TrainingConfig, "n_steps", "5", "int"),
         (TrainingConfig, "n_steps", 2.5, "int"),
         (TrainingConfig, "divergence", 2, "str"),
         (TrainingConfig, "learning_rate", NetworkConfig, "float"),
         (FitConfig, "n_iterations", "5", "int"),
-        (FitConfig, "composition_weight", None, "float"),
-        (CompositionConfig, "seed", None, "int"),
+        (FitConfig, "guide_weight", None, "float"),
+        (MaskEstimatorConfig, "seed", None, "int"),
         (NetworkConfig, "hidden", 256, "tuple"),
         (AugmentationConfig, "background_snr_db", 3, "tuple"),
-        (Regularisation, "dropout", "a", "float"),
+        (Regularization, "dropout", "a", "float"),
         (StftConfig, "n_fft", 512.0, "int"),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_field_of_another_type_is_refused_by_name(
 
 def test_numbers_of_numpy_and_whole_numbers_for_floats_are_taken() -> None:
     assert TrainingConfig(n_steps=np.int64(3), learning_rate=np.float32(0.5)).n_steps == 3
-    assert FitConfig(composition_weight=0).composition_weight == 0
+    assert FitConfig(guide_weight=0).guide_weight == 0
     assert StftConfig(n_fft=np.int32(512), hop_length=np.int64(128)) == StftConfig(512, 128)
     assert NetworkConfig(hidden=[8, np.int64(8)]) == NetworkConfig(hidden=(8, 8))  # type: ignore[arg-type]
 
@@ -70,7 +70,7 @@ def test_numbers_of_numpy_and_whole_numbers_for_floats_are_taken() -> None:
             TrainingConfig(n_steps=3, learning_rate=0.5),
         ),
         (AugmentationConfig(background_snr_db=(np.float32(1), 2)), AugmentationConfig(background_snr_db=(1.0, 2.0))),
-        (FitConfig(composition_weight=0, n_iterations=True), FitConfig(composition_weight=0.0, n_iterations=1)),
+        (FitConfig(guide_weight=0, n_iterations=True), FitConfig(guide_weight=0.0, n_iterations=1)),
         (BatchConfig(segment_s=60, residual=False), BatchConfig(segment_s=60.0)),
     ],
     ids=lambda config: type(config).__name__,
@@ -83,7 +83,7 @@ def test_settings_that_are_equal_are_written_alike(given: Any, plain: Any) -> No
     ("call", "expected"),
     [
         (lambda config: train_dictionary(sound(n_samples=9000), config, source="x"), "TrainingConfig or None"),
-        (lambda config: regularised(config, {"l2": 0.1}), "TrainingConfig"),
+        (lambda config: regularized(config, {"l2": 0.1}), "TrainingConfig"),
         (lambda config: fit_excitations(np.ones((1, 257, 3)), [trained("hiss")], config), "FitConfig"),
     ],
 )

@@ -35,7 +35,7 @@ from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import FORMAT, Dictionary
 from sepdict.errors import SepdictError
 from sepdict.separation.engine import separate
-from sepdict.separation.mask_estimator import composition_of
+from sepdict.separation.mask_estimator import cached_mask_estimator
 
 
 @dataclass(frozen=True)
@@ -319,14 +319,14 @@ def go_on_beside(path: Path) -> str:
 
 
 @functools.cache
-def composition_seeds() -> dict[str, bytes]:
+def mask_estimator_seeds() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder, cache_in(Path(folder)):
-        composition_of([learned("hiss"), learned("hum")])
+        cached_mask_estimator([learned("hiss"), learned("hum")])
         (path,) = Path(folder, "cache").glob("*.safetensors")
         return {path.name: path.read_bytes()}
 
 
-def odd_composition(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+def odd_mask_estimator(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     try:
         tensors = safetensors.torch.load(content)
     except Exception:
@@ -340,15 +340,15 @@ def odd_composition(content: bytes, rng: random.Random, others: Sequence[bytes])
 
 def take_from_cache(path: Path) -> str:
     """Compose where there is something in the cache under the right name; what comes shares out every mixture."""
-    (name,) = composition_seeds()
+    (name,) = mask_estimator_seeds()
     with cache_in(path.parent):
         cache = path.parent / "cache"
         cache.mkdir()
         key = name.rsplit("-", 1)[0].removeprefix("composition-")
         path.replace(sepdict.separation.mask_estimator._cache_path(key, path.read_bytes()))
-        composition = composition_of([learned("hiss"), learned("hum")])
+        mask_estimator = cached_mask_estimator([learned("hiss"), learned("hum")])
         magnitude = torch.rand(1, learned("hum").card.stft.n_bins, 5, generator=torch.Generator().manual_seed(0))
-        masks = composition.masks(magnitude, ["hiss", "hum"])
+        masks = mask_estimator.masks(magnitude, ["hiss", "hum"])
         assert masks.isfinite().all(), "masks that are no numbers"
         assert torch.allclose(masks.sum(dim=0), torch.ones(()), atol=1e-3)
     return "composed"
@@ -358,7 +358,7 @@ AUDIO = Target("audio", audio_seeds, mutated, read_sound)
 MORE_AUDIO = Target("audio", more_audio_seeds, mutated, read_sound_as_ffmpeg_does)
 DICTIONARIES = Target("dictionary", dictionary_seeds, forge, load_dictionary)
 MANIFESTS = Target("manifest", manifest_seeds, odd_manifest, go_on_beside)
-COMPOSITIONS = Target("composition", composition_seeds, odd_composition, take_from_cache)
+COMPOSITIONS = Target("composition", mask_estimator_seeds, odd_mask_estimator, take_from_cache)
 EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS]
 
 

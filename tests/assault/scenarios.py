@@ -25,11 +25,17 @@ from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import Composition, CompositionConfig, cache_folder, compose, composition_of
+from sepdict.separation.mask_estimator import (
+    MaskEstimator,
+    MaskEstimatorConfig,
+    cache_folder,
+    cached_mask_estimator,
+    train_mask_estimator,
+)
 from sepdict.training.train import train_dictionary
 from sepdict.web.uploads import Limits, Store
 
-FIT = FitConfig(n_iterations=2, n_tuning_steps=0)
+FIT = FitConfig(n_iterations=2, n_adaptation_steps=0)
 N_SAMPLES = 2000  # a quarter of a second
 REPORT = "report.html"
 
@@ -85,8 +91,8 @@ def said_in_one_line(error: object) -> None:
 
 @functools.cache
 def learned(source: str) -> Dictionary:
-    """Train with a memory, so that there is something to compose of."""
-    config = replace(TINY, n_steps=3, memory_s=2)
+    """Train with the exemplars, so that there is something to compose of."""
+    config = replace(TINY, n_steps=3, exemplars_s=2)
     return train_dictionary(sound(source, n_samples=2 * SAMPLE_RATE, seed=9), config, source=source)
 
 
@@ -220,33 +226,33 @@ def _whole_track(folder: Path, track: str, config: BatchConfig, *, older: bool, 
 # --- a composition
 
 
-def _compose_quickly(dictionaries: Sequence[Dictionary], *_: Any, **__: Any) -> Composition:
-    return compose(dictionaries, CompositionConfig(n_steps=1))
+def _train_quickly(dictionaries: Sequence[Dictionary], *_: Any, **__: Any) -> MaskEstimator:
+    return train_mask_estimator(dictionaries, MaskEstimatorConfig(n_steps=1))
 
 
 @contextlib.contextmanager
 def cache_in(folder: Path) -> Iterator[None]:
     with (
         patch.dict(os.environ, {"SEPDICT_CACHE": str(folder / "cache")}),
-        patch.object(sepdict.separation.mask_estimator, "compose", _compose_quickly),
+        patch.object(sepdict.separation.mask_estimator, "train_mask_estimator", _train_quickly),
     ):
         yield
 
 
 def _compose(folder: Path) -> None:
     with cache_in(folder):
-        composition = composition_of([learned("hiss"), learned("hum")])
-        assert all(weight.isfinite().all() for weight in composition.network.state_dict().values())
+        mask_estimator = cached_mask_estimator([learned("hiss"), learned("hum")])
+        assert all(weight.isfinite().all() for weight in mask_estimator.network.state_dict().values())
 
 
 def _cache_law(folder: Path, done: bool) -> None:
     """Hold that what is in the cache is whole; a cache that cannot be written to is no failure."""
 
-    def refuse(*_: Any, **__: Any) -> Composition:
+    def refuse(*_: Any, **__: Any) -> MaskEstimator:
         raise FailedError("composed again")
 
     del done
-    with cache_in(folder), patch.object(sepdict.separation.mask_estimator, "compose", refuse):
+    with cache_in(folder), patch.object(sepdict.separation.mask_estimator, "train_mask_estimator", refuse):
         if list(cache_folder().glob("composition-*.safetensors")):
             _compose(folder)
 

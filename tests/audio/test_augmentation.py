@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sepdict.audio.augmentation import AugmentationConfig, add_background, augment, colour, shift_pitch, stretch
+from sepdict.audio.augmentation import AugmentationConfig, add_background, augment, color, shift_pitch, stretch
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio, resample
 from sepdict.errors import ConfigError
@@ -67,7 +67,7 @@ def response_db(gains_db: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
     n = 2 * sample_rate
     click = torch.zeros(n)
     click[n // 2] = 1
-    spectrum = torch.fft.rfft(torch.fft.ifftshift(colour(Audio(click, sample_rate), gains_db).samples[0].double()))
+    spectrum = torch.fft.rfft(torch.fft.ifftshift(color(Audio(click, sample_rate), gains_db).samples[0].double()))
     assert spectrum.imag.abs().max() < 1e-4  # zero phase
     assert (spectrum.real > 0).all()
     return torch.fft.rfftfreq(n, 1 / sample_rate)[1:], 20 * torch.log10(spectrum.real[1:])
@@ -343,14 +343,14 @@ def test_the_response_goes_through_the_gains() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_filter_changes_a_recordings_spectrum_by_its_response_and_not_its_length(name: str) -> None:
     gains_db = torch.tensor([-6.0, 6.0, -6.0, 6.0, -6.0, 6.0])
-    coloured = colour(solo(name), gains_db)
-    assert coloured.n_samples == solo().n_samples
+    colored = color(solo(name), gains_db)
+    assert colored.n_samples == solo().n_samples
     hertz, response = response_db(gains_db, RATE)
-    for centre in (500, 1000, 2000):
-        band = (hertz > 0.9 * centre) & (hertz < 1.1 * centre)
+    for center in (500, 1000, 2000):
+        band = (hertz > 0.9 * center) & (hertz < 1.1 * center)
         energies = [
             torch.fft.rfft(audio.samples[0], 8 * RATE)[1:].abs().square().unflatten(0, (-1, 4)).sum(dim=1)
-            for audio in (solo(name), coloured)
+            for audio in (solo(name), colored)
         ]
         change_db = 10 * math.log10(energies[1][band].sum() / energies[0][band].sum())
         assert float(response[band].min()) - 0.1 <= change_db <= float(response[band].max()) + 0.1

@@ -69,9 +69,7 @@ def write_wav(path: Path, chunks: bytes, *, n_channels: int = 1, mask: int | Non
 
 
 def separated(path: Path, out: Path, *, output: OutputConfig | None = None, **settings: Any) -> TrackResult:
-    config = BatchConfig(
-        fit=FitConfig(n_iterations=1, composition_weight=0), output=output or OutputConfig(), **settings
-    )
+    config = BatchConfig(fit=FitConfig(n_iterations=1, guide_weight=0), output=output or OutputConfig(), **settings)
     (result,) = separate_files([path], [trained("hiss"), trained("hum")], out, config)
     assert result.error is None, result.error
     return result

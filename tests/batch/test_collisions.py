@@ -29,7 +29,7 @@ from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import evaluate_folders
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=2, composition_weight=0)
+QUICK = FitConfig(n_iterations=2, guide_weight=0)
 BY_EXTENSION = "{track}.{mixture_ext}/{source}.{ext}"
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Fl\u00f6te") for form in ("NFC", "NFD"))
 
@@ -71,14 +71,14 @@ def test_the_command_says_of_each_file_of_a_clash_how_to_mend_it(
     monkeypatch.chdir(tmp_path)
     write_takes(tmp_path / "in")
     dictionaries = [f"-d{dictionary.save(Path(f'{dictionary.source}.safetensors'))}" for dictionary in pair]
-    result = run("separate", "in", *dictionaries, "--no-compose")
+    result = run("separate", "in", *dictionaries, "--quality=draft")
     assert result.exit_code != 0
     first, second, summary = error_lines(result)
     assert first.startswith("sepdict: in/take.flac and in/take.wav would both be written to ")
     assert second.startswith("sepdict: in/take.wav and in/take.flac would both be written to ")
     assert first.endswith(", or have {mixture_ext} in --filename")
     assert summary.startswith("sepdict: 2 of 3 files failed")
-    succeed("separate", "in", *dictionaries, "--no-compose", "-o", "all", "--filename", BY_EXTENSION)
+    succeed("separate", "in", *dictionaries, "--quality=draft", "-o", "all", "--filename", BY_EXTENSION)
     assert {path.name for path in Path("all").iterdir()} == {"other.wav", "take.wav", "take.flac"}
 
 

@@ -20,7 +20,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, composition_weight=0)
+QUICK = FitConfig(n_iterations=3, guide_weight=0)
 LOUD = 3.0  # full scale is 1
 
 

@@ -16,7 +16,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, explain
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, composition_weight=0)
+QUICK = FitConfig(n_iterations=3, guide_weight=0)
 UNEXPECTED = " (unexpected; the log shows where it came from)"
 ANY: dict[str, tuple[Exception, str]] = {  # an exception, and what is said of it behind the file's path
     "of memory": (MemoryError(), "there is not enough memory for it; free some, or take it apart in shorter segments"),

@@ -23,7 +23,7 @@ from sepdict.batch.track import BatchConfig
 from sepdict.errors import ConfigError
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, composition_weight=0)
+QUICK = FitConfig(n_iterations=3, guide_weight=0)
 
 
 def separate(paths: list[Path], out: Path, **settings: Any) -> list[TrackResult]:
@@ -163,7 +163,7 @@ def test_a_track_that_never_was_is_not_finished(tmp_path: Path) -> None:
 def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     files = [trained(source).save(tmp_path / f"{source}.safetensors") for source in ("hiss", "hum")]
     paths = write_mixtures(tmp_path / "in", "a", "b")
-    options = ["-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--skip-existing"]
+    options = ["-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--quality=draft", "--skip-existing"]
     succeed("separate", paths[1], *options)
     result = run("separate", tmp_path / "in", *options)
     assert result.exit_code == 0
@@ -179,7 +179,7 @@ def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:
     write_mixtures(tmp_path / "in", "a")
     write_bad(tmp_path / "in" / "b.wav", "truncated")
     result = run(
-        "separate", tmp_path / "in", "-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--no-compose", "--json"
+        "separate", tmp_path / "in", "-d", files[0], "-d", files[1], "-o", tmp_path / "out", "--quality=draft", "--json"
     )
     assert result.exit_code == 3
     good, bad = read_json(result.stdout)

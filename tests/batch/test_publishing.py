@@ -236,7 +236,7 @@ def test_a_batch_goes_on_where_it_was_killed_among_the_moves_of_a_track(
 ) -> None:
     paths, pair = write_mixtures(tmp_path / "in", "a", "b"), [trained("hiss"), trained("hum")]
     output = OutputConfig(filename=BY_SOURCE)
-    config = BatchConfig(FitConfig(n_iterations=3, composition_weight=0), output, skip_existing=True)
+    config = BatchConfig(FitConfig(n_iterations=3, guide_weight=0), output, skip_existing=True)
     replace = os.replace
 
     def die(source: Path, target: Path) -> None:

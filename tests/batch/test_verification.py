@@ -23,7 +23,7 @@ from sepdict.batch.verification import check_folder
 from sepdict.errors import AudioFileError
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, composition_weight=0)
+QUICK = FitConfig(n_iterations=3, guide_weight=0)
 
 
 def separated(folder: Path, names: tuple[str, ...] = ("a",), **settings: Any) -> list[TrackResult]:

@@ -74,7 +74,7 @@ def sepdict_dictionaries(
     seed: int,
     *,
     config: TrainingConfig,
-    composes: bool = True,
+    with_mask_estimator: bool = True,
     solos_s: float = math.inf,
     prior_weight: float = 0.0,
     critic_weight: float = 0.0,
@@ -82,7 +82,7 @@ def sepdict_dictionaries(
     """Train a dictionary per source and separate; composing the dictionaries counts as training.
 
     Those that are not composed are fitted without a prior, unless it is asked for, to show what they are by themselves.
-    Where a regulariser needs other sounds, these are the solos of the scene's other sources.
+    Where a regularizer needs other sounds, these are the solos of the scene's other sources.
     """
     config = replace(config, seed=seed)
     lessons = {source: beginning(solos, solos_s) for source, solos in scene.solos.items()}
@@ -90,13 +90,13 @@ def sepdict_dictionaries(
     dictionaries = []
     for source, solos in lessons.items():
         others = [solo for other in lessons if other != source for solo in lessons[other]]
-        backgrounds = others if config.regularisation.others else []
+        backgrounds = others if config.regularization.others else []
         dictionaries.append(train_dictionary(solos, config, source=source, backgrounds=backgrounds))
-    if composes:
-        composition = sepdict.compose(dictionaries, sepdict.CompositionConfig(seed=seed))
-        separate = partial(sepdict.separate, composition=composition)
+    if with_mask_estimator:
+        mask_estimator = sepdict.train_mask_estimator(dictionaries, sepdict.MaskEstimatorConfig(seed=seed))
+        separate = partial(sepdict.separate, mask_estimator=mask_estimator)
     else:
-        fit = FitConfig(composition_weight=0, prior_weight=prior_weight, critic_weight=critic_weight)
+        fit = FitConfig(guide_weight=0, prior_weight=prior_weight, critic_weight=critic_weight)
         separate = partial(sepdict.separate, config=fit)
     trained = time.perf_counter()
     stems = separate(scene.mixture, dictionaries).stems
@@ -105,7 +105,7 @@ def sepdict_dictionaries(
     return Separated(samples, trained - start, separated - trained)
 
 
-def one_unknown(scene: Scene, seed: int, *, unknown: bool) -> Separated:
+def one_unknown(scene: Scene, seed: int, *, background_model: bool) -> Separated:
     """Separate each source while the dictionary of the source after it is missing, and no composition helps."""
     start = time.perf_counter()
     config = replace(DEFAULT, seed=seed)
@@ -114,8 +114,8 @@ def one_unknown(scene: Scene, seed: int, *, unknown: bool) -> Separated:
     names, stems = list(trained), []
     for source, missing in zip(names, [*names[1:], names[0]], strict=True):
         known = [dictionary for name, dictionary in trained.items() if name != missing]
-        alone = FitConfig(composition_weight=0)
-        separation = sepdict.separate(scene.mixture, known, alone, residual=True, unknown=unknown)
+        alone = FitConfig(guide_weight=0)
+        separation = sepdict.separate(scene.mixture, known, alone, residual=True, background_model=background_model)
         stems.append(separation.stems[source].samples)
     return Separated(torch.cat(stems), ready - start, (time.perf_counter() - ready) / len(names))
 
@@ -132,7 +132,7 @@ def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
 
 
 DEFAULT = sepdict.PRESETS["default"]
-VARIATIONAL = sepdict.regularised(DEFAULT, {"variational": sepdict.REGULARISERS["variational"]})
+VARIATIONAL = sepdict.regularized(DEFAULT, {"variational": sepdict.REGULARIZERS["variational"]})
 AUGMENTED = replace(DEFAULT, augmentation=sepdict.AugmentationConfig())
 
 
@@ -140,7 +140,7 @@ def family() -> dict[str, tuple[TrainingConfig, dict[str, Any]]]:
     """All kinds of dictionaries and ways to train them by name, each with options of the separation."""
     rows = {name: sepdict.PRESETS[name] for name in ("linear", "nonnegative", "convolutional", "recurrent", "lecture")}
     rows["recurrent, LSTM"] = _with_network(rows["recurrent"], cell="lstm")
-    rows |= {name: sepdict.regularised(DEFAULT, {name: amount}) for name, amount in sepdict.REGULARISERS.items()}
+    rows |= {name: sepdict.regularized(DEFAULT, {name: amount}) for name, amount in sepdict.REGULARIZERS.items()}
     rows["one frame a step, 30000 steps"] = replace(DEFAULT, batch_frames=1, n_steps=30000)
     rows["all frames a step, 150 steps"] = replace(DEFAULT, batch_frames=0, n_steps=150, learning_rate=5e-3)
     rows["pretrained by autoencoders"] = replace(DEFAULT, pretraining="autoencoders")
@@ -168,7 +168,7 @@ METHODS: Mapping[str, Method] = {
     "convolutive KL-NMF, 25 components of 8 frames": Method(convolutive_nmf),
     OURS: Method(partial(sepdict_dictionaries, config=DEFAULT)),
     "sepdict, variational": Method(partial(sepdict_dictionaries, config=VARIATIONAL), quick=False),
-    "decoders only, default": Method(partial(sepdict_dictionaries, config=DEFAULT, composes=False)),
+    "decoders only, default": Method(partial(sepdict_dictionaries, config=DEFAULT, with_mask_estimator=False)),
     "mask network, trained as long as sepdict": Method(mask_network, budget=1),
     "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
     **{
@@ -177,8 +177,8 @@ METHODS: Mapping[str, Method] = {
         )
         for n in CURVE_S
     },
-    "one source unknown: sepdict, residual": Method(partial(one_unknown, unknown=False), quick=False),
-    "one source unknown: sepdict, unknown": Method(partial(one_unknown, unknown=True), quick=False),
+    "one source unknown: sepdict, residual": Method(partial(one_unknown, background_model=False), quick=False),
+    "one source unknown: sepdict, unknown": Method(partial(one_unknown, background_model=True), quick=False),
     "one source unknown: semi-supervised KL-NMF, 60 and 20 components": Method(semi_supervised_nmf, quick=False),
     "sepdict, lecture": Method(partial(sepdict_dictionaries, config=sepdict.PRESETS["lecture"]), quick=False),
     f"{OURS}, from 30 s of each source, augmented": Method(
@@ -186,7 +186,7 @@ METHODS: Mapping[str, Method] = {
     ),
     **{
         f"decoders only, {name}": Method(
-            partial(sepdict_dictionaries, config=config, composes=False, **options), quick=False
+            partial(sepdict_dictionaries, config=config, with_mask_estimator=False, **options), quick=False
         )
         for name, (config, options) in family().items()
     },

@@ -219,11 +219,11 @@ def mask_network(
     start = clock()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        spectra = _levelled_spectra(scene)
+        spectra = _leveled_spectra(scene)
         n_frames = round(SEGMENT_S * scene.mixture.sample_rate / scene.stft.hop_length)
         n_frames = min([n_frames, *(len(frames) for frames in spectra)])
         network = _MaskNetwork(len(spectra), scene.stft.n_bins)
-        network.standardise(magnitude(_draw(spectra, n_frames).sum(dim=1)))
+        network.standardize(magnitude(_draw(spectra, n_frames).sum(dim=1)))
         adam = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         while (spent := (clock() - start) / budget_s) < 1:
             adam.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * spent)) / 2
@@ -319,7 +319,7 @@ class _MaskNetwork(nn.Module):
         logits = self.leave(torch.cat([entered, self.lstm(entered)[0]], dim=-1))
         return logits.unflatten(-1, (self.n_sources, -1)).transpose(1, 2).softmax(dim=1)
 
-    def standardise(self, magnitudes: Tensor) -> None:
+    def standardize(self, magnitudes: Tensor) -> None:
         """Set the mean and scale of every bin by some mixtures."""
         logs = self._log(magnitudes).flatten(0, 1)
         self.mean.copy_(logs.mean(dim=0))
@@ -332,7 +332,7 @@ class _MaskNetwork(nn.Module):
         return (magnitudes / level + 1e-3).log()
 
 
-def _levelled_spectra(scene: Scene) -> list[Tensor]:
+def _leveled_spectra(scene: Scene) -> list[Tensor]:
     """Complex frames (n_frames, n_bins) of each source's solos, at a mean energy of one."""
     joined = [torch.cat([stft(x.samples[0], scene.stft).T for x in several]) for several in scene.solos.values()]
     return [frames / frames.abs().square().mean().sqrt() for frames in joined]

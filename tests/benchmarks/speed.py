@@ -26,13 +26,22 @@ from rivals import Scene
 from speed_report import write_report
 
 import sepdict  # before torch: it has idle threads sleep
-from sepdict import Audio, CompositionConfig, Dictionary, FitConfig, compose, separate, train_dictionary, write_audio
+from sepdict import (
+    Audio,
+    Dictionary,
+    FitConfig,
+    MaskEstimatorConfig,
+    separate,
+    train_dictionary,
+    train_mask_estimator,
+    write_audio,
+)
 from sepdict.audio.io import writing_audio
 from sepdict.audio.signal import resample
 from sepdict.evaluation.metrics import si_sdr_improvement
-from sepdict.models.optim import minimise_adam, minimise_lbfgs
+from sepdict.models.optim import minimize_adam, minimize_lbfgs
 from sepdict.separation.excitations import _Problem
-from sepdict.separation.mask_estimator import composition_of
+from sepdict.separation.mask_estimator import cached_mask_estimator
 from sepdict.spectral.stft import magnitude, stft
 
 HERE = Path(__file__).parent
@@ -141,7 +150,7 @@ def three_hours() -> Facts:
 
 def real_time_lecture() -> Facts:
     """The speech with the dictionaries of the lectures, hardly trained: that does not change the speed."""
-    return command(trained(PAIR, preset="lecture", n_steps=N_SHORT), lasting(PAIR, 60), "--no-compose")
+    return command(trained(PAIR, preset="lecture", n_steps=N_SHORT), lasting(PAIR, 60), "--quality=draft")
 
 
 def real_time_nmf() -> Facts:
@@ -199,13 +208,13 @@ def shortcuts() -> Facts:
     facts: Facts = {}
     for name in (PAIR, "speech_and_dog", MUSIC):
         dictionaries, one = trained(name), scene(name).mixture
-        composition = composition_of(dictionaries)
+        mask_estimator = cached_mask_estimator(dictionaries)
         mixture = replace(one, samples=one.samples.repeat(1, round(120 / one.duration_s)))
         converged = FitConfig(tolerance=1e-4, n_iterations=500)
         cases = {"at once": {"segment_s": 200.0}, "in segments of 10 s": {"segment_s": 10.0}}
         cases["at once, fits fully converged"] = {"segment_s": 200.0, "config": converged}
         facts[name] = {
-            case: gain_db(name, separate(mixture, dictionaries, composition=composition, **options).stems)
+            case: gain_db(name, separate(mixture, dictionaries, mask_estimator=mask_estimator, **options).stems)
             for case, options in cases.items()
         }
     return {"gains_db": facts}
@@ -247,20 +256,20 @@ def iterations() -> Facts:
     """Evaluations of the cost until it is within 1 % of the converged one."""
     dictionaries = trained(PAIR)
     observed = magnitude(stft(scene(PAIR).mixture.samples, dictionaries[0].card.stft))
-    composition = compose(dictionaries, CompositionConfig(n_steps=500))
-    masks = composition.masks(observed, [dictionary.source for dictionary in dictionaries])
+    mask_estimator = train_mask_estimator(dictionaries, MaskEstimatorConfig(n_steps=500))
+    masks = mask_estimator.masks(observed, [dictionary.source for dictionary in dictionaries])
     problem = _Problem(observed, dictionaries, FitConfig(), masks, None)
     start = problem.as_blocks(problem.start())
     quiet: Any = {"tolerance": 0.0, "on_step": lambda *_: None}
-    block_wise = minimise_lbfgs(problem.cost_and_gradient, start, n_iterations=400, history=10, **quiet).costs
+    block_wise = minimize_lbfgs(problem.cost_and_gradient, start, n_iterations=400, history=10, **quiet).costs
 
     def all_frames_at_once(unknowns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         costs, gradient = problem.cost_and_gradient(unknowns.reshape(start.shape))
         return costs.sum()[None], gradient.reshape(-1, 1)
 
-    as_one = minimise_lbfgs(all_frames_at_once, start.reshape(-1, 1), n_iterations=1000, history=10, **quiet).costs
+    as_one = minimize_lbfgs(all_frames_at_once, start.reshape(-1, 1), n_iterations=1000, history=10, **quiet).costs
     adam = {
-        step: minimise_adam(problem.cost_and_gradient, start, n_iterations=1000, step=step, **quiet).costs
+        step: minimize_adam(problem.cost_and_gradient, start, n_iterations=1000, step=step, **quiet).costs
         for step in (0.02, 0.05, 0.1)
     }
     aim = 1.01 * min(block_wise)
@@ -274,9 +283,9 @@ def iterations() -> Facts:
 def growth() -> Facts:
     """Seconds of `separate` against duration, and against the number of sources."""
     pair = trained(PAIR)
-    composition = compose(pair, CompositionConfig(n_steps=N_SHORT))
+    mask_estimator = train_mask_estimator(pair, MaskEstimatorConfig(n_steps=N_SHORT))
     by_duration = {
-        duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, composition=composition))
+        duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, mask_estimator=mask_estimator))
         for duration_s in (DURATIONS_S[0], *DURATIONS_S)  # the first run warms up
     }
     joined = [torch.cat([solo.samples for solo in solos], dim=1) for solos in scene(PAIR).solos.values()]
@@ -290,8 +299,8 @@ def growth() -> Facts:
     by_sources = {}
     for n_sources in N_SOURCES:
         chosen = many[:n_sources]
-        composed = compose(chosen, CompositionConfig(n_steps=10))
-        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, composition=composed))
+        composed = train_mask_estimator(chosen, MaskEstimatorConfig(n_steps=10))
+        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, mask_estimator=composed))
     return {"by_duration": by_duration, "by_sources": by_sources}
 
 

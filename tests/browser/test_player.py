@@ -33,7 +33,7 @@ COMMAND = [
     "--dictionary",
     "hiss",
     "--residual",
-    "--no-compose",
+    "--quality=draft",
     "--report",
 ]
 SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
@@ -44,7 +44,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
     sources = [trained("hiss"), trained("hum")]
-    config = FitConfig(composition_weight=0, n_iterations=3)
+    config = FitConfig(guide_weight=0, n_iterations=3)
     options = BatchConfig(fit=config, residual=True, report=True)
     (result,) = separate_files([path], sources, folder / "out", options, command=COMMAND)
     assert result.report is not None
@@ -225,11 +225,11 @@ def test_frequencies_can_be_read_and_volumes_be_hit(page: Any) -> None:
             assert volume.bounding_box()["height"] >= 24
 
 
-def test_what_is_of_no_source_has_no_sources_colour(page: Any) -> None:
-    colour = "(element, name) => getComputedStyle(element)[name]"
+def test_what_is_of_no_source_has_no_sources_color(page: Any) -> None:
+    color = "(element, name) => getComputedStyle(element)[name]"
     sources = page.locator("path.area").evaluate_all("paths => paths.map((path) => getComputedStyle(path).fill)")
-    bars = [page.locator(f".chart-box path.{kind}").evaluate(colour, "fill") for kind in ("good", "poor", "faint")]
-    line = page.locator("path.line").evaluate(colour, "stroke")
+    bars = [page.locator(f".chart-box path.{kind}").evaluate(color, "fill") for kind in ("good", "poor", "faint")]
+    line = page.locator("path.line").evaluate(color, "stroke")
     assert len({*sources, *bars}) == len(sources) + len(bars) == 5
     assert line not in sources
 
@@ -323,15 +323,15 @@ def test_a_marked_frequency_is_where_a_sound_of_that_frequency_is_drawn(
         time_s = torch.arange(sample_rate) / sample_rate
         tone = Audio(0.5 * torch.sin(2 * torch.pi * frequency_hz * time_s)[None], sample_rate)
         energy = look_at(write_audio(tmp_path / f"{label}.wav", tone)).energy.mean(dim=1)
-        centre = float((energy * (torch.arange(len(energy)) + 0.5)).sum() / energy.sum() / len(energy))
-        assert place == pytest.approx(centre, abs=0.02)  # bins are as wide at 100 Hz; marks are 0.19 apart
+        center = float((energy * (torch.arange(len(energy)) + 0.5)).sum() / energy.sum() / len(energy))
+        assert place == pytest.approx(center, abs=0.02)  # bins are as wide at 100 Hz; marks are 0.19 apart
 
 
 def test_a_long_name_stays_in_the_page(browser: Any, tmp_path: Path) -> None:
     path = write_audio(tmp_path / f"{'Sunday morning, ' * 8}take-{'7' * 50}.wav", mixture(n_samples=4000))
     hum = trained("hum")
     long = Dictionary(replace(hum.card, source="an-uncommonly-long-name-of-a-source-without-any-space"), hum.network)
-    config = BatchConfig(fit=FitConfig(composition_weight=0, n_iterations=1), report=True)
+    config = BatchConfig(fit=FitConfig(guide_weight=0, n_iterations=1), report=True)
     (result,) = separate_files([path], [trained("hiss"), long], tmp_path / "out", config)
     for size in SIZES.values():
         page = browser.new_page(viewport=size)

@@ -144,10 +144,10 @@ def test_several_mixtures_with_a_bad_one_among_them(
         expect(page.get_by_role("radio", name="mix 2.wav")).to_be_checked()
 
 
-def test_cancelling_ends_what_has_not_begun_and_leaves_what_is_done(
+def test_canceling_ends_what_has_not_begun_and_leaves_what_is_done(
     browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, is_endless = server.app.state.desk.queue, iter([False, True, True, False, False])
+    queue, is_endless = server.app.state.service.queue, iter([False, True, True, False, False])
     submit = queue.submit
 
     def submit_endless(job: Any) -> None:
@@ -164,10 +164,10 @@ def test_cancelling_ends_what_has_not_begun_and_leaves_what_is_done(
         expect(page.get_by_text("2 of 3, solo 1.wav: Taking the mixture apart")).to_be_visible()
         page.locator("#listen > .progress").get_by_role("button", name="Cancel").click()
         lines = page.locator("#results li")
-        expect(lines.nth(1)).to_contain_text("cancelled")
-        expect(lines.nth(2)).to_contain_text("cancelled")
+        expect(lines.nth(1)).to_contain_text("canceled")
+        expect(lines.nth(2)).to_contain_text("canceled")
         expect(page.get_by_role("radio", name="mix.wav")).to_be_checked()
-        page.get_by_role("button", name="Separate all 3").click()  # goes on where it was cancelled
+        page.get_by_role("button", name="Separate all 3").click()  # goes on where it was canceled
         expect(page.get_by_role("radio", name="mix 2.wav")).to_be_visible()
         assert next(is_endless, None) is None
 
@@ -176,19 +176,22 @@ def test_what_no_dictionary_knows_is_asked_for_where_that_means_something(
     browser: Any, server: Server, sounds: dict[str, Path]
 ) -> None:
     with opened(browser, server) as page:
-        residual, unknown = page.get_by_label("There is more in it"), page.get_by_label("Make a dictionary of it")
+        residual, background_model = (
+            page.get_by_label("There is more in it"),
+            page.get_by_label("Make a dictionary of it"),
+        )
         expect(residual).to_be_visible()
-        expect(unknown).to_be_hidden()
+        expect(background_model).to_be_hidden()
         residual.check()
-        expect(unknown).to_be_visible()
+        expect(background_model).to_be_visible()
         page.get_by_role("checkbox", name="hum").check()
         expect(page.get_by_text("With a single dictionary")).to_be_visible()
         expect(residual).to_be_hidden()
-        unknown.check()
+        background_model.check()
         page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
         with page.expect_request("**/api/separations") as asked:
             page.get_by_role("button", name="Separate").click()
-        assert asked.value.post_data_json["unknown"] is True
+        assert asked.value.post_data_json["background_model"] is True
         expect(page.locator(".player-track[data-role=residual]")).to_be_visible()
 
 
@@ -225,15 +228,15 @@ def test_what_cannot_be_used_is_said_in_one_line(browser: Any, server: Server, s
 
 
 def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
-    desk = server.app.state.desk
-    desk.training = TrainingConfig(network=TINY.network, memory_s=0, **SLOW)
+    service = server.app.state.service
+    service.training = TrainingConfig(network=TINY.network, exemplars_s=0, **SLOW)
     with opened(browser, server) as page:
         train(page, sounds, kind="Quick")
         expect(page.get_by_text("Learning the sound")).to_be_visible()
         expect(page.locator("#remarks")).to_contain_text("4 s of sound is little")
         page.locator("#learning .progress").get_by_role("button", name="Cancel").click()
         expect(page.locator("#learning .progress")).to_be_hidden()
-        desk.training = TINY
+        service.training = TINY
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
         expect(page.locator("#sources > .notice.calm")).to_have_text(
@@ -244,7 +247,7 @@ def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server
 def test_when_the_server_ends_the_page_says_so_and_goes_on_when_it_is_back(
     browser: Any, library: Path, sounds: dict[str, Path]
 ) -> None:
-    server = Server(library, TrainingConfig(network=TINY.network, memory_s=0, **SLOW))
+    server = Server(library, TrainingConfig(network=TINY.network, exemplars_s=0, **SLOW))
     try:
         with opened(browser, server) as page:
             page.set_input_files("#mixture input[type=file]", sounds["mix"])
@@ -373,7 +376,7 @@ def test_everything_can_be_done_with_the_keyboard(
             if reached[-1] == "separate":
                 page.keyboard.press("Enter")
                 break
-        assert {"open-training", "unknown", "separate"} <= set(reached)
+        assert {"open-training", "background-model", "separate"} <= set(reached)
         expect(page.locator("#listen > .progress").get_by_role("button", name="Cancel")).to_be_focused()
         gate.set()
         expect(page.locator("#outcome")).to_be_focused()

@@ -131,11 +131,11 @@ def test_ctrl_c_exits_with_130(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (result.exit_code, result.stdout, error_lines(result)) == (130, "", ["sepdict: interrupted"])
 
 
-@pytest.mark.parametrize("colour", ["FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR"])
-def test_a_pipe_gets_plain_lines_whatever_the_environment_says_of_colours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: str
+@pytest.mark.parametrize("color", ["FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR"])
+def test_a_pipe_gets_plain_lines_whatever_the_environment_says_of_colors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, color: str
 ) -> None:
-    monkeypatch.setenv(colour, "1")
+    monkeypatch.setenv(color, "1")
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
     run("--version")  # loads the app
@@ -424,7 +424,7 @@ def test_nothing_that_is_printed_steers_the_terminal(tmp_path: Path, file: Path)
     (folder / WICKED).write_text("no sound")
     write_mixtures(tmp_path, "song")[0].rename(tmp_path / WICKED)
     results = [
-        run("separate", tmp_path / WICKED, "-d", file, "-o", tmp_path / "out", "--no-compose"),
+        run("separate", tmp_path / WICKED, "-d", file, "-o", tmp_path / "out", "--quality=draft"),
         run("separate", folder / WICKED, "-d", file, "-o", tmp_path / "other"),
         run("train-dictionary", folder, "--name", "x"),
         run("train-dictionary", folder),

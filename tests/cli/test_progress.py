@@ -50,13 +50,13 @@ def test_on_a_narrow_terminal_the_description_shrinks_and_phase_bar_and_time_lef
 ) -> None:
     be_a_terminal_of_80(monkeypatch)
     clock = Clock()
-    plan = {"composing": {"compose": 90.0}, "song": {"fit": 8.0, "tune": 2.0}}
+    plan = {"composing": {"estimate": 90.0}, "song": {"fit": 8.0, "adapt": 2.0}}
     report = console.ProgressReport(quiet=False, plan=plan, clock=clock)
     report.begin(f"separating {'a very long way down/' * 5}song.wav (1 of 20)")
     assert re.search(r"━{20} 0 % -:--:--$", drawn(report))
-    report.step(Progress("compose", 10, 10, 0.5))
+    report.step(Progress("estimate", 10, 10, 0.5))
     clock.now_s += 3600
-    report.step(Progress("tune", 50, 100, 0.5))
+    report.step(Progress("adapt", 50, 100, 0.5))
     line = drawn(report)
     assert line.startswith("separating a very")
     assert len(line) <= 80
@@ -75,7 +75,7 @@ def test_a_pipe_hears_of_what_begins_and_else_twice_a_minute_at_most(
         for step in range(1, 101):
             clock.now_s += 0.5
             report.step(Progress("fit", step, 100, 0.5))
-        report.course.end(name)
+        report.job_progress.end(name)
     assert capsys.readouterr().err.splitlines() == [
         "separating a",
         "30 %: finding the sources, about 70 s left",

@@ -39,7 +39,7 @@ import sepdict.batch.track
 from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
-from sepdict.separation.mask_estimator import CompositionConfig
+from sepdict.separation.mask_estimator import MaskEstimatorConfig
 from sepdict.training.train import train_dictionary
 
 
@@ -111,7 +111,7 @@ def test_mixtures_are_files_folders_and_patterns_each_once(
 def test_a_track_is_called_as_where_it_was_named_first(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "take")
     write_mixtures(here / "monday", "take")
-    succeed("separate", ".", "monday", "--recursive", *pair, "-o", "../out", "--no-compose")
+    succeed("separate", ".", "monday", "--recursive", *pair, "-o", "../out", "--quality=draft")
     tracks = sorted(path.parent for path in (here / "../out").rglob("manifest.json"))
     assert tracks == [here / "../out/monday/take", here / "../out/take"]
 
@@ -349,11 +349,11 @@ def test_files_are_separated_several_at_a_time_and_printed_in_order(
 
 def test_short_segments_and_a_dictionary_of_the_unknown_are_made_on_request(here: Path, pair: list[str]) -> None:
     write_audio(here / "song.wav", mixture(n_samples=7 * SAMPLE_RATE))
-    succeed("separate", "song.wav", *pair[:2], "--segment", "3", "--unknown")
+    succeed("separate", "song.wav", *pair[:2], "--segment", "3", "--background-model")
     folder = here / "separated" / "song"
     assert {path.name for path in folder.iterdir()} == {"hiss.wav", "residual.wav", "manifest.json"}
     settings = read_json(folder / "manifest.json")["settings"]
-    assert (settings["segment_s"], settings["unknown"], settings["composed"]) == (3.0, True, False)
+    assert (settings["segment_s"], settings["background_model"], settings["composed"]) == (3.0, True, False)
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -417,11 +417,11 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
 ) -> None:
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=3, width=8)
+        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=3, width=8)
     )
     options = []
     for name in ("hiss", "hum"):
-        config = replace(TINY, memory_s=60.0)
+        config = replace(TINY, exemplars_s=60.0)
         dictionary = train_dictionary(sound(name, n_samples=2 * SAMPLE_RATE), config, source=name).save(
             tmp_path / f"{name}-remembers.safetensors"
         )
@@ -430,7 +430,7 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
     late = run("separate", "song.wav", *options, "--start", "0:30")
     assert late.stderr.splitlines()[-1].startswith("sepdict: song.wav: lasts 0.8 s; expected more than the start")
     assert "telling" not in late.stderr
-    plain = run("separate", "song.wav", *options, "-o", "plain", "--no-compose")
+    plain = run("separate", "song.wav", *options, "-o", "plain", "--quality=draft")
     assert plain.stderr == "separating song.wav (1 of 1)\n"
     assert not (tmp_path / "cache").exists()
     first = run("separate", "song.wav", "air.wav", *options)
@@ -445,7 +445,7 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
 def test_verbose_tells_how_each_segment_went_and_where_an_error_came_from(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
     (here / "text.wav").write_text("no sound " * 50)
-    result = run("separate", "song.wav", "text.wav", *pair, "--no-compose", "-v")
+    result = run("separate", "song.wav", "text.wav", *pair, "--quality=draft", "-v")
     assert result.exit_code == 3
     assert "sepdict.separation.engine: segment 1 of 1: " in result.stderr
     assert "Traceback" in result.stderr

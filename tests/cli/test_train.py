@@ -21,7 +21,7 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import SepdictError
 from sepdict.models.autoencoder import NetworkConfig
-from sepdict.training.train import PRESETS, REGULARISERS, regularised
+from sepdict.training.train import PRESETS, REGULARIZERS, regularized
 from sepdict.training.trainer import Descent
 
 
@@ -199,7 +199,7 @@ def family(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sepdict.training.train.PRESETS", presets)
 
 
-def learnt(solos: Path, output: Path, *options: str) -> Card:
+def learned(solos: Path, output: Path, *options: str) -> Card:
     """Train with some options, and read what the card says."""
     succeed("train-dictionary", solos, "-o", output, *options)
     return Dictionary.load(output).card
@@ -215,7 +215,7 @@ def test_there_is_a_tiny_network_of_every_name() -> None:
 @pytest.mark.usefixtures("family")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_can_be_had_by_name(solos: Path, output: Path, network: str) -> None:
-    assert learnt(solos, output, "--network", network).network == NETWORKS[network]
+    assert learned(solos, output, "--network", network).network == NETWORKS[network]
 
 
 @pytest.mark.usefixtures("family")
@@ -237,7 +237,7 @@ def test_every_network_can_be_had_by_name(solos: Path, output: Path, network: st
 def test_the_shape_of_the_network_can_be_chosen(
     solos: Path, output: Path, options: list[str], expected: dict[str, Any]
 ) -> None:
-    network = learnt(solos, output, *options).network
+    network = learned(solos, output, *options).network
     assert {name: getattr(network, name) for name in expected} == expected
     before = NETWORKS[network.kind]
     changed = {name for name in vars(before) if getattr(network, name) != getattr(before, name)}
@@ -245,45 +245,45 @@ def test_the_shape_of_the_network_can_be_chosen(
 
 
 @pytest.mark.usefixtures("family")
-def test_regularisers_compose_each_with_its_amount_or_its_own(solos: Path, output: Path) -> None:
-    options = ["-r", "dropout=0.3", "--regularise", "sparse", "-r", "l2=0.01", "-r", "adversarial", "-r", "masking=0.1"]
-    card = learnt(solos, output, *options)
+def test_regularizers_compose_each_with_its_amount_or_its_own(solos: Path, output: Path) -> None:
+    options = ["-r", "dropout=0.3", "--regularize", "sparse", "-r", "l2=0.01", "-r", "adversarial", "-r", "masking=0.1"]
+    card = learned(solos, output, *options)
     amounts = {name: amount for name, amount in card.training["regularisation"].items() if amount}
-    named = {"sparse": REGULARISERS["sparse"], "adversarial": REGULARISERS["adversarial"]}
+    named = {"sparse": REGULARIZERS["sparse"], "adversarial": REGULARIZERS["adversarial"]}
     assert amounts == {"dropout": 0.3, "masking": 0.1, "target_activity": 0.1} | named
     assert card.training["weight_decay"] == 0.01
     assert card.network.critic
 
 
 @pytest.mark.usefixtures("family")
-@pytest.mark.parametrize("name", sorted({*REGULARISERS} - {"others"}))
-def test_every_regulariser_can_be_had_by_name(solos: Path, output: Path, name: str) -> None:
-    expected = regularised(replace(TINY, network=NETWORKS["default"]), {name: REGULARISERS[name]})
-    card = learnt(solos, output, "-r", name)
+@pytest.mark.parametrize("name", sorted({*REGULARIZERS} - {"others"}))
+def test_every_regularizer_can_be_had_by_name(solos: Path, output: Path, name: str) -> None:
+    expected = regularized(replace(TINY, network=NETWORKS["default"]), {name: REGULARIZERS[name]})
+    card = learned(solos, output, "-r", name)
     assert card.network == expected.network
     assert card.training["weight_decay"] == expected.weight_decay
-    assert card.training["regularisation"] == vars(expected.regularisation)
+    assert card.training["regularisation"] == vars(expected.regularization)
 
 
 @pytest.mark.usefixtures("family")
 def test_the_other_settings_of_the_training_reach_the_card(solos: Path, output: Path) -> None:
-    card = learnt(solos, output, "--steps", "3", "--batch-frames", "0", "--pretrain", "autoencoders", "--augment")
+    card = learned(solos, output, "--steps", "3", "--batch-frames", "0", "--pretrain", "autoencoders", "--augment")
     settings = {name: card.training[name] for name in ("n_steps", "batch_frames", "pretraining")}
     assert settings == {"n_steps": 3, "batch_frames": 0, "pretraining": "autoencoders"}
     assert card.training["augmentation"] == vars(AugmentationConfig())
     options = ["--activation", "sigmoid", "--templates", "0", "--pretrain", "boltzmann", "--overwrite"]
-    card = learnt(solos, output, *options)
+    card = learned(solos, output, *options)
     assert (card.training["pretraining"], card.training["augmentation"]) == ("boltzmann", None)
 
 
 @pytest.mark.usefixtures("family")
 @pytest.mark.parametrize("options", [["-r", "others"], ["--augment"]])
-def test_backgrounds_are_heard_and_not_learnt(solos: Path, tmp_path: Path, options: list[str]) -> None:
+def test_backgrounds_are_heard_and_not_learned(solos: Path, tmp_path: Path, options: list[str]) -> None:
     for name in ("rain", "wind"):
         (tmp_path / name).mkdir()
         write_audio(tmp_path / name / "0.wav", sound("hum" if name == "rain" else "hiss", n_samples=8000, seed=7))
     files = [tmp_path / name / "v.safetensors" for name in ("rain", "wind")]
-    cards = [learnt(solos, file, *options, "--background", str(file.parent / "*.wav")) for file in files]
+    cards = [learned(solos, file, *options, "--background", str(file.parent / "*.wav")) for file in files]
     assert [[heard["name"] for heard in card.heard] for card in cards] == [["0.wav", "1.wav"]] * 2
     assert files[0].read_bytes() != files[1].read_bytes()
 
@@ -434,7 +434,7 @@ def test_a_folder_without_audio_and_a_pattern_without_a_match_are_one_line_each(
     assert not output.exists()
 
 
-def test_bad_files_are_skipped_and_the_rest_is_learnt(solos: Path, output: Path) -> None:
+def test_bad_files_are_skipped_and_the_rest_is_learned(solos: Path, output: Path) -> None:
     write_bad(solos / "bad.wav", "text")
     write_audio(solos / "silence.wav", SILENT["silence"][0])
     result = run("train-dictionary", solos, "-o", output)

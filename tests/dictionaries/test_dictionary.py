@@ -83,16 +83,16 @@ def test_saved_equals_loaded_bit_for_bit(tmp_path: Path, network: NetworkConfig)
 
 def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path) -> None:
     plain = dictionary_of()
-    memory = torch.arange(n_bands(CARD.stft.n_bins) * 6).reshape(-1, 6).to(torch.uint8)
-    remembering = Dictionary(plain.card, plain.network, memory)
+    exemplars = torch.arange(n_bands(CARD.stft.n_bins) * 6).reshape(-1, 6).to(torch.uint8)
+    remembering = Dictionary(plain.card, plain.network, exemplars)
     loaded = Dictionary.load(remembering.save(tmp_path / "remembers.safetensors"))
-    assert torch.equal(loaded.memory, memory)
+    assert torch.equal(loaded.exemplars, exemplars)
     assert loaded.sha256 == remembering.sha256 != plain.sha256
-    assert Dictionary.load(plain.save(tmp_path / "forgets.safetensors")).memory.numel() == 0
+    assert Dictionary.load(plain.save(tmp_path / "forgets.safetensors")).exemplars.numel() == 0
 
 
 @pytest.mark.parametrize(
-    "memory",
+    "exemplars",
     [
         torch.zeros(3, 6, dtype=torch.uint8),
         torch.zeros(n_bands(CARD.stft.n_bins), 6),
@@ -103,10 +103,10 @@ def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path)
         torch.zeros(n_bands(CARD.stft.n_bins), 0, dtype=torch.uint8),
         torch.zeros(n_bands(CARD.stft.n_bins), 6, 1, dtype=torch.uint8),
     ],
-    ids=lambda memory: f"{memory.dtype} {tuple(memory.shape)}",
+    ids=lambda exemplars: f"{exemplars.dtype} {tuple(exemplars.shape)}",
 )
-def test_a_memory_that_cannot_be_is_refused(scratch: Path, memory: torch.Tensor) -> None:
-    forge(scratch, tensors={"memory": memory})
+def test_a_memory_that_cannot_be_is_refused(scratch: Path, exemplars: torch.Tensor) -> None:
+    forge(scratch, tensors={"memory": exemplars})
     with pytest.raises(DictionaryFileError, match="memory is not as its card promises"):
         Dictionary.load(scratch)
 
@@ -381,13 +381,13 @@ def test_whatever_stands_in_a_card_is_refused_or_can_be_shown(
         shown = json.dumps(asdict(loaded.card) | describe(loaded), ensure_ascii=False, allow_nan=False)
         assert len(shown.encode()) < 10_000
         assert math.isfinite(loaded.card.trained_s)
-        assert isinstance(loaded.memory.shape[1], int)
+        assert isinstance(loaded.exemplars.shape[1], int)
         assert loaded.card.source in repr(loaded)
 
 
 def test_every_setting_of_a_training_may_stand_in_a_card() -> None:
     config = TrainingConfig(augmentation=AugmentationConfig())
-    settings = {name: value for name, value in asdict(config).items() if name not in ("network", "stft", "sample_rate")}
+    settings = config.as_card()
     assert replace(CARD, training=settings).training == settings
 
 

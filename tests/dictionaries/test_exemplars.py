@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, recall, remember
+from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars, encode_exemplars
 from sepdict.spectral.bands import to_bands
 
 
@@ -16,28 +16,30 @@ def spectrum(generator: torch.Generator) -> Tensor:
 
 def test_a_memory_is_true_to_a_quarter_of_a_decibel(spectrum: Tensor) -> None:
     bands = to_bands(spectrum)
-    error_db = 20 * torch.log10(recall(remember(spectrum, n_most_frames=10**6)) * bands.max() / bands)
+    error_db = 20 * torch.log10(decode_exemplars(encode_exemplars(spectrum, n_most_frames=10**6)) * bands.max() / bands)
     assert error_db.abs().max() < 0.2501
 
 
 def test_a_memory_forgets_the_level(spectrum: Tensor) -> None:
-    assert torch.equal(remember(spectrum, n_most_frames=200), remember(spectrum * 1024, n_most_frames=200))
+    assert torch.equal(
+        encode_exemplars(spectrum, n_most_frames=200), encode_exemplars(spectrum * 1024, n_most_frames=200)
+    )
 
 
 def test_silence_is_remembered_as_the_softest_there_is(spectrum: Tensor) -> None:
     spectrum[:, 3] = 0
-    memory = remember(spectrum, n_most_frames=200)
-    assert (memory[:, 3] == 255).all()
+    exemplars = encode_exemplars(spectrum, n_most_frames=200)
+    assert (exemplars[:, 3] == 255).all()
 
 
 def test_a_long_memory_keeps_passages_from_beginning_to_end() -> None:
     ramp = torch.linspace(0.5, 1, 100 * PASSAGE_FRAMES).expand(33, -1)
-    memory = remember(ramp, n_most_frames=10 * PASSAGE_FRAMES + 5)
-    assert memory.shape == (33, 10 * PASSAGE_FRAMES)
-    remembered = recall(memory)[0]
+    exemplars = encode_exemplars(ramp, n_most_frames=10 * PASSAGE_FRAMES + 5)
+    assert exemplars.shape == (33, 10 * PASSAGE_FRAMES)
+    remembered = decode_exemplars(exemplars)[0]
     assert float(remembered[0] / remembered[-1]) == pytest.approx(0.5 / 0.953, rel=0.04)  # from 0 % to 90.6 %
 
 
 @pytest.mark.parametrize("n_frames", [0, 10])
 def test_without_room_nothing_is_remembered(n_frames: int) -> None:
-    assert remember(torch.rand(33, n_frames), n_most_frames=0).shape == (33, 0)
+    assert encode_exemplars(torch.rand(33, n_frames), n_most_frames=0).shape == (33, 0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sepdict.audio.io import read_audio
 from sepdict.dictionaries.dictionary import Dictionary
-from sepdict.dictionaries.exemplars import recall
+from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.dictionaries.inspection import (
     PITCH_RANGE_HZ,
     Atoms,
@@ -27,7 +27,7 @@ from sepdict.dictionaries.inspection import (
 )
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig, spectral_shape
-from sepdict.models.layers import Stack, initialise
+from sepdict.models.layers import Stack, initialize
 from sepdict.spectral.bands import to_bands, to_bins
 from sepdict.spectral.stft import magnitude, stft
 
@@ -75,7 +75,9 @@ def test_nothing_remembered_and_no_noise_excites_more(
     violin: Dictionary, excited: tuple[ExcitingInputs, ...], layer: int, generator: torch.Generator
 ) -> None:
     best = unordered(excited[layer], excited[layer].activities)
-    remembered = spectral_shape(to_bins(recall(violin.memory), 513)).sqrt()  # all of it, not only where climbs begin
+    remembered = spectral_shape(
+        to_bins(decode_exemplars(violin.exemplars), 513)
+    ).sqrt()  # all of it, not only where climbs begin
     for others in (remembered, torch.rand(513, 2000, generator=generator) ** 8):
         assert (activities(violin, layer, _on_sphere(others)) <= best[:, None] + 1e-4).all()
 
@@ -125,7 +127,7 @@ def test_units_that_nothing_excites_stay_blank(violin: Dictionary) -> None:
 def tiny(config: NetworkConfig) -> Dictionary:
     violin = Dictionary.load(DATA / "violin.safetensors")
     network = Autoencoder(config, 513)
-    initialise(network, torch.Generator().manual_seed(0))
+    initialize(network, torch.Generator().manual_seed(0))
     return Dictionary(replace(violin.card, network=config), network)
 
 
@@ -141,16 +143,16 @@ def test_networks_of_every_kind_are_inspected_without_a_memory(config: NetworkCo
     assert found.high.shape == found.low.shape == (513, config.code_size)
     assert found.templates.shape == (513, config.n_templates)
     assert [layer.shapes.shape for layer in exciting_inputs(dictionary, n_steps=2)] == [(513, n) for n in config.hidden]
-    with pytest.raises(ConfigError, match="'violin' remembers nothing; train it with memory_s above 0"):
+    with pytest.raises(ConfigError, match="'violin' remembers nothing; train it with exemplars_s above 0"):
         manifold(dictionary)
 
 
-def test_a_network_that_sees_its_neighbours_is_given_a_frame_for_as_long_as_it_looks(
+def test_a_network_that_sees_its_neighbors_is_given_a_frame_for_as_long_as_it_looks(
     generator: torch.Generator,
 ) -> None:
     looking, single = Stack((6, 5, 4), (5, 1), "tanh"), Stack((6, 5, 4), (1, 1), "tanh")
     for stack in (looking, single):
-        initialise(stack, generator)
+        initialize(stack, generator)
         stack.requires_grad_(False)
     frames = torch.rand(6, 3, generator=generator)
     for index in range(3):
@@ -196,7 +198,7 @@ def test_silent_shapes_are_ordered_last_and_equal_ones_as_they_were() -> None:
 def test_two_dimensions_bring_codes_nearer_never_farther(source: str, generator: torch.Generator) -> None:
     dictionary = Dictionary.load(DATA / f"{source}.safetensors")
     seen = manifold(dictionary)
-    codes = dictionary.encode(to_bins(recall(dictionary.memory), 513))
+    codes = dictionary.encode(to_bins(decode_exemplars(dictionary.exemplars), 513))
     n_frames = codes.shape[1]
     shown = torch.linspace(0, n_frames - 1, min(n_frames, 3000)).round().long()
     codes = codes[:, shown]

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 import sepdict
-from sepdict import Audio, CompositionConfig, read_audio, write_audio
+from sepdict import Audio, MaskEstimatorConfig, read_audio, write_audio
 from sepdict.audio.io import probe_audio
 
 ROOT = Path(__file__).parents[2]
@@ -62,9 +62,11 @@ def moved(script: str, root: Path, *names: str) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """A thirtieth of the composition: enough to tell these sources apart."""
+    """A thirtieth of the training: enough to tell these sources apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=100))
+        patch.setattr(
+            "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=100)
+        )
         yield
 
 
@@ -114,7 +116,9 @@ def test_the_musician_is_told_what_was_gained_and_when_to_listen(musician: Run) 
 def test_the_musician_learns_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=20)}
     monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
-    monkeypatch.setattr("sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=5))
+    monkeypatch.setattr(
+        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=5)
+    )
     script = moved("musician.py", tmp_path, "solos", "duet.flac", "duet_references", "piano.safetensors")
     learned = run(script, tmp_path / "musician")
     assert (tmp_path / "data" / "violin.safetensors").is_file()
@@ -129,7 +133,7 @@ def labels(path: Path) -> list[tuple[float, float]]:
     return [(float(begin), float(end)) for begin, end, _ in rows]
 
 
-def test_each_label_is_a_call_of_the_bird_and_each_call_is_labelled(recordist: Run) -> None:
+def test_each_label_is_a_call_of_the_bird_and_each_call_is_labeled(recordist: Run) -> None:
     found, calls = labels(recordist.out / "dawn" / "labels.txt"), recordist.names["CALLS_S"]
     assert len(found) == len(calls)
     for (begin, end), (true_begin, true_end) in zip(found, calls, strict=True):

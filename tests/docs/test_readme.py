@@ -13,7 +13,7 @@ import torch
 from front_end import succeed
 
 import sepdict
-from sepdict import CompositionConfig, Dictionary, read_audio
+from sepdict import Dictionary, MaskEstimatorConfig, read_audio
 from sepdict.audio.discovery import find_audio_files
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,9 @@ def test_the_python_of_the_readme_runs(
 ) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
     monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
-    monkeypatch.setattr("sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=20))
+    monkeypatch.setattr(
+        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=20)
+    )
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
@@ -45,7 +47,7 @@ def test_the_python_of_the_readme_runs(
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.CompositionConfig", partial(CompositionConfig, n_steps=300)
+        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=300)
     )  # a tenth
     monkeypatch.chdir(tmp_path)
     command, *_ = blocks("sh")

@@ -138,7 +138,7 @@ def test_estimate_without_a_trace_of_the_reference_gives_minus_infinity() -> Non
     assert si_sdr(torch.tensor([1.0, -1.0]), torch.tensor([1.0, 1.0])).item() == -math.inf
 
 
-def test_silent_source_leaves_its_neighbours_alone(generator: torch.Generator) -> None:
+def test_silent_source_leaves_its_neighbors_alone(generator: torch.Generator) -> None:
     estimate, reference = noise(generator, 2, 3, 4000)
     expected = si_sdr(estimate, reference)
     reference[1] = 0

@@ -46,9 +46,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def held_out(dictionary: Dictionary, n_frames: object) -> Dictionary:
-    """Say on its card that the last frames of a dictionary's memory were not learned from."""
+    """Say on its card that the last frames of a dictionary's exemplars were not learned from."""
     training = {**dictionary.card.training, HELD_OUT_FRAMES: n_frames}
-    return Dictionary(replace(dictionary.card, training=training), dictionary.network, dictionary.memory)
+    return Dictionary(replace(dictionary.card, training=training), dictionary.network, dictionary.exemplars)
 
 
 def test_every_dictionary_explains_its_own_source_best(dictionaries: Sequence[Dictionary], at_once: None) -> None:
@@ -77,7 +77,7 @@ def test_the_order_of_the_dictionaries_changes_nothing_but_the_order(
 
 def test_the_level_of_what_was_heard_does_not_matter(dictionaries: Sequence[Dictionary]) -> None:
     violin = dictionaries[0]
-    audible = violin.memory.clamp(max=100)  # 50 dB, so that nothing is lost below the softest byte
+    audible = violin.exemplars.clamp(max=100)  # 50 dB, so that nothing is lost below the softest byte
     loud, soft = (Dictionary(violin.card, violin.network, audible + step) for step in (0, 80))  # 40 dB
     torch.testing.assert_close(module._excerpt(loud), module._excerpt(soft), rtol=1e-4, atol=1e-6)
     shares = [module._explained(violin, gain * module._excerpt(violin)) for gain in (1.0, 1e-3, 1e3)]
@@ -86,7 +86,7 @@ def test_the_level_of_what_was_heard_does_not_matter(dictionaries: Sequence[Dict
 
 def test_the_same_dictionary_under_two_names_cannot_be_told_apart(dictionaries: Sequence[Dictionary]) -> None:
     violin = dictionaries[0]
-    twin = Dictionary(replace(violin.card, source="fiddle"), violin.network, violin.memory)
+    twin = Dictionary(replace(violin.card, source="fiddle"), violin.network, violin.exemplars)
     expected = forecast([violin, twin])
     assert abs(expected.si_sdr_improvement_db) < 0.5
     assert expected.sentence == "violin and fiddle: cannot be told apart; expect about 0 dB"
@@ -128,8 +128,8 @@ def test_where_nothing_was_held_out_all_of_the_memory_is_explained(
 
 def test_held_out_sound_is_the_end_of_the_memory(dictionaries: Sequence[Dictionary], at_once: None) -> None:
     violin, piano, _ = dictionaries
-    changed = violin.memory.clone()
-    changed[:, -640:] = piano.memory[:, -640:]
+    changed = violin.exemplars.clone()
+    changed[:, -640:] = piano.exemplars[:, -640:]
     mixed = Dictionary(violin.card, violin.network, changed)
     own = compare([held_out(mixed, 640), piano]).explained[0][0]
     assert own < compare([mixed, piano]).explained[0][0] - 0.1
@@ -140,7 +140,7 @@ def test_memories_of_any_length_give_as_many_frames_of_unit_energy(
     dictionaries: Sequence[Dictionary], n_frames: int
 ) -> None:
     violin = dictionaries[0]
-    excerpt = module._excerpt(Dictionary(violin.card, violin.network, violin.memory[:, :n_frames]))
+    excerpt = module._excerpt(Dictionary(violin.card, violin.network, violin.exemplars[:, :n_frames]))
     assert excerpt.shape == (violin.card.stft.n_bins, module.N_PIECES * module.N_PIECE_FRAMES)
     assert float(excerpt.square().sum(dim=0).mean()) == pytest.approx(1, rel=1e-4)
 

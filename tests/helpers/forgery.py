@@ -14,7 +14,7 @@ from sepdict._core.devices import seeded_generator
 from sepdict.dictionaries.dictionary import FORMAT, Card, Dictionary
 from sepdict.errors import SepdictError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig
-from sepdict.models.layers import initialise
+from sepdict.models.layers import initialize
 from sepdict.spectral.stft import StftConfig
 
 RECORDING = {
@@ -49,7 +49,7 @@ Edit = Callable[[dict[str, Any]], object]
 def dictionary_of(card: Card = CARD, *, seed: int = 0) -> Dictionary:
     """Make a dictionary that has learned nothing."""
     network = Autoencoder(card.network, card.stft.n_bins)
-    initialise(network, seeded_generator(seed))
+    initialize(network, seeded_generator(seed))
     return Dictionary(card, network)
 
 

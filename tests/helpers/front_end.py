@@ -26,7 +26,7 @@ from sepdict.training.trainer import TrainingConfig
 
 SAMPLE_RATE = 8000
 TINY = TrainingConfig(
-    network=NetworkConfig(code_size=2, hidden=(8,)), n_steps=80, learning_rate=0.01, n_checks=4, memory_s=0
+    network=NetworkConfig(code_size=2, hidden=(8,)), n_steps=80, learning_rate=0.01, n_checks=4, exemplars_s=0
 )
 TAPS = {"hiss": [-0.5, 1.0, -0.5], "hum": [1 / 9] * 9}  # two spectra: one rises with frequency, one falls
 

@@ -12,7 +12,7 @@ import torch
 
 import sepdict.audio.io
 import sepdict.batch.track
-from sepdict._core.course import Plan
+from sepdict._core.job_progress import Plan
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Progress
 

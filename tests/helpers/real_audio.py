@@ -10,7 +10,7 @@ import torch
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio, resample
 from sepdict.spectral.stft import StftConfig
-from sepdict.training.data import Hearing, Lesson, hear, join
+from sepdict.training.data import FrameConfig, Lesson, extract_frames, join
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=128)
@@ -38,4 +38,4 @@ def shapes(name: str, start_s: float = 0.0, duration_s: float = 4.0) -> torch.Te
 
 def lesson_of(audio: Audio) -> Lesson:
     """All frames of a recording, each counting alike, none held out."""
-    return join([hear(audio, Hearing(RATE, SMALL, -60.0, 0))], 0.0, torch.device("cpu"))
+    return join([extract_frames(audio, FrameConfig(RATE, SMALL, -60.0, 0))], 0.0, torch.device("cpu"))

@@ -17,8 +17,8 @@ SAME_ORIGIN = {"origin": ADDRESS}
 LIMITS = Limits(file_bytes=400_000, total_bytes=2_000_000, n_files=6, mixture_s=20, solos_s=30, n_waiting=3)
 
 
-def desk_of(client: TestClient) -> Any:
-    return client.app.state.desk  # type: ignore[attr-defined]
+def service_of(client: TestClient) -> Any:
+    return client.app.state.service  # type: ignore[attr-defined]
 
 
 def send(client: TestClient, kind: str, name: str, content: bytes) -> httpx.Response:
@@ -51,4 +51,4 @@ def in_library(client: TestClient) -> dict[str, str]:
 
 
 def files_of(client: TestClient) -> set[Path]:
-    return {path for path in desk_of(client).store.folder.rglob("*") if path.is_file()}
+    return {path for path in service_of(client).store.folder.rglob("*") if path.is_file()}

@@ -23,7 +23,7 @@ SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 
 
 class Endless(Separating):
-    """A separation that only ends when it is cancelled."""
+    """A separation that only ends when it is canceled."""
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         on_progress(Progress("fit", 1, 2, 0.0))
@@ -88,7 +88,7 @@ def train(page: Any, sounds: dict[str, Path], source: str = "hiss", kind: str = 
 
 def held(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Let no job go on until the event is set."""
-    worker, gate = server.app.state.desk.queue._worker, threading.Event()
+    worker, gate = server.app.state.service.queue._worker, threading.Event()
     perform = worker.perform
 
     def wait_and_perform(job: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from front_end import TINY, trained
-from web_client import ADDRESS, LIMITS, SAME_ORIGIN, desk_of
+from web_client import ADDRESS, LIMITS, SAME_ORIGIN, service_of
 
 from sepdict.web.server import Settings, create_app
 
@@ -32,9 +32,9 @@ def server(library: Path) -> Iterator[TestClient]:
 def client(server: TestClient) -> Iterator[TestClient]:
     """The server, from which what a test has uploaded and made is taken away afterwards."""
     yield server
-    desk = desk_of(server)
-    for identifier in list(desk.store.uploads):
-        desk.store.remove(identifier)
-    desk.queue.kept_s = -1.0
-    desk.queue.sweep()
-    desk.queue.kept_s = LIMITS.kept_s
+    service = service_of(server)
+    for identifier in list(service.store.uploads):
+        service.store.remove(identifier)
+    service.queue.kept_s = -1.0
+    service.queue.sweep()
+    service.queue.kept_s = LIMITS.kept_s

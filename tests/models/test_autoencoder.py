@@ -15,9 +15,9 @@ from sepdict.models.autoencoder import (
     Autoencoder,
     NetworkConfig,
     begin_from,
-    standardise_codes,
+    standardize_codes,
 )
-from sepdict.models.layers import ACTIVATIONS, Stack, initialise
+from sepdict.models.layers import ACTIVATIONS, Stack, initialize
 from sepdict.spectral.bands import band_sums
 
 N_BINS, N_FRAMES, CODE_SIZE = 33, 40, 5
@@ -36,7 +36,7 @@ def network_of(n_bins: int = N_BINS, *, seed: int = 0, **settings: Any) -> Autoe
     """A small network with drawn weights, in float64 so that "unchanged" can be told from "hardly changed"."""
     settings = {"code_size": CODE_SIZE, "hidden": (12, 16), "activation": "tanh"} | settings
     network = Autoencoder(NetworkConfig(**settings), n_bins)
-    initialise(network, seeded_generator(seed))
+    initialize(network, seeded_generator(seed))
     return network.double().requires_grad_(False)
 
 
@@ -202,19 +202,19 @@ def test_initial_weights_have_hes_scale(kind: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_standardising_codes_changes_no_drawing(generator: torch.Generator, kind: dict[str, Any]) -> None:
+def test_standardizing_codes_changes_no_drawing(generator: torch.Generator, kind: dict[str, Any]) -> None:
     network, shape = network_of(**kind), shapes(generator)
     list(network.encoder.parameters())[-1].add_(3.0)  # codes far from mean zero
     before = network.decode(network.encode(shape))
     for _ in range(2):
-        standardise_codes(network, network.encode(shape))
+        standardize_codes(network, network.encode(shape))
         torch.testing.assert_close(network.decode(network.encode(shape)), before)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_standardised_codes_have_mean_zero_and_deviation_one(generator: torch.Generator, kind: dict[str, Any]) -> None:
+def test_standardized_codes_have_mean_zero_and_deviation_one(generator: torch.Generator, kind: dict[str, Any]) -> None:
     network, shape = network_of(**kind), shapes(generator)
-    standardise_codes(network, network.encode(shape))
+    standardize_codes(network, network.encode(shape))
     code = network.encode(shape)
     torch.testing.assert_close(code.mean(dim=1), torch.zeros(CODE_SIZE).double(), rtol=0, atol=1e-12)
     torch.testing.assert_close(code.std(dim=1, correction=0), torch.ones(CODE_SIZE).double())
@@ -307,7 +307,7 @@ def test_a_network_without_templates_begins_from_nothing(generator: torch.Genera
 
 def test_a_stacks_activities_are_what_its_last_layer_is_given_before_the_activation(generator: torch.Generator) -> None:
     stack = Stack((6, 5, 4, 3), (1, 1, 3), "tanh")
-    initialise(stack, generator)
+    initialize(stack, generator)
     features = torch.randn(2, 6, 9, generator=generator)
     first, last = stack.activities(features)
     assert (first.shape, last.shape) == ((2, 5, 9), (2, 4, 9))

@@ -23,13 +23,13 @@ from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitat
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import magnitude, stft
 from sepdict.training.regularization import prior_divergence
-from sepdict.training.train import PRESETS, REGULARISERS, regularised, train_dictionary
+from sepdict.training.train import PRESETS, REGULARIZERS, regularized, train_dictionary
 from sepdict.training.trainer import Descent, TrainingConfig
 
 DENSE = NetworkConfig(code_size=3, hidden=(12,), n_templates=8)
 RECURRENT = replace(DENSE, kind="recurrent")
 LINEAR = NetworkConfig("linear", 3, (), n_templates=0)
-QUICK = TrainingConfig(DENSE, SMALL, RATE, n_steps=60, n_checks=3, batch_frames=64, learning_rate=5e-3, memory_s=0)
+QUICK = TrainingConfig(DENSE, SMALL, RATE, n_steps=60, n_checks=3, batch_frames=64, learning_rate=5e-3, exemplars_s=0)
 BRIEF = FitConfig(n_iterations=5)
 TINY = {  # what is tiny of every preset
     "convolutional": {"code_size": 3, "hidden": (12,)},
@@ -44,10 +44,10 @@ MEMBERS: dict[str, TrainingConfig] = {
         for name, config in PRESETS.items()
     },
     "lstm": replace(QUICK, network=replace(RECURRENT, cell="lstm")),
-    **{name: regularised(QUICK, {name: amount}) for name, amount in REGULARISERS.items()},
-    "all regularisers": regularised(replace(QUICK, n_steps=120), REGULARISERS),
-    "linear, variational": regularised(replace(QUICK, network=LINEAR), {"variational": 1}),
-    "recurrent, all regularisers": regularised(replace(QUICK, network=RECURRENT), REGULARISERS),
+    **{name: regularized(QUICK, {name: amount}) for name, amount in REGULARIZERS.items()},
+    "all regularizers": regularized(replace(QUICK, n_steps=120), REGULARIZERS),
+    "linear, variational": regularized(replace(QUICK, network=LINEAR), {"variational": 1}),
+    "recurrent, all regularizers": regularized(replace(QUICK, network=RECURRENT), REGULARIZERS),
     "autoencoders": replace(QUICK, pretraining="autoencoders"),
     "boltzmann": replace(
         QUICK, network=replace(DENSE, activation="sigmoid", n_templates=0), pretraining="boltzmann"
@@ -114,7 +114,7 @@ def mixed(share: float) -> Audio:
     return replace(speech, samples=share * speech.samples + (1 - share) * other.samples)
 
 
-@pytest.mark.parametrize("member", ["all regularisers", "recurrent, all regularisers", "augmented", "stochastic"])
+@pytest.mark.parametrize("member", ["all regularizers", "recurrent, all regularizers", "augmented", "stochastic"])
 def test_each_member_is_the_same_for_the_same_seed(member: str) -> None:
     trained = []
     with torch.random.fork_rng():
@@ -131,7 +131,7 @@ def test_each_member_is_the_same_for_the_same_seed(member: str) -> None:
 def test_dropout_is_heard_in_training_and_nowhere_else() -> None:
     """What learns nothing draws the same, but on the way half of it was silenced."""
     idle = replace(QUICK, learning_rate=0)
-    plain, dropped = train(idle), train(regularised(idle, {"dropout": 0.5}))
+    plain, dropped = train(idle), train(regularized(idle, {"dropout": 0.5}))
     assert torch.equal(drawn(plain), drawn(dropped))
     assert plain.card.curves["validation"] == dropped.card.curves["validation"]
     assert min(dropped.card.curves["training"]) > 1.01 * max(plain.card.curves["training"])
@@ -157,7 +157,7 @@ def test_a_linear_dictionary_is_the_principal_components_of_its_frames(name: str
     sine = torch.linalg.matrix_norm(components - learned @ (learned.T @ components), 2)
     assert float(sine) < 1e-3
     shape = torch.from_numpy(heard).T.float()
-    error = (dictionary.network.draw(dictionary.encode(shape)) - shape).double().square().sum()
+    error = (dictionary.network.reconstruct(dictionary.encode(shape)) - shape).double().square().sum()
     least = np.square(expected.inverse_transform(expected.transform(heard)) - heard).sum()
     assert float(error) == pytest.approx(least, rel=1e-3)
 
@@ -232,12 +232,12 @@ def test_the_fit_of_a_recurrent_dictionary_makes_frames_depend_on_those_before(m
 
 @functools.cache
 def variational(prior_weight: float = 1.0) -> Dictionary:
-    return train(regularised(replace(QUICK, n_steps=200), {"variational": prior_weight}))
+    return train(regularized(replace(QUICK, n_steps=200), {"variational": prior_weight}))
 
 
-def test_variational_training_minimises_the_negative_evidence_bound() -> None:
+def test_variational_training_minimizes_the_negative_evidence_bound() -> None:
     """Of Poisson counts with the drawing as their mean; what does not depend on the model is the same everywhere."""
-    config = regularised(replace(QUICK, level_exponent=0), {"variational": 1.0})
+    config = regularized(replace(QUICK, level_exponent=0), {"variational": 1.0})
     lesson = lesson_of(solo("speech"))
     descents = [
         Descent(lesson, SMALL.n_bins, replace(config, seed=seed), seeded_generator(seed), None) for seed in (0, 1)
@@ -303,18 +303,18 @@ def test_a_prior_that_hardly_counts_leaves_the_fit_as_it_is(monkeypatch: pytest.
 
 
 def test_the_critic_makes_fitted_drawings_look_more_real() -> None:
-    dictionary, mixture = train(regularised(replace(QUICK, n_steps=200), {"adversarial": 0.1})), magnitudes("piano")
+    dictionary, mixture = train(regularized(replace(QUICK, n_steps=200), {"adversarial": 0.1})), magnitudes("piano")
     odds = []
     for weight in (0.0, 0.3, 3.0):
         fit = fit_excitations(mixture, [dictionary], FitConfig(critic_weight=weight, n_iterations=30))
         level = magnitudes("piano").mean(dim=(0, 1)).sqrt()
-        real = dictionary.network.criticise(dictionary.decode(fit.excitations[0]))
+        real = dictionary.network.criticize(dictionary.decode(fit.excitations[0]))
         odds.append(float((level * real).sum() / level.sum()))
     assert odds[0] < odds[1] < odds[2]
 
 
 def test_a_critic_that_is_not_asked_does_not_matter() -> None:
-    dictionary, mixture = train(regularised(QUICK, {"adversarial": 0.1})), magnitudes("speech")
+    dictionary, mixture = train(regularized(QUICK, {"adversarial": 0.1})), magnitudes("speech")
 
     def fitted() -> ExcitationFit:
         return fit_excitations(mixture, [dictionary], BRIEF)
@@ -344,8 +344,8 @@ def test_steps_see_as_many_frames_as_they_are_told_to(batch_frames: int, monkeyp
 
 
 def test_the_card_says_how_many_frames_of_the_memory_were_held_out() -> None:
-    dictionary = train(replace(QUICK, memory_s=600, validation_share=0.2))
-    n_frames, n_held_out = dictionary.memory.shape[1], dictionary.card.training["held_out_frames"]
+    dictionary = train(replace(QUICK, exemplars_s=600, validation_share=0.2))
+    n_frames, n_held_out = dictionary.exemplars.shape[1], dictionary.card.training["held_out_frames"]
     assert n_held_out == pytest.approx(0.2 * n_frames, abs=2)
     (heard,) = dictionary.card.heard
     assert n_held_out == pytest.approx(heard["held_out_s"] * RATE / SMALL.hop_length, abs=1)
@@ -388,7 +388,7 @@ def test_what_is_held_out_is_not_varied_and_taught() -> None:
 
 
 def test_others_cannot_be_heard_where_there_are_none() -> None:
-    config = regularised(QUICK, {"others": 0.5})
+    config = regularized(QUICK, {"others": 0.5})
     for backgrounds in ([], [Audio(torch.zeros(1, RATE), RATE)]):
         with pytest.raises(ConfigError, match="there are no backgrounds to be heard beside the source"):
             train_dictionary(solo("speech"), config, source="speech", device="cpu", backgrounds=backgrounds)
@@ -397,7 +397,7 @@ def test_others_cannot_be_heard_where_there_are_none() -> None:
 @pytest.mark.parametrize("kind", ["linear", "nonnegative"])
 def test_dropout_is_refused_where_there_are_no_hidden_units(kind: str) -> None:
     with pytest.raises(ConfigError, match=f"dropout is 0.2; a {kind} network has no hidden units"):
-        regularised(PRESETS[kind], {"dropout": 0.2})
+        regularized(PRESETS[kind], {"dropout": 0.2})
 
 
 @pytest.mark.parametrize("divergence", ["is", "beta=0.5"])

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from sepdict._core.devices import seeded_generator
-from sepdict.models.layers import CELLS, RecurrentStack, Stack, initialise
+from sepdict.models.layers import CELLS, RecurrentStack, Stack, initialize
 
 
 def stack_of(*widths: int, activation: str = "relu", seed: int = 0) -> Stack:
     stack = Stack(widths, (1,) * (len(widths) - 1), activation)
-    initialise(stack, seeded_generator(seed))
+    initialize(stack, seeded_generator(seed))
     return stack
 
 
@@ -32,7 +32,7 @@ def test_dropout_leaves_the_mean_of_what_a_layer_says(dropout: float, generator:
 def test_all_hidden_units_may_be_dropped_and_nothing_else(make: object) -> None:
     """With (nearly) all of them dropped only the last bias is said."""
     stack = make()  # type: ignore[operator]
-    initialise(stack, seeded_generator(0))
+    initialize(stack, seeded_generator(0))
     last = stack.last if isinstance(stack, RecurrentStack) else stack.layers[-1]
     last.bias.data += torch.arange(3.0)[:, None]
     stack.dropout.p = 1.0
@@ -52,7 +52,7 @@ def test_activities_are_what_excites_the_hidden_units(activation: str, generator
 def test_every_item_of_a_batch_begins_without_memory(cell: str, generator: torch.Generator) -> None:
     """Neither of the item before it nor of what was heard before."""
     stack = RecurrentStack((5, 6, 4, 3), cell)
-    initialise(stack, seeded_generator(0))
+    initialize(stack, seeded_generator(0))
     pieces = torch.randn(3, 2, 5, 12, generator=generator)  # (..., n_in, n_frames)
     together = stack(pieces)
     assert together.shape == (3, 2, 3, 12)
@@ -64,7 +64,7 @@ def test_every_item_of_a_batch_begins_without_memory(cell: str, generator: torch
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_recurrent_stack_hears_frame_after_frame_as_torchs_does(cell: str, generator: torch.Generator) -> None:
     stack = RecurrentStack((5, 6, 3), cell)
-    initialise(stack, seeded_generator(0))
+    initialize(stack, seeded_generator(0))
     features = torch.randn(5, 12, generator=generator)
     heard, _ = stack.cells[0](features.T)  # unbatched: (n_frames, n_in)
     torch.testing.assert_close(stack.activities(features)[0], heard.T)
@@ -75,7 +75,7 @@ def test_a_recurrent_stack_hears_frame_after_frame_as_torchs_does(cell: str, gen
 def test_what_a_recurrent_stack_heard_once_dies_away(cell: str) -> None:
     """A click, and then nothing: no loop rings on."""
     stack = RecurrentStack((5, 64, 64, 3), cell)
-    initialise(stack, seeded_generator(0))
+    initialize(stack, seeded_generator(0))
     features = torch.zeros(5, 400)
     features[:, 0] = 10
     said = stack(features).detach().abs().amax(dim=0)

@@ -1,4 +1,4 @@
-"""Minimisers: known minima, blocks that do not know of each other, and an honest word on convergence."""
+"""Minimizers: known minima, blocks that do not know of each other, and an honest word on convergence."""
 
 import itertools
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepdict.models.optim import Adam, CostAndGradient, Minimum, minimise_adam, minimise_lbfgs
+from sepdict.models.optim import Adam, CostAndGradient, Minimum, minimize_adam, minimize_lbfgs
 
 
 def with_gradient(cost_of: Callable[[Tensor], Tensor]) -> CostAndGradient:
-    """Make a cost per block, (n_unknowns, n_blocks) to (n_blocks,), into the pair a minimiser asks for."""
+    """Make a cost per block, (n_unknowns, n_blocks) to (n_blocks,), into the pair a minimizer asks for."""
 
     def cost_and_gradient(unknowns: Tensor) -> tuple[Tensor, Tensor]:
         unknowns = unknowns.detach().requires_grad_()
@@ -25,12 +25,12 @@ def with_gradient(cost_of: Callable[[Tensor], Tensor]) -> CostAndGradient:
 
 def lbfgs(cost_of: Callable[[Tensor], Tensor], start: Tensor, **settings: Any) -> Minimum:
     settings = {"n_iterations": 200, "tolerance": 0.0, "history": 10, "on_step": lambda *_: None} | settings
-    return minimise_lbfgs(with_gradient(cost_of), start, **settings)
+    return minimize_lbfgs(with_gradient(cost_of), start, **settings)
 
 
 def adam(cost_of: Callable[[Tensor], Tensor], start: Tensor, **settings: Any) -> Minimum:
     settings = {"n_iterations": 2000, "tolerance": 0.0, "step": 0.02, "on_step": lambda *_: None} | settings
-    return minimise_adam(with_gradient(cost_of), start, **settings)
+    return minimize_adam(with_gradient(cost_of), start, **settings)
 
 
 def rosenbrock(unknowns: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Quadratics:
 STARTS = torch.tensor([[-1.2, 0.0, 2.0, -3.0, 1.0], [1.0, 0.0, 2.0, -4.0, 1.0]], dtype=torch.float64)
 PROBLEMS = {"quadratics": (Quadratics(), Quadratics().start), "rosenbrock": (rosenbrock, STARTS)}
 problems = pytest.mark.parametrize(("cost_of", "start"), PROBLEMS.values(), ids=list(PROBLEMS))
-minimisers = pytest.mark.parametrize("minimise", [lbfgs, adam])
+minimizers = pytest.mark.parametrize("minimize", [lbfgs, adam])
 
 # --- L-BFGS: known minima
 
@@ -87,8 +87,8 @@ def test_steps_to_where_the_cost_is_not_a_number_are_refused() -> None:
 
 def test_a_cost_that_is_never_a_number_leaves_the_start_and_has_not_converged() -> None:
     start = torch.ones(2, 3)
-    for minimise in (lbfgs, adam):
-        found = minimise(lambda u: (u * torch.nan).sum(dim=0), start, n_iterations=20, tolerance=1e-3)
+    for minimize in (lbfgs, adam):
+        found = minimize(lambda u: (u * torch.nan).sum(dim=0), start, n_iterations=20, tolerance=1e-3)
         assert torch.equal(found.unknowns, start)
         assert not found.converged
 
@@ -150,39 +150,39 @@ def test_adam_returns_the_best_it_has_seen(cost_of: Callable[[Tensor], Tensor], 
     assert float(cost_of(found.unknowns).sum()) == pytest.approx(min(found.costs))
 
 
-@minimisers
+@minimizers
 @problems
 def test_the_start_is_not_modified(
-    minimise: Callable[..., Minimum], cost_of: Callable[[Tensor], Tensor], start: Tensor
+    minimize: Callable[..., Minimum], cost_of: Callable[[Tensor], Tensor], start: Tensor
 ) -> None:
     before = start.clone()
-    minimise(cost_of, start, n_iterations=20)
+    minimize(cost_of, start, n_iterations=20)
     assert torch.equal(start, before)
 
 
-@minimisers
-def test_no_iterations_give_the_start(minimise: Callable[..., Minimum]) -> None:
-    found = minimise(rosenbrock, STARTS, n_iterations=0)
+@minimizers
+def test_no_iterations_give_the_start(minimize: Callable[..., Minimum]) -> None:
+    found = minimize(rosenbrock, STARTS, n_iterations=0)
     assert torch.equal(found.unknowns, STARTS)
     assert not found.converged
     assert found.costs == pytest.approx((float(rosenbrock(STARTS).sum()),))
 
 
-@minimisers
-def test_every_step_is_told_with_its_cost(minimise: Callable[..., Minimum]) -> None:
+@minimizers
+def test_every_step_is_told_with_its_cost(minimize: Callable[..., Minimum]) -> None:
     told: list[tuple[int, float]] = []
-    found = minimise(rosenbrock, STARTS, n_iterations=12, on_step=lambda i, cost: told.append((i, cost)))
+    found = minimize(rosenbrock, STARTS, n_iterations=12, on_step=lambda i, cost: told.append((i, cost)))
     assert told == [(i, found.costs[i]) for i in range(13 - len(told), 13)]
     assert len(told) >= 12
 
 
-@minimisers
-def test_whoever_is_told_may_cancel_by_raising(minimise: Callable[..., Minimum]) -> None:
+@minimizers
+def test_whoever_is_told_may_cancel_by_raising(minimize: Callable[..., Minimum]) -> None:
     def cancel(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        minimise(rosenbrock, STARTS, on_step=cancel)
+        minimize(rosenbrock, STARTS, on_step=cancel)
 
 
 def test_adam_finds_minima_too() -> None:
@@ -193,22 +193,22 @@ def test_adam_finds_minima_too() -> None:
 # --- converged is the truth
 
 
-@minimisers
-def test_a_fit_that_has_settled_says_so_and_stops(minimise: Callable[..., Minimum]) -> None:
-    found = minimise(lambda u: 1 + (u - 3).square().sum(dim=0), torch.zeros(4, 5), n_iterations=3000, tolerance=1e-6)
+@minimizers
+def test_a_fit_that_has_settled_says_so_and_stops(minimize: Callable[..., Minimum]) -> None:
+    found = minimize(lambda u: 1 + (u - 3).square().sum(dim=0), torch.zeros(4, 5), n_iterations=3000, tolerance=1e-6)
     assert found.converged
     assert len(found.costs) < 3000
     assert found.costs[-1] == pytest.approx(5, rel=1e-4)
 
 
-@minimisers
-def test_a_fit_cut_off_on_its_way_does_not_claim_to_have_settled(minimise: Callable[..., Minimum]) -> None:
-    assert not minimise(rosenbrock, STARTS, n_iterations=6, tolerance=1e-8).converged
+@minimizers
+def test_a_fit_cut_off_on_its_way_does_not_claim_to_have_settled(minimize: Callable[..., Minimum]) -> None:
+    assert not minimize(rosenbrock, STARTS, n_iterations=6, tolerance=1e-8).converged
 
 
-@minimisers
-def test_a_start_with_nothing_left_to_gain_converges(minimise: Callable[..., Minimum]) -> None:
-    found = minimise(lambda u: u.square().sum(dim=0), torch.zeros(4, 5), n_iterations=50, tolerance=1e-4)
+@minimizers
+def test_a_start_with_nothing_left_to_gain_converges(minimize: Callable[..., Minimum]) -> None:
+    found = minimize(lambda u: u.square().sum(dim=0), torch.zeros(4, 5), n_iterations=50, tolerance=1e-4)
     assert found.converged
 
 

@@ -42,7 +42,7 @@ def test_the_paths_returned_are_all_that_is_written(
 
 def test_what_is_remembered_and_what_more_sound_brings_is_drawn_too(tmp_path: Path) -> None:
     solos = [sound("hiss", n_samples=80000)]
-    dictionary = train_dictionary(solos, replace(TINY, memory_s=5), source="hiss")
+    dictionary = train_dictionary(solos, replace(TINY, exemplars_s=5), source="hiss")
     written = inspect_dictionary(dictionary, tmp_path, solos=solos, config=replace(TINY, n_steps=4))
     assert [path.name for path in written] == [
         *(f"{name}.png" for name in ("atoms", "units", "manifold", "curves", "learning_curve")),

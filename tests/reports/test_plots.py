@@ -123,7 +123,7 @@ def test_a_card_that_says_nothing_a_silent_unit_and_no_pitch_can_be_drawn(violin
     drawn = figures[3].axes[0].collections[0].get_array()
     assert np.isfinite(drawn[:, 0]).all()
     assert np.ma.getmaskarray(drawn)[:, 1].all()
-    assert "1 (grey, at the right) that nothing excites" in figures[3].axes[0].get_xlabel()
+    assert "1 (gray, at the right) that nothing excites" in figures[3].axes[0].get_xlabel()
 
 
 def test_names_in_a_script_that_the_font_lacks_do_not_stop_a_picture(violin: Dictionary) -> None:

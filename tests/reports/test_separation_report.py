@@ -32,7 +32,7 @@ from sepdict.reports import media, svg
 from sepdict.separation.diagnostics import Timeline
 from sepdict.separation.excitations import FitConfig
 
-UNCOMPOSED = FitConfig(composition_weight=0, n_iterations=3)
+UNCOMPOSED = FitConfig(guide_weight=0, n_iterations=3)
 WICKED = '<script>alert(1)<b title="x">&amp; \'ü“{{ 7 * 7 }}'
 NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
 
@@ -235,7 +235,7 @@ def test_a_file_read_in_blocks_looks_as_it_does_at_once(tmp_path: Path, monkeypa
 
 
 def test_excitations_are_drawn_for_each_dictionary_and_not_for_the_rest(tmp_path: Path) -> None:
-    _, page = report(tmp_path, mixture(), unknown=True)
+    _, page = report(tmp_path, mixture(), background_model=True)
     drawn = {track["name"]: seen(track["excitation"]).shape for track in page.data["tracks"] if "excitation" in track}
     assert list(drawn) == ["hiss", "hum"]
     assert {shape[0] for shape in drawn.values()} == {2}  # dimensions of the code
@@ -301,14 +301,14 @@ def test_a_report_says_when_it_was_made_and_how_long_that_took(tmp_path: Path) -
     assert "2026-03-01, 12:34 UTC" in page.text
     assert ("datetime", "2026-03-01T12:34:56Z") in page.attributes
     assert re.search(r"separated in\s*1 min 23 s\s*\n", page.text)
-    learnt = redrawn(result, seconds=3.7, composing_s=140.0)
-    assert "3.7 s after 2 min 20 s of learning to tell the sources apart" in learnt.text
+    learned = redrawn(result, seconds=3.7, composing_s=140.0)
+    assert "3.7 s after 2 min 20 s of learning to tell the sources apart" in learned.text
     assert "of learning" not in redrawn(result, seconds=3.7, composing_s=0.02).text
-    assert "of learning" not in page.text  # of a test's own settings nothing is learnt
+    assert "of learning" not in page.text  # of a test's own settings nothing is learned
 
 
 def test_every_word_of_the_command_stays_whole_and_all_of_them_are_the_command(tmp_path: Path) -> None:
-    words = ["sepdict", "separate", "a b/c.wav", "--no-compose"]
+    words = ["sepdict", "separate", "a b/c.wav", "--quality=draft"]
     result, page = report(tmp_path, mixture(), command=words)
     assert result.report is not None
     (command,) = re.findall(r'<pre class="command" id="command">(.*?)</pre>', result.report.read_text("utf-8"))
@@ -414,7 +414,7 @@ def test_the_residual_is_what_the_settings_call_it(tmp_path: Path) -> None:
     assert [track["role"] for track in none] == ["mixture", "stem", "stem", "stem"]
 
 
-def test_of_two_stems_one_is_everything_else_and_the_other_has_its_own_colour(tmp_path: Path) -> None:
+def test_of_two_stems_one_is_everything_else_and_the_other_has_its_own_color(tmp_path: Path) -> None:
     result, _ = report(tmp_path, mixture())
     stems = renamed(result, {"hum": "hum.wav", "hiss": "no_hum.wav"})
     page = redrawn(result, stems=stems, settings={"two_stems": "hum"})

@@ -1,4 +1,4 @@
-"""The unknown: what no dictionary draws gets a dictionary of its own, and the known sources are better for it."""
+"""What no dictionary draws gets a dictionary of its own, and the known sources are better for it."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.autoencoder import NetworkConfig
-from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _learned, fit_with_unknown
+from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _learned, fit_with_background_model
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig, fit_excitations
 from sepdict.spectral.stft import StftConfig, magnitude, stft
@@ -25,9 +25,9 @@ TINY = TrainingConfig(
     n_steps=300,
     n_checks=6,
     learning_rate=1e-2,
-    memory_s=0,
+    exemplars_s=0,
 )
-CONFIG = FitConfig(composition_weight=0)
+CONFIG = FitConfig(guide_weight=0)
 
 
 def notes(pitches: list[float], *, seed: int, seconds: float = 4.0) -> Tensor:
@@ -59,8 +59,11 @@ def test_a_known_source_comes_out_cleaner_where_the_unknown_is_learned(
 ) -> None:
     mixture = Audio(sum(sources), RATE)
     plain, learned = (
-        si_sdr(separate(mixture, [dictionary], CONFIG, unknown=unknown).stems["organ"].samples, sources[0]).mean()
-        for unknown in (False, True)
+        si_sdr(
+            separate(mixture, [dictionary], CONFIG, background_model=background_model).stems["organ"].samples,
+            sources[0],
+        ).mean()
+        for background_model in (False, True)
     )
     assert float(learned) > float(plain) + 1  # dB
 
@@ -70,17 +73,17 @@ def test_stems_and_residual_sum_to_the_mixture(
     dictionary: Dictionary, sources: tuple[Tensor, Tensor], n_channels: int
 ) -> None:
     samples = torch.cat([sum(sources), 0.3 * sources[0]])[:n_channels]
-    result = separate(Audio(samples, RATE), [dictionary], FitConfig(n_iterations=3), unknown=True)
+    result = separate(Audio(samples, RATE), [dictionary], FitConfig(n_iterations=3), background_model=True)
     assert list(result.stems) == ["organ", RESIDUAL]
     torch.testing.assert_close(sum(stem.samples for stem in result.stems.values()), samples, rtol=0, atol=1e-5)
     assert 0 <= result.explained_energy <= 1
 
 
 def test_silence_and_what_is_known_entirely_are_taken_too(dictionary: Dictionary) -> None:
-    silent = separate(Audio(torch.zeros(1, RATE), RATE), [dictionary], FitConfig(n_iterations=3), unknown=True)
+    silent = separate(Audio(torch.zeros(1, RATE), RATE), [dictionary], FitConfig(n_iterations=3), background_model=True)
     assert not any(stem.samples.any() for stem in silent.stems.values())
     alone = notes([220, 330, 440, 550], seed=4)
-    stem = separate(Audio(alone, RATE), [dictionary], CONFIG, unknown=True).stems["organ"].samples
+    stem = separate(Audio(alone, RATE), [dictionary], CONFIG, background_model=True).stems["organ"].samples
     assert float(si_sdr(stem, alone).mean()) > 3  # dB: the unknown takes its share even of what is known
 
 
@@ -89,7 +92,7 @@ def test_the_unknown_is_the_last_source_and_the_dictionaries_stay_as_they_are(
 ) -> None:
     observed, before = magnitude(stft(sum(sources), SMALL)), dictionary.sha256
     copy = observed.clone()
-    fit = fit_with_unknown(observed, [dictionary], CONFIG)
+    fit = fit_with_background_model(observed, [dictionary], CONFIG)
     assert fit.magnitudes.shape == (2, *observed.shape)
     assert fit.excitations[-1].shape == (N_TEMPLATES, observed.shape[-1])
     assert dictionary.sha256 == before
@@ -127,6 +130,8 @@ def test_progress_never_goes_back(dictionary: Dictionary, sources: tuple[Tensor,
     shares = []
     observed = magnitude(stft(sum(sources), SMALL))
     quick = FitConfig(n_iterations=3)
-    fit_with_unknown(observed, [dictionary], quick, on_progress=lambda now: shares.append(now.step / now.n_steps))
+    fit_with_background_model(
+        observed, [dictionary], quick, on_progress=lambda now: shares.append(now.step / now.n_steps)
+    )
     assert shares == sorted(shares)
     assert shares[-1] == 1

@@ -13,7 +13,7 @@ from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.spectral.pooling import Columns
 
-UNCOMPOSED = FitConfig(composition_weight=0, n_iterations=3)
+UNCOMPOSED = FitConfig(guide_weight=0, n_iterations=3)
 
 
 @given(n_frames=st.integers(1, 50), n_columns=st.integers(1, 20), n_pieces=st.integers(1, 5), seed=st.integers(0, 9))

@@ -35,7 +35,7 @@ TINY = TrainingConfig(
     n_steps=300,
     n_checks=6,
     learning_rate=1e-2,
-    memory_s=0,
+    exemplars_s=0,
 )
 BRIEF = FitConfig(n_iterations=4)  # for what holds whether or not the fit has converged
 NULL_DB = (
@@ -156,14 +156,15 @@ def test_a_louder_mixture_has_louder_stems(dictionaries: list[Dictionary], facto
 
 
 @pytest.mark.parametrize("rate", [RATE, 11025])
-@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("background_model", [False, True])
 @pytest.mark.parametrize("power", [-100, 119])
 def test_separation_does_not_depend_on_the_level_as_far_as_float32_holds_it(
-    dictionaries: list[Dictionary], power: int, unknown: bool, rate: int
+    dictionaries: list[Dictionary], power: int, background_model: bool, rate: int
 ) -> None:
     mixture = 0.3 * (rumble(0.5, seed=3, rate=rate) + hiss(0.5, seed=4, rate=rate))
     plain, scaled = (
-        take_apart(x, dictionaries, BRIEF, rate=rate, unknown=unknown) for x in (mixture, mixture * 2.0**power)
+        take_apart(x, dictionaries, BRIEF, rate=rate, background_model=background_model)
+        for x in (mixture, mixture * 2.0**power)
     )
     for name, stem in plain.stems.items():
         torch.testing.assert_close(scaled.stems[name].samples * 2.0**-power, stem.samples, rtol=0, atol=1e-6)

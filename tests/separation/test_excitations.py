@@ -14,7 +14,7 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import AudioError, ConfigError, SepdictError, ShapeError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig
-from sepdict.models.layers import initialise
+from sepdict.models.layers import initialize
 from sepdict.progress import Progress
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
@@ -34,7 +34,7 @@ def untrained(source: str, network: NetworkConfig = DENSE) -> Dictionary:
     """A dictionary that draws something at random, each source something else."""
     card = Card(source, 8000, SMALL, network)
     autoencoder = Autoencoder(network, SMALL.n_bins)
-    initialise(autoencoder, torch.Generator().manual_seed(sum(source.encode())))
+    initialize(autoencoder, torch.Generator().manual_seed(sum(source.encode())))
     return Dictionary(card, autoencoder)
 
 
@@ -55,7 +55,7 @@ def pair() -> list[Dictionary]:
 
 @pytest.fixture(scope="module")
 def moving() -> list[Dictionary]:
-    """The same two, each frame drawn from five neighbouring codes."""
+    """The same two, each frame drawn from five neighboring codes."""
     return [trained("low", 0.0, 0.45, CONVOLUTIONAL), trained("high", 0.4, 1.0, CONVOLUTIONAL)]
 
 
@@ -109,7 +109,7 @@ def test_the_more_an_opinion_counts_the_nearer_the_fit_comes_to_it(pair: list[Di
     masks = torch.stack([torch.full_like(observed, share) for share in (0.2, 0.8)])
     distances = []
     for weight in (0.0, 0.1, 10.0):
-        config = replace(THOROUGH, divergence="kl", composition_weight=weight)
+        config = replace(THOROUGH, divergence="kl", guide_weight=weight)
         gains = fit_excitations(observed, pair, config, masks=masks).gains
         distances.append(float((gains / gains.sum(dim=0) - torch.tensor([0.2, 0.8])[:, None, None]).abs().mean()))
     assert distances[0] > distances[1] > distances[2]
@@ -118,7 +118,7 @@ def test_the_more_an_opinion_counts_the_nearer_the_fit_comes_to_it(pair: list[Di
 def test_without_weight_an_opinion_is_only_where_the_fit_starts(pair: list[Dictionary]) -> None:
     sources = draw(pair, 40)
     masks = sources / sources.sum(dim=0)
-    config = replace(THOROUGH, divergence="kl", composition_weight=0.0)
+    config = replace(THOROUGH, divergence="kl", guide_weight=0.0)
     found = fit_excitations(sources.sum(dim=0), pair, config, masks=masks)
     plain = fit_excitations(sources.sum(dim=0), pair, config)
     assert found.loss_curve[0] < 0.5 * plain.loss_curve[0]
@@ -267,7 +267,7 @@ def test_a_long_mixture_is_fitted_in_pieces_as_it_would_be_whole(
     assert pieces.loss_curve == pytest.approx(whole.loss_curve, rel=1e-9)
 
 
-def test_a_frame_of_convolutional_dictionaries_depends_on_its_neighbours(moving: list[Dictionary]) -> None:
+def test_a_frame_of_convolutional_dictionaries_depends_on_its_neighbors(moving: list[Dictionary]) -> None:
     mixture = draw(moving, 30).sum(dim=0)
     other = mixture.clone()
     other[..., 20:] = other[..., 20:].flip(1)
@@ -436,7 +436,7 @@ def test_no_dictionary_is_refused() -> None:
         {"history": 0},
         {"tolerance": math.nan},
         {"step": 0.0},
-        {"composition_weight": -1.0},
+        {"guide_weight": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused_with_their_value(settings: dict[str, Any]) -> None:

@@ -20,12 +20,12 @@ from sepdict.progress import Progress
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import (
-    Composition,
-    CompositionConfig,
+    MaskEstimator,
+    MaskEstimatorConfig,
+    adapt,
     cache_folder,
-    compose,
-    composition_of,
-    tune,
+    cached_mask_estimator,
+    train_mask_estimator,
 )
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.train import train_dictionary
@@ -34,7 +34,7 @@ from sepdict.training.trainer import TrainingConfig
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)
 TINY = TrainingConfig(network=NetworkConfig(code_size=2, hidden=(8,)), stft=SMALL, n_steps=60, n_checks=2)
-BRIEF = CompositionConfig(n_steps=40, width=32)
+BRIEF = MaskEstimatorConfig(n_steps=40, width=32)
 
 
 def chirps(seed: int, *, rising: bool) -> torch.Tensor:
@@ -46,9 +46,9 @@ def chirps(seed: int, *, rising: bool) -> torch.Tensor:
     return tones.reshape(1, -1)
 
 
-def learned(source: str, *, rising: bool, memory_s: float = 60.0) -> Dictionary:
+def learned(source: str, *, rising: bool, exemplars_s: float = 60.0) -> Dictionary:
     audio = Audio(chirps(1, rising=rising), RATE)
-    return train_dictionary(audio, replace(TINY, memory_s=memory_s), source=source)
+    return train_dictionary(audio, replace(TINY, exemplars_s=exemplars_s), source=source)
 
 
 @pytest.fixture(scope="module")
@@ -57,43 +57,43 @@ def pair() -> list[Dictionary]:
 
 
 @pytest.fixture(scope="module")
-def composition(pair: list[Dictionary]) -> Composition:
-    return compose(pair, BRIEF)
+def composition(pair: list[Dictionary]) -> MaskEstimator:
+    return train_mask_estimator(pair, BRIEF)
 
 
-def masks_of(composition: Composition, samples: torch.Tensor, *sources: str) -> torch.Tensor:
-    return composition.masks(magnitude(stft(samples, SMALL)), sources or ("up", "down"))
+def masks_of(mask_estimator: MaskEstimator, samples: torch.Tensor, *sources: str) -> torch.Tensor:
+    return mask_estimator.masks(magnitude(stft(samples, SMALL)), sources or ("up", "down"))
 
 
-def test_masks_sum_to_one_at_any_level(composition: Composition) -> None:
+def test_masks_sum_to_one_at_any_level(mask_estimator: MaskEstimator) -> None:
     samples = torch.randn(2, 3000)
-    plain = masks_of(composition, samples)
+    plain = masks_of(mask_estimator, samples)
     assert plain.shape == (2, 2, 129, 48)
     assert torch.allclose(plain.sum(0), torch.ones(()), atol=1e-5)
     for level in (1e-12, 1e12):
-        assert torch.allclose(masks_of(composition, samples * level), plain, atol=1e-4)
-    assert masks_of(composition, torch.zeros(1, 500)).isfinite().all()
+        assert torch.allclose(masks_of(mask_estimator, samples * level), plain, atol=1e-4)
+    assert masks_of(mask_estimator, torch.zeros(1, 500)).isfinite().all()
 
 
-def test_masks_come_in_the_order_asked_for(composition: Composition) -> None:
+def test_masks_come_in_the_order_asked_for(mask_estimator: MaskEstimator) -> None:
     samples = torch.randn(1, 3000)
-    one, other = masks_of(composition, samples, "down", "up"), masks_of(composition, samples, "up", "down")
+    one, other = masks_of(mask_estimator, samples, "down", "up"), masks_of(mask_estimator, samples, "up", "down")
     assert torch.equal(one, other.flip(0))
     assert not torch.equal(one, other)
     with pytest.raises(ConfigError, match="left"):
-        masks_of(composition, samples, "up", "left")
+        masks_of(mask_estimator, samples, "up", "left")
 
 
-def test_channels_are_heard_one_by_one(composition: Composition) -> None:
+def test_channels_are_heard_one_by_one(mask_estimator: MaskEstimator) -> None:
     samples = torch.randn(2, 3000)
-    assert torch.allclose(masks_of(composition, samples)[:, 1:], masks_of(composition, samples[1:]), atol=1e-5)
+    assert torch.allclose(masks_of(mask_estimator, samples)[:, 1:], masks_of(mask_estimator, samples[1:]), atol=1e-5)
 
 
 def test_sources_that_only_move_differently_are_told_apart_by_composing(pair: list[Dictionary]) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     mixture = Audio(up + down, RATE)
-    composed = separate(mixture, pair, composition=compose(pair, replace(BRIEF, n_steps=200)))
-    alone = separate(mixture, pair, FitConfig(composition_weight=0))
+    composed = separate(mixture, pair, mask_estimator=train_mask_estimator(pair, replace(BRIEF, n_steps=200)))
+    alone = separate(mixture, pair, FitConfig(guide_weight=0))
     scores = [
         float(si_sdr(result.stems["up"].samples[0], up[0]) + si_sdr(result.stems["down"].samples[0], down[0])) / 2
         for result in (composed, alone)
@@ -102,37 +102,37 @@ def test_sources_that_only_move_differently_are_told_apart_by_composing(pair: li
 
 
 def test_the_same_seed_composes_the_same_and_the_order_does_not_matter(pair: list[Dictionary]) -> None:
-    one, other = compose(pair, BRIEF), compose(pair[::-1], BRIEF)
+    one, other = train_mask_estimator(pair, BRIEF), train_mask_estimator(pair[::-1], BRIEF)
     assert one.sources == other.sources == ("down", "up")
     for weight, same in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(weight, same)
-    different = compose(pair, replace(BRIEF, seed=1))
+    different = train_mask_estimator(pair, replace(BRIEF, seed=1))
     assert not torch.equal(different.network.first.weight, one.network.first.weight)
 
 
 def test_composing_leaves_the_dictionaries_as_they_were(pair: list[Dictionary]) -> None:
     before = [dictionary.sha256 for dictionary in pair]
-    compose(pair, BRIEF)
+    train_mask_estimator(pair, BRIEF)
     assert [dictionary.sha256 for dictionary in pair] == before
 
 
 def test_a_dictionary_without_memory_cannot_be_composed_but_separates(pair: list[Dictionary]) -> None:
-    forgetful = [pair[0], learned("down", rising=False, memory_s=0)]
+    forgetful = [pair[0], learned("down", rising=False, exemplars_s=0)]
     with pytest.raises(ConfigError, match="'down' remembers nothing"):
-        compose(forgetful, BRIEF)
+        train_mask_estimator(forgetful, BRIEF)
     assert set(separate(Audio(chirps(2, rising=True), RATE), forgetful).stems) == {"up", "down"}
 
 
 def test_progress_is_told_and_can_cancel(pair: list[Dictionary]) -> None:
     events: list[Progress] = []
-    compose(pair, replace(BRIEF, n_steps=5), on_progress=events.append)
-    assert [(event.stage, event.step, event.n_steps) for event in events] == [("compose", i, 5) for i in range(1, 6)]
+    train_mask_estimator(pair, replace(BRIEF, n_steps=5), on_progress=events.append)
+    assert [(event.stage, event.step, event.n_steps) for event in events] == [("estimate", i, 5) for i in range(1, 6)]
 
     def cancel(_: Progress) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        compose(pair, BRIEF, on_progress=cancel)
+        train_mask_estimator(pair, BRIEF, on_progress=cancel)
 
 
 # --- tuning to one mixture
@@ -143,74 +143,80 @@ def sources_of(*samples: torch.Tensor) -> torch.Tensor:
     return torch.stack([magnitude(stft(source, SMALL)) for source in samples])
 
 
-def test_tuning_to_the_true_sources_brings_the_masks_nearer_to_them(composition: Composition) -> None:
+def test_tuning_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estimator: MaskEstimator) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     truth = sources_of(up, down)
     shares = truth.square() / truth.square().sum(dim=0)
-    tuned = tune(composition, truth, ("up", "down"), n_steps=300)
-    before, after = (((masks_of(which, up + down) - shares).abs() * truth).mean() for which in (composition, tuned))
+    adapted = adapt(mask_estimator, truth, ("up", "down"), n_steps=300)
+    before, after = (
+        ((masks_of(which, up + down) - shares).abs() * truth).mean() for which in (mask_estimator, adapted)
+    )
     assert after < 0.9 * before
 
 
-def test_a_source_that_is_silent_stays_silent_in_tuning(composition: Composition) -> None:
+def test_a_source_that_is_silent_stays_silent_in_tuning(mask_estimator: MaskEstimator) -> None:
     up = chirps(2, rising=True)
     faint = 1e-3 * sources_of(chirps(3, rising=False), up).sum(dim=0)
-    tuned = tune(composition, torch.stack([sources_of(up)[0], faint]), ("up", "down"), n_steps=300)
+    adapted = adapt(mask_estimator, torch.stack([sources_of(up)[0], faint]), ("up", "down"), n_steps=300)
     heard = sources_of(up)[0]
-    before, after = ((masks_of(which, up)[1] * heard).sum() for which in (composition, tuned))
+    before, after = ((masks_of(which, up)[1] * heard).sum() for which in (mask_estimator, adapted))
     assert after < 0.2 * before
 
 
-def test_tuning_does_not_depend_on_level_or_order_and_changes_nothing_it_is_given(composition: Composition) -> None:
+def test_tuning_does_not_depend_on_level_or_order_and_changes_nothing_it_is_given(
+    mask_estimator: MaskEstimator,
+) -> None:
     truth, samples = sources_of(chirps(2, rising=True), chirps(3, rising=False)), chirps(4, rising=True)
-    kept, plain = truth.clone(), masks_of(composition, samples)
-    tuned = masks_of(tune(composition, truth, ("up", "down"), n_steps=10), samples)
-    turned = masks_of(tune(composition, truth.flip(0), ("down", "up"), n_steps=10), samples)
-    louder = masks_of(tune(composition, 2.0**80 * truth, ("up", "down"), n_steps=10), samples)
-    assert torch.equal(tuned, turned)
-    assert torch.allclose(tuned, louder, atol=1e-5)
+    kept, plain = truth.clone(), masks_of(mask_estimator, samples)
+    adapted = masks_of(adapt(mask_estimator, truth, ("up", "down"), n_steps=10), samples)
+    turned = masks_of(adapt(mask_estimator, truth.flip(0), ("down", "up"), n_steps=10), samples)
+    louder = masks_of(adapt(mask_estimator, 2.0**80 * truth, ("up", "down"), n_steps=10), samples)
+    assert torch.equal(adapted, turned)
+    assert torch.allclose(adapted, louder, atol=1e-5)
     assert torch.equal(truth, kept)
-    assert torch.equal(masks_of(composition, samples), plain)
-    assert not torch.equal(tuned, plain)
+    assert torch.equal(masks_of(mask_estimator, samples), plain)
+    assert not torch.equal(adapted, plain)
 
 
-def test_there_is_nothing_to_tune_in_silence_or_without_steps(composition: Composition) -> None:
+def test_there_is_nothing_to_tune_in_silence_or_without_steps(mask_estimator: MaskEstimator) -> None:
     truth = sources_of(chirps(2, rising=True), chirps(3, rising=False))
-    assert tune(composition, torch.zeros_like(truth), ("up", "down"), n_steps=10) is composition
-    assert tune(composition, truth, ("up", "down"), n_steps=0) is composition
+    assert adapt(mask_estimator, torch.zeros_like(truth), ("up", "down"), n_steps=10) is composition
+    assert adapt(mask_estimator, truth, ("up", "down"), n_steps=0) is composition
 
 
 @pytest.mark.parametrize(
-    ("settings", "n_tuned"),
-    [({}, 3), ({"residual": True}, 0), ({"config": FitConfig(n_iterations=2, n_tuning_steps=0)}, 0)],
+    ("settings", "n_adapted"),
+    [({}, 3), ({"residual": True}, 0), ({"config": FitConfig(n_iterations=2, n_adaptation_steps=0)}, 0)],
     ids=["usually", "with a residual", "not wanted"],
 )
 def test_separating_tunes_where_all_sources_are_known(
-    pair: list[Dictionary], composition: Composition, settings: dict[str, Any], n_tuned: int
+    pair: list[Dictionary], mask_estimator: MaskEstimator, settings: dict[str, Any], n_adapted: int
 ) -> None:
     events: list[Progress] = []
-    settings = {"config": FitConfig(n_iterations=2, n_tuning_steps=3)} | settings
-    separate(Audio(chirps(2, rising=True), RATE), pair, composition=composition, on_progress=events.append, **settings)
-    assert sum(event.stage == "tune" for event in events) == n_tuned
+    settings = {"config": FitConfig(n_iterations=2, n_adaptation_steps=3)} | settings
+    separate(
+        Audio(chirps(2, rising=True), RATE), pair, mask_estimator=mask_estimator, on_progress=events.append, **settings
+    )
+    assert sum(event.stage == "adapt" for event in events) == n_adapted
 
 
 @pytest.fixture
 def cached(
     pair: list[Dictionary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], tuple[Composition, int]]:
+) -> Callable[[], tuple[MaskEstimator, int]]:
     """Compose by way of an empty cache, and count the steps that were made."""
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sepdict.separation.mask_estimator, "CompositionConfig", lambda: replace(BRIEF, n_steps=3))
+    monkeypatch.setattr(sepdict.separation.mask_estimator, "MaskEstimatorConfig", lambda: replace(BRIEF, n_steps=3))
 
-    def make() -> tuple[Composition, int]:
+    def make() -> tuple[MaskEstimator, int]:
         events: list[Progress] = []
-        composition = composition_of(pair, on_progress=events.append)
-        return composition, len(events)
+        mask_estimator = cached_mask_estimator(pair, on_progress=events.append)
+        return mask_estimator, len(events)
 
     return make
 
 
-def test_a_composition_is_made_once(cached: Callable[[], tuple[Composition, int]]) -> None:
+def test_a_composition_is_made_once(cached: Callable[[], tuple[MaskEstimator, int]]) -> None:
     samples = torch.randn(1, 3000)
     (made, n_made), (found, n_found) = cached(), cached()
     assert (n_made, n_found) == (3, 0)
@@ -219,16 +225,16 @@ def test_a_composition_is_made_once(cached: Callable[[], tuple[Composition, int]
 
 
 def test_other_dictionaries_are_composed_anew(
-    cached: Callable[[], tuple[Composition, int]], pair: list[Dictionary]
+    cached: Callable[[], tuple[MaskEstimator, int]], pair: list[Dictionary]
 ) -> None:
     cached()
     events: list[Progress] = []
-    composition_of([learned("up", rising=False), pair[1]], on_progress=events.append)
+    cached_mask_estimator([learned("up", rising=False), pair[1]], on_progress=events.append)
     assert len(events) == 3
 
 
 def test_a_damaged_or_unwritable_cache_costs_time_only(
-    cached: Callable[[], tuple[Composition, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cached: Callable[[], tuple[MaskEstimator, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached()
     (path,) = cache_folder().iterdir()
@@ -245,7 +251,7 @@ def test_a_damaged_or_unwritable_cache_costs_time_only(
 
 
 def test_who_has_no_home_composes_without_remembering_and_is_told_once_how_to(
-    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SEPDICT_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -269,7 +275,7 @@ def test_who_names_a_folder_needs_no_home(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_unwritable_cache_is_told_of_with_what_would_mend_it(
-    cached: Callable[[], tuple[Composition, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cached: Callable[[], tuple[MaskEstimator, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").touch()
     assert cached()[1] == 3
@@ -306,7 +312,7 @@ HUGE = [scaled, of_one_huge_weight(3e38), of_one_huge_weight(-3e38)]  # finite, 
 
 @pytest.mark.parametrize("edit", [of_nan, foreign, doubled, *HUGE, lambda weights: weights | {"more": torch.zeros(1)}])
 def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
-    cached: Callable[[], tuple[Composition, int]], edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+    cached: Callable[[], tuple[MaskEstimator, int]], edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 ) -> None:
     cached()
     (path,) = cache_folder().iterdir()
@@ -319,7 +325,7 @@ def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
     assert cached()[1] == 0
 
 
-def test_what_is_no_file_in_the_cache_is_passed_over(cached: Callable[[], tuple[Composition, int]]) -> None:
+def test_what_is_no_file_in_the_cache_is_passed_over(cached: Callable[[], tuple[MaskEstimator, int]]) -> None:
     cached()
     (path,) = cache_folder().iterdir()
     path.unlink()
@@ -328,19 +334,19 @@ def test_what_is_no_file_in_the_cache_is_passed_over(cached: Callable[[], tuple[
 
 
 def test_a_composition_that_diverged_is_neither_kept_nor_returned(
-    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch
+    cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(network: MaskNetwork, *_: object) -> torch.Tensor:
         return torch.stack([torch.nan * weight.sum() for weight in network.parameters()]).sum()
 
     monkeypatch.setattr(sepdict.separation.mask_estimator, "_cross_entropy", nothing)
-    with pytest.raises(SepdictError, match=r"apart \(compose\) diverged: what it shares out are no numbers"):
+    with pytest.raises(SepdictError, match=r"apart \(estimate\) diverged: what it shares out are no numbers"):
         cached()
     assert not cache_folder().exists()
 
 
 def test_the_cache_keeps_the_latest_only(
-    cached: Callable[[], tuple[Composition, int]], monkeypatch: pytest.MonkeyPatch
+    cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sepdict.separation.mask_estimator, "MOST_CACHED", 2)
     cache_folder().mkdir()
@@ -358,4 +364,4 @@ def test_the_cache_keeps_the_latest_only(
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(SepdictError, match=f"{name} is {value}"):
-        CompositionConfig(**{name: value})
+        MaskEstimatorConfig(**{name: value})

@@ -16,7 +16,7 @@ from sepdict.spectral.stft import StftConfig, audible, n_infrasonic_bins
 from sepdict.training.train import train_dictionary
 
 RATE = 8000
-BRIEF = FitConfig(composition_weight=0, n_iterations=20)
+BRIEF = FitConfig(guide_weight=0, n_iterations=20)
 OFFSETS = [0.05, 0.3, -2.0]
 ROUNDING = 1e-6  # float32 beside the largest offset
 
@@ -91,16 +91,16 @@ def test_a_mixture_that_is_but_an_offset_is_silent() -> None:
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_a_dictionary_does_not_depend_on_an_offset_of_its_solos(offset: float) -> None:
-    config = replace(TINY, n_steps=8, n_checks=2, memory_s=10.0)
+    config = replace(TINY, n_steps=8, n_checks=2, exemplars_s=10.0)
     solo = sound("hum", n_samples=16000)
     plain, shifted = (
         train_dictionary(Audio(solo.samples + by, RATE), config, source="hum", device="cpu") for by in (0, offset)
     )
     for name, weight in plain.network.state_dict().items():
         torch.testing.assert_close(shifted.network.state_dict()[name], weight, rtol=0, atol=2e-3)
-    steps = (shifted.memory.int() - plain.memory.int()).abs()
+    steps = (shifted.exemplars.int() - plain.exemplars.int()).abs()
     assert steps[n_infrasonic_bins(plain.card.stft, RATE) :].max() <= 1  # half a decibel
-    assert (plain.memory[: n_infrasonic_bins(plain.card.stft, RATE)] == 255).all()
+    assert (plain.exemplars[: n_infrasonic_bins(plain.card.stft, RATE)] == 255).all()
 
 
 @pytest.mark.parametrize("rate", [100, 8000, 16000, 22050, 44100, 48000, 96000, 384000])

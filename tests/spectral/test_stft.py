@@ -63,7 +63,7 @@ def test_shapes_are_as_documented(config: StftConfig, n_samples: int) -> None:
     spectrogram = stft(torch.ones(n_samples), config)
     assert spectrogram.shape == (config.n_fft // 2 + 1, math.ceil(n_samples / config.hop_length) + 1)
     assert spectrogram.shape[0] == config.n_bins
-    assert (spectrogram.shape[1] - 1) * config.hop_length >= n_samples - 1  # the last sample lies before a centre
+    assert (spectrogram.shape[1] - 1) * config.hop_length >= n_samples - 1  # the last sample lies before a center
 
 
 def test_any_axes_may_come_before_the_samples() -> None:
@@ -115,11 +115,11 @@ def test_no_samples_have_no_spectrogram() -> None:
         stft(torch.zeros(2, 0), StftConfig(64, 16))
 
 
-# --- frames are centred
+# --- frames are centered
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_an_impulse_on_a_frame_centre_is_flat_in_that_frame(config: StftConfig) -> None:
+def test_an_impulse_on_a_frame_center_is_flat_in_that_frame(config: StftConfig) -> None:
     samples = torch.zeros(20 * config.hop_length + 1, dtype=torch.float64)
     samples[7 * config.hop_length] = 1
     flat = magnitude(stft(samples, config))[:, 7]
@@ -128,11 +128,11 @@ def test_an_impulse_on_a_frame_centre_is_flat_in_that_frame(config: StftConfig) 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_frames_see_as_far_ahead_as_behind_and_no_farther(config: StftConfig) -> None:
-    half, centre = config.n_fft // 2, 10 * config.n_fft // config.hop_length * config.hop_length
+    half, center = config.n_fft // 2, 10 * config.n_fft // config.hop_length * config.hop_length
     for distance in (0, 1, half // 2, half - 1, half, half + 1):
         samples = torch.zeros(2, 21 * config.n_fft, dtype=torch.float64)
-        samples[0, centre - distance] = samples[1, centre + distance] = 1
-        before, after = magnitude(stft(samples, config))[..., centre // config.hop_length]
+        samples[0, center - distance] = samples[1, center + distance] = 1
+        before, after = magnitude(stft(samples, config))[..., center // config.hop_length]
         if distance < half:  # an even window has no partner for its first sample
             torch.testing.assert_close(before, after, rtol=0, atol=1e-12)
         if distance > half:

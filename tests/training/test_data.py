@@ -11,10 +11,20 @@ from real_audio import RATE, SMALL, shapes, solo
 
 from sepdict._core.devices import seeded_generator
 from sepdict.audio.signal import Audio, resample
-from sepdict.dictionaries.exemplars import recall, remember
-from sepdict.training.data import Hearing, Sound, batches, beginnings, hear, hold_out, join, memory_of, patches
+from sepdict.dictionaries.exemplars import decode_exemplars, encode_exemplars
+from sepdict.training.data import (
+    FrameConfig,
+    Sound,
+    batches,
+    beginnings,
+    exemplars_of,
+    extract_frames,
+    hold_out,
+    join,
+    patches,
+)
 
-HEARING = Hearing(RATE, SMALL, -60.0, 2)
+FRAMES = FrameConfig(RATE, SMALL, -60.0, 2)
 CPU = torch.device("cpu")
 
 
@@ -26,7 +36,7 @@ def stereo(name: str = "speech") -> Audio:
 
 
 def held_out(*recordings: Audio, share: float = 0.2) -> list[Sound]:
-    return hold_out([hear(recording, HEARING) for recording in recordings], share, seeded_generator(0))
+    return hold_out([extract_frames(recording, FRAMES) for recording in recordings], share, seeded_generator(0))
 
 
 # Batches
@@ -88,7 +98,7 @@ def test_of_both_channels_the_same_time_is_held_out(share: float) -> None:
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_a_frame_counts_by_its_level_and_silence_not_at_all(exponent: float) -> None:
-    sound = hear(solo("speech"), HEARING)
+    sound = extract_frames(solo("speech"), FRAMES)
     level, weights = sound.magnitude.mean(dim=0), join([sound], exponent, CPU).training_weights
     sounding = sound.sounding.flatten()
     assert not weights[~sounding].any()
@@ -97,7 +107,7 @@ def test_a_frame_counts_by_its_level_and_silence_not_at_all(exponent: float) -> 
 
 
 def test_shapes_of_a_lesson_average_one_or_are_silent() -> None:
-    lesson = join([hear(stereo(), HEARING)], 0.5, CPU)
+    lesson = join([extract_frames(stereo(), FRAMES)], 0.5, CPU)
     means = lesson.shapes.mean(dim=1)
     torch.testing.assert_close(means[means > 0], torch.ones(int((means > 0).sum())))
     assert (means[lesson.training_weights > 0] > 0).all()
@@ -109,8 +119,8 @@ def test_shapes_of_a_lesson_average_one_or_are_silent() -> None:
 def test_beginnings_end_where_what_is_held_out_begins(rate: int, recording: str) -> None:
     audio = resample(solo("speech") if recording == "mono" else stereo(), rate)
     sounds = held_out(audio)
-    first_s = int(sounds[0].held_out.nonzero()[0]) * HEARING.frame_s  # the middle of the first frame held out
-    (kept,) = beginnings([audio], sounds, HEARING)
+    first_s = int(sounds[0].held_out.nonzero()[0]) * FRAMES.frame_s  # the middle of the first frame held out
+    (kept,) = beginnings([audio], sounds, FRAMES)
     assert kept.duration_s == pytest.approx(first_s, abs=1 / rate)
     assert torch.equal(kept.samples, audio.samples[:, : kept.n_samples])
     assert kept.sample_rate == rate
@@ -122,7 +132,7 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
     sounds = held_out(*recordings, share=0.1)
     whole = [bool(sound.held_out.all()) for sound in sounds]
     assert sum(whole[:-1]) == 1
-    kept = beginnings(recordings, sounds, HEARING)
+    kept = beginnings(recordings, sounds, FRAMES)
     expected = [recording for recording, held in zip(recordings[:-1], whole[:-1], strict=True) if not held]
     assert len(kept) == len(expected) == 7
     assert all(torch.equal(one.samples, other.samples) for one, other in zip(kept, expected, strict=True))
@@ -133,25 +143,25 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
 
 def test_the_memory_ends_with_what_was_held_out() -> None:
     sounds = held_out(stereo(), solo("piano"))
-    memory, n_held_out = memory_of(sounds, HEARING, memory_s=600)
+    memory, n_held_out = exemplars_of(sounds, FRAMES, exemplars_s=600)
     marked = [(sound, sound.held_out.repeat(len(sound.sounding)), sound.sounding.flatten()) for sound in sounds]
     learned, validated = (
         torch.cat([sound.magnitude[:, sounding & (held == last)] for sound, held, sounding in marked], dim=1)
         for last in (False, True)
     )
     assert n_held_out == validated.shape[1]
-    assert torch.equal(memory, remember(torch.cat([learned, validated], dim=1), n_most_frames=10**6))
+    assert torch.equal(memory, encode_exemplars(torch.cat([learned, validated], dim=1), n_most_frames=10**6))
 
 
-@pytest.mark.parametrize("memory_s", [0.0, 2.0, 3.1, 5.0, 9.0])
+@pytest.mark.parametrize("exemplars_s", [0.0, 2.0, 3.1, 5.0, 9.0])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
-def test_how_many_frames_of_a_short_memory_were_held_out_is_known(memory_s: float, share: float) -> None:
+def test_how_many_frames_of_a_short_memory_were_held_out_is_known(exemplars_s: float, share: float) -> None:
     """What is held out is heard in the highest bin alone, so that it can be told in the memory."""
     sounds = held_out(solo("speech", duration_s=7.0), solo("piano", duration_s=5.0), share=share)
     n_bins = SMALL.n_bins
     low, high = torch.eye(n_bins)[:, :1], torch.eye(n_bins)[:, -1:]
     sounds = [replace(each, magnitude=torch.where(each.held_out, high, low)) for each in sounds]
-    memory, n_held_out = memory_of(sounds, HEARING, memory_s=memory_s)
-    told = recall(memory)[-1] > 0.01
+    memory, n_held_out = exemplars_of(sounds, FRAMES, exemplars_s=exemplars_s)
+    told = decode_exemplars(memory)[-1] > 0.01
     assert n_held_out == int(told.sum())
     assert told[len(told) - n_held_out :].all()

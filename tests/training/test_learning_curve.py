@@ -78,7 +78,7 @@ def test_the_card_says_how_it_was_trained() -> None:
     assert replace(config, stft=None, sample_rate=None) == PRESETS["default"]
     assert (config.stft, config.sample_rate) == (card.stft, card.sample_rate)
     assert training_config_of(replace(card, training={"seed": 3})).seed == 3
-    with pytest.raises(ConfigError, match="regularisation has no sparse"):
+    with pytest.raises(ConfigError, match="regularization has no sparse"):
         training_config_of(replace(card, training={"regularisation": {"dropout": 0.1}}))
 
 

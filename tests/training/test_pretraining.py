@@ -12,7 +12,7 @@ from torch import Tensor
 from sepdict._core.devices import seeded_generator
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig
-from sepdict.models.layers import initialise
+from sepdict.models.layers import initialize
 from sepdict.models.optim import Adam
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.training.pretraining import (
@@ -33,7 +33,7 @@ CONVOLUTIONAL = NetworkConfig("convolutional", 3, (6, 10), "tanh", kernel_size=3
 def network_of(config: NetworkConfig) -> Autoencoder:
     """A small network with drawn weights."""
     network = Autoencoder(config, SMALL.n_bins)
-    initialise(network, seeded_generator(0))
+    initialize(network, seeded_generator(0))
     return network
 
 
@@ -190,7 +190,7 @@ def test_what_was_pretrained_begins_nearer_to_the_sound(
     way: str, network: NetworkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sepdict.training.trainer.PRETRAINING_SHARE", 200)
-    config = TrainingConfig(network, SMALL, RATE, n_steps=2, n_checks=1, learning_rate=0, memory_s=0)
+    config = TrainingConfig(network, SMALL, RATE, n_steps=2, n_checks=1, learning_rate=0, exemplars_s=0)
     curves = [
         train_dictionary(solo("speech"), replace(config, pretraining=each), source="speech", device="cpu").card.curves
         for each in ("none", way)

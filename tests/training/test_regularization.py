@@ -1,4 +1,4 @@
-"""Regularisers: each has its law, measured on real frames where the law is about sound."""
+"""Regularizers: each has its law, measured on real frames where the law is about sound."""
 
 import math
 from dataclasses import replace
@@ -13,10 +13,10 @@ from sepdict._core.devices import seeded_generator
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig
-from sepdict.models.layers import initialise
+from sepdict.models.layers import initialize
 from sepdict.training.regularization import (
     Critic,
-    Regularisation,
+    Regularization,
     activity_divergence,
     contraction,
     corrupted,
@@ -24,7 +24,7 @@ from sepdict.training.regularization import (
     prior_divergence,
     sparsity,
 )
-from sepdict.training.train import PRESETS, REGULARISERS, regularised, train_dictionary
+from sepdict.training.train import PRESETS, REGULARIZERS, regularized, train_dictionary
 from sepdict.training.trainer import TrainingConfig
 
 NETWORK = NetworkConfig(code_size=3, hidden=(12,), activation="tanh", n_templates=6, critic=(16,))
@@ -36,25 +36,25 @@ TRAINING = TrainingConfig(
     n_checks=2,
     batch_frames=64,
     learning_rate=1e-2,
-    memory_s=0,
+    exemplars_s=0,
 )
 
 
 def network_of(config: NetworkConfig = NETWORK) -> Autoencoder:
     """A small network with drawn weights."""
     network = Autoencoder(config, SMALL.n_bins)
-    initialise(network, seeded_generator(0))
+    initialize(network, seeded_generator(0))
     return network
 
 
 def trained(config: TrainingConfig = TRAINING, *, source: str = "speech", **amounts: float) -> Dictionary:
-    """A dictionary of four seconds, regularised."""
-    config = regularised(config, amounts)
+    """A dictionary of four seconds, regularized."""
+    config = regularized(config, amounts)
     return train_dictionary(solo(source), config, source=source, device="cpu", backgrounds=[solo("piano")])
 
 
 def raw_codes(dictionary: Dictionary, heard: Tensor) -> Tensor:
-    """What the encoder says, before codes are standardised."""
+    """What the encoder says, before codes are standardized."""
     return dictionary.network.encoder(dictionary.network.features(heard))
 
 
@@ -71,7 +71,7 @@ def test_what_a_denoising_encoder_hears_is_another_spectral_shape(
 ) -> None:
     clean, others = shapes("speech")[:, :100].expand(*batch, -1, -1), shapes("piano").T
     before, others_before = clean.clone(), others.clone()
-    heard = corrupted(clean, Regularisation(**{name: CORRUPTIONS[name] for name in names}), others, generator)
+    heard = corrupted(clean, Regularization(**{name: CORRUPTIONS[name] for name in names}), others, generator)
     assert heard.shape == clean.shape
     assert (heard >= 0).all()
     torch.testing.assert_close(heard.mean(dim=-2), torch.ones(*batch, 100))
@@ -82,12 +82,12 @@ def test_what_a_denoising_encoder_hears_is_another_spectral_shape(
 
 def test_without_corruption_the_encoder_hears_the_sound_itself(generator: torch.Generator) -> None:
     clean = shapes("speech")
-    assert corrupted(clean, Regularisation(dropout=0.5, sparse=1, contractive=1), None, generator) is clean
+    assert corrupted(clean, Regularization(dropout=0.5, sparse=1, contractive=1), None, generator) is clean
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_masking_hides_the_stated_share_of_the_bins(share: float, generator: torch.Generator) -> None:
-    heard = corrupted(torch.ones(500, 400), Regularisation(masking=share), None, generator)
+    heard = corrupted(torch.ones(500, 400), Regularization(masking=share), None, generator)
     assert float((heard == 0).float().mean()) == pytest.approx(share, abs=0.005)
 
 
@@ -96,7 +96,7 @@ def test_other_sounds_are_up_to_so_loud_beside_the_frame(loudness: float, genera
     """A frame in the lowest bin and another in the highest: the second's share is its loudness, evenly drawn."""
     clean, other = torch.zeros(2, 20_000), torch.tensor([[0.0, 2.0]])
     clean[0] = 2.0
-    heard = corrupted(clean, Regularisation(others=loudness), other, generator)
+    heard = corrupted(clean, Regularization(others=loudness), other, generator)
     louder = heard[1] / heard[0]
     assert 0.99 * loudness < float(louder.max()) <= loudness * 1.0001
     assert float(louder.mean()) == pytest.approx(loudness / 2, rel=0.03)
@@ -106,7 +106,7 @@ def test_other_sounds_are_up_to_so_loud_beside_the_frame(loudness: float, genera
 def test_a_denoising_encoder_says_of_a_corrupted_frame_more_nearly_what_it_says_of_the_clean_one(name: str) -> None:
     """On sound that neither heard in training, relative to how far codes of different frames are apart."""
     clean = shapes("speech", start_s=6.0)
-    heard = corrupted(clean, Regularisation(**{name: CORRUPTIONS[name]}), shapes("piano").T, seeded_generator(1))
+    heard = corrupted(clean, Regularization(**{name: CORRUPTIONS[name]}), shapes("piano").T, seeded_generator(1))
     errors = []
     for amount in (0.0, CORRUPTIONS[name]):
         encode = trained(replace(TRAINING, n_steps=400), **{name: amount}).network.encode
@@ -164,7 +164,7 @@ def test_activity_is_the_divergence_of_two_coins(generator: torch.Generator) -> 
 
 
 def test_units_come_nearer_to_the_activity_that_is_asked_for() -> None:
-    heard, target = shapes("speech"), Regularisation().target_activity
+    heard, target = shapes("speech"), Regularization().target_activity
     away = [
         float((torch.sigmoid(raw_codes(trained(activity=amount), heard)).mean(dim=1) - target).abs().mean())
         for amount in (0.0, 0.1, 1.0)
@@ -177,7 +177,7 @@ def test_units_come_nearer_to_the_activity_that_is_asked_for() -> None:
 
 
 def jacobian_norms(network: Autoencoder, features: Tensor) -> Tensor:
-    """Squared norms of the Jacobians of the standardised code, frame by frame, as torch has them."""
+    """Squared norms of the Jacobians of the standardized code, frame by frame, as torch has them."""
     deviation = network.encoder(features).std(dim=1, correction=0)[:, None]
     frames = features.T[:, :, None]
     jacobians = [torch.autograd.functional.jacobian(network.encoder, frame)[:, 0, :, 0] for frame in frames]
@@ -203,7 +203,7 @@ def test_hutchinsons_estimate_has_the_norm_as_its_mean(monkeypatch: pytest.Monke
     assert float(estimates.mean()) == pytest.approx(float(jacobian_norms(network, features).detach().mean()), rel=0.05)
 
 
-def test_hutchinsons_estimate_also_holds_for_networks_that_see_neighbours() -> None:
+def test_hutchinsons_estimate_also_holds_for_networks_that_see_neighbors() -> None:
     """There the norm of a frame is that of all codes by it."""
     network, generator = network_of(NetworkConfig("recurrent", 2, (5,), n_templates=4)).double(), seeded_generator(0)
     features = network.features(shapes("speech")[:, :6].double())
@@ -260,18 +260,18 @@ def test_a_variational_penalty_is_the_divergence_from_the_prior_per_bin(prior_we
     network, heard = network_of(replace(NETWORK, prior_weight=prior_weight)), shapes("speech")
     mean, log_variance = network.posterior(heard)
     assert log_variance is not None
-    cost = penalty(network, heard, mean, log_variance, Regularisation(), seeded_generator(0))
+    cost = penalty(network, heard, mean, log_variance, Regularization(), seeded_generator(0))
     torch.testing.assert_close(cost, prior_weight * prior_divergence(mean, log_variance) / SMALL.n_bins)
 
 
 def test_penalties_add_up(generator: torch.Generator) -> None:
     network, heard = network_of(), shapes("speech")
     code = network.encode(heard)
-    parts = [Regularisation(sparse=0.3), Regularisation(activity=0.2), Regularisation(contractive=0.1)]
+    parts = [Regularization(sparse=0.3), Regularization(activity=0.2), Regularization(contractive=0.1)]
     costs = [penalty(network, heard, code, None, part, generator) for part in parts]
-    together = Regularisation(sparse=0.3, activity=0.2, contractive=0.1)
+    together = Regularization(sparse=0.3, activity=0.2, contractive=0.1)
     torch.testing.assert_close(penalty(network, heard, code, None, together, generator), sum(costs))
-    assert float(penalty(network, heard, code, None, Regularisation(dropout=0.5), generator).abs().sum()) == 0
+    assert float(penalty(network, heard, code, None, Regularization(dropout=0.5), generator).abs().sum()) == 0
 
 
 # The critic
@@ -284,7 +284,7 @@ def test_a_critic_learns_to_tell_real_from_drawn() -> None:
     losses = []
     for _ in range(150):
         critic.deceived(code, generator)
-        losses.append(float((odds(-network.criticise(heard)) + odds(network.criticise(critic.drawn))).detach().mean()))
+        losses.append(float((odds(-network.criticize(heard)) + odds(network.criticize(critic.drawn))).detach().mean()))
         critic.learn(heard, torch.ones(heard.shape[1]))
     assert losses[0] > 0.5 * 2 * math.log(2)
     assert losses[-1] < 0.5 * losses[0]
@@ -337,37 +337,37 @@ def test_drawings_lie_between_those_of_two_frames(generator: torch.Generator) ->
 # Settings
 
 
-@pytest.mark.parametrize("name", [name for name in REGULARISERS if name not in ("l2", "variational")])
+@pytest.mark.parametrize("name", [name for name in REGULARIZERS if name not in ("l2", "variational")])
 @pytest.mark.parametrize("amount", [-0.1, math.nan, math.inf])
 def test_amounts_out_of_range_are_refused_by_name(name: str, amount: float) -> None:
     with pytest.raises(ConfigError, match=f"{name} is {amount}; expected 0 to"):
-        Regularisation(**{name: amount})
+        Regularization(**{name: amount})
 
 
 @pytest.mark.parametrize("name", ["dropout", "masking"])
 def test_a_share_of_all_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 1.0; expected 0 to 0.95"):
-        Regularisation(**{name: 1.0})
+        Regularization(**{name: 1.0})
 
 
 @pytest.mark.parametrize("name", ["sparse", "activity", "contractive"])
 def test_what_compares_frames_is_refused_where_a_step_sees_one(name: str) -> None:
     with pytest.raises(ConfigError, match=f"batch_frames is 1; {name} compares frames"):
-        regularised(replace(TRAINING, batch_frames=1), {name: 1.0})
-    regularised(replace(PRESETS["recurrent"], batch_frames=1), {name: 1.0})  # it learns from pieces
+        regularized(replace(TRAINING, batch_frames=1), {name: 1.0})
+    regularized(replace(PRESETS["recurrent"], batch_frames=1), {name: 1.0})  # it learns from pieces
 
 
-def test_regularisers_go_by_name_to_where_they_stand() -> None:
-    config = regularised(TrainingConfig(), {"l2": 0.5, "variational": 2.0, "adversarial": 0.1, "noise": 0.2})
+def test_regularizers_go_by_name_to_where_they_stand() -> None:
+    config = regularized(TrainingConfig(), {"l2": 0.5, "variational": 2.0, "adversarial": 0.1, "noise": 0.2})
     assert config.weight_decay == 0.5
     assert config.network.prior_weight == 2.0
     assert config.network.critic
-    assert config.regularisation == Regularisation(adversarial=0.1, noise=0.2)
-    assert regularised(TrainingConfig(), {}) == TrainingConfig()
-    with pytest.raises(ConfigError, match="regulariser is 'silence'; expected one of l2, dropout"):
-        regularised(TrainingConfig(), {"silence": 1.0})
+    assert config.regularization == Regularization(adversarial=0.1, noise=0.2)
+    assert regularized(TrainingConfig(), {}) == TrainingConfig()
+    with pytest.raises(ConfigError, match="regularizer is 'silence'; expected one of l2, dropout"):
+        regularized(TrainingConfig(), {"silence": 1.0})
 
 
 def test_a_critic_is_needed_to_deceive_one() -> None:
     with pytest.raises(ConfigError, match=r"adversarial is 0\.1; expected a network with a critic"):
-        TrainingConfig(regularisation=Regularisation(adversarial=0.1))
+        TrainingConfig(regularization=Regularization(adversarial=0.1))

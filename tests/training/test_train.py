@@ -437,6 +437,6 @@ def test_a_dictionary_does_not_depend_on_the_level_of_its_solos(power: int) -> N
     )
     for name, weight in plain.network.state_dict().items():
         torch.testing.assert_close(loud.network.state_dict()[name], weight, rtol=0, atol=SAME)
-    assert torch.equal(loud.memory, plain.memory)
+    assert torch.equal(loud.exemplars, plain.exemplars)
     levels = [heard["level_db"] for heard in loud.card.heard]
     assert levels == pytest.approx([h["level_db"] + 20 * power * math.log10(2) for h in plain.card.heard], abs=0.02)

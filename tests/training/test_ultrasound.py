@@ -14,7 +14,7 @@ from sepdict.dictionaries.exemplars import PASSAGE_FRAMES
 from sepdict.errors import ConfigError
 from sepdict.separation.engine import separate
 from sepdict.spectral.stft import StftConfig
-from sepdict.training.data import Hearing, hear, memory_of, stft_for
+from sepdict.training.data import FrameConfig, exemplars_of, extract_frames, stft_for
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
 
@@ -77,15 +77,18 @@ def test_a_dictionary_of_bats_is_small(tmp_path: Path) -> None:
 
 def test_a_memory_of_short_frames_is_no_larger_than_one_of_long_ones() -> None:
     short, long = (
-        Hearing(8000, StftConfig(n_fft, n_fft // 4), silence_db=-60.0, n_gap_frames=0) for n_fft in (64, 512)
+        FrameConfig(8000, StftConfig(n_fft, n_fft // 4), silence_db=-60.0, n_gap_frames=0) for n_fft in (64, 512)
     )
     solo = bat(rate=8000, seconds=4.2, level=0.0)
-    sizes = [memory_of([hear(solo, hearing)], hearing, 2.1)[0].shape[1] for hearing in (short, long)]
+    sizes = [
+        exemplars_of([extract_frames(solo, frame_config)], frame_config, 2.1)[0].shape[1]
+        for frame_config in (short, long)
+    ]
     assert sizes[0] == sizes[1] == 2 * PASSAGE_FRAMES
 
 
 def test_a_bat_and_a_bird_are_told_how_they_go_together(tmp_path: Path) -> None:
-    config = replace(BRIEF, memory_s=0.0)
+    config = replace(BRIEF, exemplars_s=0.0)
     pair = [train_dictionary(solo, config, source=solo.name, device="cpu") for solo in (bat(), bird())]
     with pytest.raises(ConfigError, match=r"train 'bird.wav' again to match \(--n-fft 2048\)$"):
         separate(bat(), pair)

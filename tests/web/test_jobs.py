@@ -12,8 +12,8 @@ import pytest
 from fastapi import HTTPException
 from process_tasks import Doing
 
-from sepdict.web.jobs import KILLED, Job, Queue, QueueFullError
-from sepdict.web.uploads import Limits, Store
+from sepdict.web.jobs import KILLED, Job, JobQueue, QueueFullError
+from sepdict.web.uploads import Limits, Uploads
 
 
 class Clock:
@@ -31,13 +31,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queue]:
+def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobQueue]:
     def finish(_: Job, result: Any) -> Any:
         if result["did"] == "lose":
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", "secret.wav")
         return {**result, "finished": True}
 
-    queue = Queue(finish, folder=tmp_path_factory.mktemp("queue"), n_waiting=3, kept_s=3600, clock=clock)
+    queue = JobQueue(finish, folder=tmp_path_factory.mktemp("queue"), n_waiting=3, kept_s=3600, clock=clock)
     with contextlib.closing(queue):
         yield queue
 
@@ -60,7 +60,7 @@ def wait_for(job: Job, *states: str) -> None:
     raise AssertionError(f"{job.state} {job.message}")
 
 
-def test_jobs_are_done_in_the_order_in_which_they_came(queue: Queue, job_of: Any) -> None:
+def test_jobs_are_done_in_the_order_in_which_they_came(queue: JobQueue, job_of: Any) -> None:
     jobs = [job_of("sleep", "a"), job_of("one", "b"), job_of("two")]
     for job in jobs:
         queue.submit(job)
@@ -69,14 +69,14 @@ def test_jobs_are_done_in_the_order_in_which_they_came(queue: Queue, job_of: Any
     assert queue.in_use() == {"a", "b"}
     while jobs[0].progress is None:
         time.sleep(0.02)
-    assert [job.course.fraction for job in jobs] == [0.5, 0, 0]
+    assert [job.job_progress.fraction for job in jobs] == [0.5, 0, 0]
     assert (jobs[0].output / "file").exists()
     start = time.monotonic()
     queue.cancel(jobs[0])
     assert time.monotonic() - start < 5
     wait_for(jobs[2], "done")
-    assert [job.state for job in jobs] == ["cancelled", "done", "done"]
-    assert [job.course.fraction for job in jobs] == [0.5, 1, 1]
+    assert [job.state for job in jobs] == ["canceled", "done", "done"]
+    assert [job.job_progress.fraction for job in jobs] == [0.5, 1, 1]
     assert jobs[1].result == {"did": "one", "process": jobs[2].result["process"], "finished": True}
     assert [job.output.exists() for job in jobs] == [False, True, True]
     assert queue.in_use() == set()
@@ -84,18 +84,18 @@ def test_jobs_are_done_in_the_order_in_which_they_came(queue: Queue, job_of: Any
     assert jobs[1].state == "done"
 
 
-def test_what_waits_can_be_cancelled_and_is_never_begun(queue: Queue, job_of: Any) -> None:
+def test_what_waits_can_be_cancelled_and_is_never_begun(queue: JobQueue, job_of: Any) -> None:
     first, second, third = job_of("sleep"), job_of("never"), job_of("third")
     for job in (first, second, third):
         queue.submit(job)
     queue.cancel(second)
     queue.cancel(first)
     wait_for(third, "done")
-    assert (first.state, second.state, second.progress) == ("cancelled", "cancelled", None)
+    assert (first.state, second.state, second.progress) == ("canceled", "canceled", None)
     assert not second.output.exists()
 
 
-def test_the_line_has_an_end(queue: Queue, job_of: Any) -> None:
+def test_the_line_has_an_end(queue: JobQueue, job_of: Any) -> None:
     jobs = [job_of("sleep") for _ in range(4)]
     queue.submit(jobs[0])
     wait_for(jobs[0], "running")
@@ -108,7 +108,7 @@ def test_the_line_has_an_end(queue: Queue, job_of: Any) -> None:
 
 
 def test_errors_are_one_line_that_names_files_as_the_page_does(
-    queue: Queue, job_of: Any, capfd: pytest.CaptureFixture[str]
+    queue: JobQueue, job_of: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     mistake, surprise, death, after = job_of("mistake"), job_of("surprise"), job_of("die"), job_of("after")
     for job in (mistake, surprise, death):
@@ -125,7 +125,7 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(
     assert not any(job.output.exists() for job in (mistake, surprise, death))
 
 
-def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: Queue, job_of: Any) -> None:
+def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: JobQueue, job_of: Any) -> None:
     lost, after = job_of("lose"), job_of("after")
     for job in (lost, after):
         queue.submit(job)
@@ -134,7 +134,7 @@ def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: Queue, job_of: 
     assert not lost.output.exists()
 
 
-def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: Queue, job_of: Any, clock: Clock) -> None:
+def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: JobQueue, job_of: Any, clock: Clock) -> None:
     job, running = job_of("one"), job_of("sleep")
     queue.submit(job)
     wait_for(job, "done")
@@ -153,19 +153,19 @@ def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: Queue, job_of
 
 
 def test_closing_ends_what_runs(tmp_path: Path, job_of: Any) -> None:
-    queue = Queue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=1)
+    queue = JobQueue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=1)
     running, waiting = job_of("sleep"), job_of("never")
     queue.submit(running)
     queue.submit(waiting)
     while running.progress is None:
         time.sleep(0.02)
     queue.close()
-    assert (running.state, waiting.state) == ("cancelled", "cancelled")
+    assert (running.state, waiting.state) == ("canceled", "canceled")
 
 
 @pytest.fixture
-def store(clock: Clock) -> Iterator[Store]:
-    with contextlib.closing(Store(Limits(file_bytes=100, total_bytes=250, n_files=3), clock)) as store:
+def store(clock: Clock) -> Iterator[Uploads]:
+    with contextlib.closing(Uploads(Limits(file_bytes=100, total_bytes=250, n_files=3), clock)) as store:
         yield store
 
 
@@ -174,14 +174,14 @@ async def chunks(n_bytes: int) -> AsyncIterator[bytes]:
         yield bytes(10)
 
 
-def receive(store: Store, n_bytes: int, *, n_promised: int | None = None) -> str:
+def receive(store: Uploads, n_bytes: int, *, n_promised: int | None = None) -> str:
     path = store.new_path()
     n_promised = n_bytes if n_promised is None else n_promised
     assert asyncio.run(store.receive(chunks(n_bytes), path, n_promised=n_promised)) == path.stat().st_size == n_bytes
     return store.add("solo", path, "x", {})
 
 
-def test_files_are_deleted_an_hour_after_their_last_use_unless_a_job_needs_them(store: Store, clock: Clock) -> None:
+def test_files_are_deleted_an_hour_after_their_last_use_unless_a_job_needs_them(store: Uploads, clock: Clock) -> None:
     used, needed, old = (receive(store, 10) for _ in range(3))
     paths = {name: store.uploads[name].path for name in (used, needed, old)}
     clock.now += 3000
@@ -193,7 +193,7 @@ def test_files_are_deleted_an_hour_after_their_last_use_unless_a_job_needs_them(
 
 
 @pytest.mark.parametrize("n_promised", [110, 10])
-def test_a_file_that_is_too_large_leaves_nothing(store: Store, n_promised: int) -> None:
+def test_a_file_that_is_too_large_leaves_nothing(store: Uploads, n_promised: int) -> None:
     with pytest.raises(HTTPException, match="413"):
         receive(store, 110, n_promised=n_promised)
     assert list(store.folder.iterdir()) == []
@@ -206,7 +206,7 @@ def test_a_file_that_is_too_large_leaves_nothing(store: Store, n_promised: int) 
         receive(store, 0)
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(store: Store) -> None:
+def test_an_upload_that_breaks_off_leaves_nothing(store: Uploads) -> None:
     async def breaking() -> AsyncIterator[bytes]:
         yield bytes(10)
         raise ConnectionResetError
@@ -217,7 +217,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: Store) -> None:
     receive(store, 100)
 
 
-def test_closing_deletes_everything(store: Store) -> None:
+def test_closing_deletes_everything(store: Uploads) -> None:
     receive(store, 10)
     store.close()
     assert not store.folder.exists()

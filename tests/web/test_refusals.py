@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 from front_end import BAD, mixture, sound, trained, write_bad
-from web_client import ADDRESS, LIMITS, desk_of, files_of, in_library, send, uploaded, wav
+from web_client import ADDRESS, LIMITS, files_of, in_library, send, service_of, uploaded, wav
 
 from sepdict import SepdictError, TrainingConfig
 from sepdict.errors import AudioFileError
@@ -62,7 +62,7 @@ def test_the_servers_own_refusals_do_not_say_where_files_are(
     def fail(*_: object, **__: object) -> None:
         raise SepdictError(f"{tmp_path}/x/library: cannot be looked into")
 
-    monkeypatch.setattr(desk_of(client), "separate", fail)
+    monkeypatch.setattr(service_of(client), "separate", fail)
     answer = client.post("/api/separations", json={"mixture": "x", "dictionaries": ["y"]})
     assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be looked into"})
 
@@ -76,7 +76,7 @@ def test_what_is_no_sound_is_refused_in_one_line_and_leaves_nothing(
     error = answer.json()["error"]
     assert error.startswith("take.wav: ")
     assert BAD[what] in error
-    assert str(desk_of(client).store.folder) not in error
+    assert str(service_of(client).store.folder) not in error
     assert files_of(client) == set()
 
 
@@ -136,11 +136,11 @@ def test_too_many_files_and_too_many_bytes_are_refused(client: TestClient) -> No
         uploaded(client, "solo", sound(n_samples=100))
     answer = send(client, "solo", "more.wav", wav(sound()))
     assert (answer.status_code, "6 files already" in answer.text) == (413, True)
-    desk_of(client).store.remove(next(iter(desk_of(client).store.uploads)))
+    service_of(client).store.remove(next(iter(service_of(client).store.uploads)))
     uploaded(client, "solo", sound())
-    for upload in desk_of(client).store.uploads.values():
+    for upload in service_of(client).store.uploads.values():
         upload.n_bytes = LIMITS.total_bytes // LIMITS.n_files
-    desk_of(client).store.remove(next(iter(desk_of(client).store.uploads)))
+    service_of(client).store.remove(next(iter(service_of(client).store.uploads)))
     assert send(client, "solo", "more.wav", wav(sound(n_samples=95_000))).status_code == 413
 
 
@@ -254,6 +254,6 @@ def test_what_is_gone_says_so(client: TestClient) -> None:
 
 
 def test_a_surprise_says_nothing_of_its_inside(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_of(client), "limits", "no limits")
+    monkeypatch.setattr(service_of(client), "limits", "no limits")
     answer = client.get("/api/limits")
     assert (answer.status_code, answer.json()) == (500, {"error": "something unexpected went wrong (TypeError)"})

@@ -19,7 +19,7 @@ import soundfile
 import torch
 from fastapi.testclient import TestClient
 from front_end import SAMPLE_RATE, TINY, fail, mixture, read_json, sound, trained, write_bad
-from web_client import ADDRESS, LIMITS, SAME_ORIGIN, desk_of, ended, files_of, in_library, send, uploaded, wav
+from web_client import ADDRESS, LIMITS, SAME_ORIGIN, ended, files_of, in_library, send, service_of, uploaded, wav
 
 from sepdict import Audio, Dictionary
 from sepdict._core.fs import sha256_of
@@ -52,7 +52,7 @@ def test_the_stems_sum_to_the_mixture(client: TestClient) -> None:
     about = read_json(archive.read("separation.json").decode())  # how they were made
     assert (about["mixture"], list(about["dictionaries"])) == ("sound.wav", ["hiss", "hum"])
     assert about["explained_energy"] == job["result"]["explained_energy"]
-    assert about["settings"]["fit"]["composition_weight"] > 0
+    assert about["settings"]["fit"]["guide_weight"] > 0
     pictures = [client.get(f"/api/jobs/{job['id']}/{name}.png").content for name in ("mixture", "0", "1")]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert len(set(pictures)) == 3
@@ -70,7 +70,7 @@ def test_of_several_mixtures_a_bad_one_fails_alone_and_the_others_are_one_zip(
     bad = write_bad(tmp_path / "x.wav", "with NaN").read_bytes()
     good = wav(mixture())
     contents = {"...wav": good, "bad.wav": bad, "Take.wav": good, "take.flac": good}
-    request = {"dictionaries": [names["hiss"], names["hum"]], "compose": False}
+    request = {"dictionaries": [names["hiss"], names["hum"]], "quality": "draft"}
     jobs = []
     for name, content in contents.items():
         mixed = send(client, "mixture", name, content).json()["id"]
@@ -112,12 +112,16 @@ def test_what_no_dictionary_knows_can_get_one_on_the_spot(client: TestClient) ->
     whole = mixture(n_samples=9000)
     request = {"mixture": uploaded(client, "mixture", whole), "dictionaries": [in_library(client)["hum"]]}
     parts = {}
-    for unknown in (False, True):
-        job = ended(client, client.post("/api/separations", json={**request, "unknown": unknown}).json())
+    for background_model in (False, True):
+        job = ended(
+            client, client.post("/api/separations", json={**request, "background_model": background_model}).json()
+        )
         assert job["result"]["stems"] == ["hum", "residual"], job
         files = [client.get(f"/api/jobs/{job['id']}/{number}.wav").content for number in range(2)]
-        parts[unknown] = [torch.from_numpy(soundfile.read(io.BytesIO(file), dtype="float32")[0]) for file in files]
-        torch.testing.assert_close(sum(parts[unknown]), whole.samples[0], rtol=0, atol=1e-6)
+        parts[background_model] = [
+            torch.from_numpy(soundfile.read(io.BytesIO(file), dtype="float32")[0]) for file in files
+        ]
+        torch.testing.assert_close(sum(parts[background_model]), whole.samples[0], rtol=0, atol=1e-6)
     assert not torch.allclose(parts[False][1], parts[True][1], atol=1e-3)
 
 
@@ -165,8 +169,8 @@ def test_two_dictionaries_of_one_name_are_both_kept(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestClient) -> None:
-    desk = desk_of(client)
-    desk.training = replace(TINY, n_steps=600_000, n_checks=60_000, patience=10**6)
+    service = service_of(client)
+    service.training = replace(TINY, n_steps=600_000, n_checks=60_000, patience=10**6)
     try:
         hum = sound("hum", n_samples=2 * SAMPLE_RATE)
         solo = uploaded(client, "solo", replace(hum, samples=hum.samples - hum.samples.mean()))  # it has no offset
@@ -180,12 +184,12 @@ def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestCli
         assert client.delete(f"/api/jobs/{jobs[0]['id']}/result").status_code == 200  # nothing yet
         assert client.get(f"/api/jobs/{jobs[0]['id']}").json()["state"] == "running"
         for job in reversed(jobs):
-            assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "cancelled"
-        assert [ended(client, job)["state"] for job in jobs] == ["cancelled", "cancelled"]
+            assert client.delete(f"/api/jobs/{job['id']}").json()["state"] == "canceled"
+        assert [ended(client, job)["state"] for job in jobs] == ["canceled", "canceled"]
         time.sleep(0.2)
         assert files_of(client) == before
     finally:
-        desk.training = TINY
+        service.training = TINY
     names = in_library(client)
     request = {"mixture": uploaded(client, "mixture", mixture()), "dictionaries": [names["hum"]]}
     assert ended(client, client.post("/api/separations", json=request).json())["state"] == "done"
@@ -256,7 +260,7 @@ def test_everything_is_deleted_at_the_end(library: Path) -> None:
     before = sha256_of(library / "hum.safetensors")
     with TestClient(create_app(Settings(library=library)), base_url=ADDRESS, headers=SAME_ORIGIN) as client:
         uploaded(client, "mixture", mixture())
-        folder = desk_of(client).store.folder
+        folder = service_of(client).store.folder
         assert files_of(client)
         assert folder.stat().st_mode & 0o077 == 0  # nobody else's business
     assert not folder.exists()

@@ -257,8 +257,8 @@ function replaceBy(entries) {
 function settings() {
   const chosen = dictionaries.filter((each) => each.chosen).map((each) => each.id);
   const rest = find("#residual").checked || chosen.length === 1; // a single dictionary always leaves one
-  const unknown = rest && find("#unknown").checked;
-  return { dictionaries: chosen, residual: rest, unknown, compose: find("#compose").checked };
+  const backgroundModel = rest && find("#background-model").checked;
+  return { dictionaries: chosen, residual: rest, background_model: backgroundModel, quality: find("#standard").checked ? "standard" : "draft" };
 }
 
 function refresh() {
@@ -288,9 +288,9 @@ function refreshOptions() {
   const alone = nChosen === 1;
   find("#always").hidden = !alone;
   find("#residual").parentElement.hidden = alone;
-  find("#compose").parentElement.hidden = alone;
-  find("#unknown").parentElement.hidden = !alone && !find("#residual").checked;
-  find("#unknown").parentElement.classList.toggle("nested", !alone);
+  find("#standard").parentElement.hidden = alone;
+  find("#background-model").parentElement.hidden = !alone && !find("#residual").checked;
+  find("#background-model").parentElement.classList.toggle("nested", !alone);
   const clash = twice ? `Several of the chosen dictionaries are of ${twice}: choose only one of them.` : "";
   if (find("#clash").textContent !== clash) find("#clash").textContent = clash;
   find("#separate").disabled = separating || !mixtures.length || !nChosen || Boolean(clash);

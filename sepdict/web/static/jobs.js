@@ -5,17 +5,17 @@ import { ask, follow, send } from "./server.js";
 
 const STAGES = {
   train: "Learning the sound",
-  compose: "Learning to tell the sources apart (once, a minute or two)",
+  estimate: "Learning to tell the sources apart (once, a minute or two)",
   compare: "Comparing the sources",
   fit: "Taking the mixture apart",
-  tune: "Tuning to this mixture",
+  adapt: "Tuning to this mixture",
   tracks: "Separating the recordings",
 };
 
 /** Send files one after another, with one bar for all; what is refused is said in the end. */
 export async function sendAll(section, files, kind, limits, onSent) {
-  const cancelling = new AbortController();
-  const onCancel = () => cancelling.abort();
+  const canceling = new AbortController();
+  const onCancel = () => canceling.abort();
   const refused = [];
   try {
     for (const [index, file] of files.entries()) {
@@ -27,7 +27,7 @@ export async function sendAll(section, files, kind, limits, onSent) {
       onProgress(0);
       try {
         refuseTooLarge(file, limits);
-        await onSent(await send(file, kind, { onProgress, signal: cancelling.signal }));
+        await onSent(await send(file, kind, { onProgress, signal: canceling.signal }));
       } catch (error) {
         if (error.name === "AbortError") break;
         refused.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
@@ -69,16 +69,16 @@ export function forgetResults(entries) {
 /**
  * Follow jobs, which the server does in their order, to their ends.
  *
- * Cancelling ends the one that runs and all that have not begun. `onReport(index, report)` hears of every look at one.
+ * Canceling ends the one that runs and all that have not begun. `onReport(index, report)` hears of every look at one.
  * A job that is lost is reported as failed. `nameOf(index)` says what to call one; `byKeyboard`, that Cancel is to have
  * the focus if what was pressed has lost it.
  */
 export async function followAll(section, jobs, onReport, { nameOf = () => "", byKeyboard = false } = {}) {
   const reports = [...jobs];
-  let cancelling = false;
+  let canceling = false;
   const onCancel = async () => {
-    cancelling = true;
-    showProgress(section, { text: "Cancelling" });
+    canceling = true;
+    showProgress(section, { text: "Canceling" });
     // from the last, so that none begins meanwhile
     for (let index = reports.length - 1; index >= 0; index--) {
       if (!isUnfinished(reports[index])) continue;
@@ -93,7 +93,7 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     const which = [jobs.length > 1 ? `${index + 1} of ${jobs.length}` : "", nameOf(index)].filter(Boolean).join(", ");
     const onLook = (report) => {
       const { text, took, share } = progressOf(report);
-      if (!cancelling) showProgress(section, { text: which ? `${which}: ${text}` : text, took, share, onCancel });
+      if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, took, share, onCancel });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
     };

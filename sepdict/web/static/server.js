@@ -45,7 +45,7 @@ export function send(file, kind, { onProgress, signal }) {
     });
     const lost = `${file.name}: could not be sent; was it moved, or did the server end?`;
     request.addEventListener("error", () => reject(new Refusal(0, lost)));
-    request.addEventListener("abort", () => reject(new DOMException("cancelled", "AbortError")));
+    request.addEventListener("abort", () => reject(new DOMException("canceled", "AbortError")));
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });

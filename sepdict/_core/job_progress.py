@@ -10,39 +10,41 @@ Plan = Mapping[Any, Mapping[str, float]]
 
 PHASES = {
     "train": "learning",
-    "compose": "composing",
+    "estimate": "composing",
     "fit": "finding the sources",
-    "tune": "adapting to the mixture",
+    "adapt": "adapting to the mixture",
     "compare": "comparing",
     "tracks": "several at a time",
 }
 
 # in seconds of two cores, measured on sources at 16 kHz; that of a minute of a mixture, and of a whole composing
-COMPOSING_S = 90.0
+MASK_ESTIMATOR_S = 90.0
 FIT_S = 4.0  # where it converges, after some thirty of its iterations
-FIT_WITH_UNKNOWN_S = 32.0
-TUNING_S = 1.5
+FIT_WITH_BACKGROUND_S = 32.0
+ADAPTATION_S = 1.5
 USUAL_S = 180.0  # of mixtures of whose lengths none is known
 
 
-def plan_separation(durations_s: Mapping[Any, float | None], *, composes: bool, residual: bool, unknown: bool) -> Plan:
-    """Plan to compose, where that is done, and to separate mixtures, each as long as it is.
+def plan_separation(
+    durations_s: Mapping[Any, float | None], *, with_mask_estimator: bool, residual: bool, background_model: bool
+) -> Plan:
+    """Plan to train a mask estimator, where that is done, and to separate mixtures, each as long as it is.
 
     Examples
     --------
-    >>> plan_separation({"song": 120.0}, composes=False, residual=False, unknown=False)
+    >>> plan_separation({"song": 120.0}, with_mask_estimator=False, residual=False, background_model=False)
     {'song': {'tracks': 0.0, 'fit': 8.0}}
     """
-    costs = {"tracks": 0.0, "fit": FIT_WITH_UNKNOWN_S if unknown else FIT_S}
-    costs |= {"tune": TUNING_S} if composes and not (residual or unknown) else {}
+    costs = {"tracks": 0.0, "fit": FIT_WITH_BACKGROUND_S if background_model else FIT_S}
+    costs |= {"adapt": ADAPTATION_S} if with_mask_estimator and not (residual or background_model) else {}
     known_s = [duration_s for duration_s in durations_s.values() if duration_s is not None]
     usual_s = sum(known_s) / len(known_s) if known_s else USUAL_S
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
     parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
-    return ({"composing": {"compose": COMPOSING_S}} if composes else {}) | parts
+    return ({"composing": {"estimate": MASK_ESTIMATOR_S}} if with_mask_estimator else {}) | parts
 
 
-class Course:
+class JobProgress:
     """Where a job is in its plan.
 
     What is passed over without a step, as composing that is remembered, costs nothing, nor does what failed. A stage
@@ -54,9 +56,9 @@ class Course:
 
     Examples
     --------
-    >>> course = Course({"piano": {"train": 1.0}, "violin": {"train": 1.0}})
-    >>> course.hear(Progress("train", 50, 100, 0.1))
-    >>> course.fraction, course.left_s(60.0)
+    >>> job_progress = JobProgress({"piano": {"train": 1.0}, "violin": {"train": 1.0}})
+    >>> job_progress.advance(Progress("train", 50, 100, 0.1))
+    >>> job_progress.fraction, job_progress.left_s(60.0)
     (0.25, 180.0)
     """
 
@@ -78,7 +80,7 @@ class Course:
         """Estimate how long the rest takes, if all goes on as since the beginning; None before anything is done."""
         return elapsed_s * (1 / self.fraction - 1) if self.fraction else None
 
-    def hear(self, event: Progress) -> None:
+    def advance(self, event: Progress) -> None:
         """Take a step of the first part that is unfinished and has such a stage: an `OnProgress`."""
         names = [name for name in self._unfinished if event.stage in self._costs[name]]
         if not names:
