@@ -57,7 +57,7 @@ def pair() -> list[Dictionary]:
 
 
 @pytest.fixture(scope="module")
-def composition(pair: list[Dictionary]) -> MaskEstimator:
+def mask_estimator(pair: list[Dictionary]) -> MaskEstimator:
     return train_mask_estimator(pair, BRIEF)
 
 
@@ -180,8 +180,8 @@ def test_tuning_does_not_depend_on_level_or_order_and_changes_nothing_it_is_give
 
 def test_there_is_nothing_to_tune_in_silence_or_without_steps(mask_estimator: MaskEstimator) -> None:
     truth = sources_of(chirps(2, rising=True), chirps(3, rising=False))
-    assert adapt(mask_estimator, torch.zeros_like(truth), ("up", "down"), n_steps=10) is composition
-    assert adapt(mask_estimator, truth, ("up", "down"), n_steps=0) is composition
+    assert adapt(mask_estimator, torch.zeros_like(truth), ("up", "down"), n_steps=10) is mask_estimator
+    assert adapt(mask_estimator, truth, ("up", "down"), n_steps=0) is mask_estimator
 
 
 @pytest.mark.parametrize(
