@@ -192,6 +192,11 @@ class Dictionary:
         return self.card.source
 
     @property
+    def has_exemplars(self) -> bool:
+        """True if the file holds exemplars of the source; ``TrainingConfig(exemplars_s=0)`` keeps none."""
+        return self.exemplars.numel() > 0
+
+    @property
     def sha256(self) -> str:
         """Checksum of all that is in the dictionary."""
         return _digest(asdict(self.card), self._tensors())
@@ -301,7 +306,7 @@ class Dictionary:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Collect the network's weights and the exemplars, if there is one, by name."""
-        exemplars = {EXEMPLARS: self.exemplars} if self.exemplars.numel() else {}
+        exemplars = {EXEMPLARS: self.exemplars} if self.has_exemplars else {}
         return {name: tensor.detach().cpu() for name, tensor in (self.network.state_dict() | exemplars).items()}
 
     @torch.no_grad()
@@ -365,6 +370,20 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
                     f"{first.source!r} has {what} {mine}, {other.source!r} has {its}; "
                     f"train {other.source!r} again to match{option}"
                 )
+
+
+def refuse_without_exemplars(dictionaries: Sequence[Dictionary]) -> None:
+    """Refuse dictionaries that hold no exemplars of their sources.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for dictionary in dictionaries:
+        if not dictionary.has_exemplars:
+            raise ConfigError(
+                f"dictionary {dictionary.source!r} has no exemplars; train it again with exemplars_s above 0"
+            )
 
 
 def _described(path: Path, metadata: Any) -> tuple[Card, str]:

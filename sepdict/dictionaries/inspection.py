@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict._core.on_demand import load
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.dictionary import Card, Dictionary, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.dictionaries.synthesis import WALK_WIDTH
 from sepdict.errors import ConfigError
@@ -185,7 +185,7 @@ def manifold(dictionary: Dictionary) -> Manifold:
     Raises
     ------
     ConfigError
-        If it remembers nothing.
+        If it has no exemplars.
 
     Examples
     --------
@@ -195,8 +195,7 @@ def manifold(dictionary: Dictionary) -> Manifold:
     >>> manifold(dictionary).points.shape
     torch.Size([2, 64])
     """
-    if not dictionary.exemplars.numel():
-        raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing; train it with exemplars_s above 0")
+    refuse_without_exemplars([dictionary])
     bands = decode_exemplars(dictionary.exemplars)  # (n_bands, n_exemplar_frames)
     spectra = to_bins(bands, dictionary.card.stft.n_bins)
     codes = dictionary.encode(spectra)  # all of them: an encoder may look at neighbors
@@ -279,7 +278,7 @@ def _starts(dictionary: Dictionary, seed: int) -> Tensor:
     """Collect frames that an ascent may begin at, (n_bins, n_starts): remembered ones, noise, and a flat spectrum."""
     n_bins = dictionary.card.stft.n_bins
     frames = [torch.ones(n_bins, 1), torch.rand(n_bins, N_RANDOM_STARTS, generator=seeded_generator(seed))]
-    if dictionary.exemplars.numel():
+    if dictionary.has_exemplars:
         chosen = _spread(dictionary.exemplars.shape[1], N_EXEMPLAR_STARTS)
         frames.append(spectral_shape(to_bins(decode_exemplars(dictionary.exemplars[:, chosen]), n_bins)).sqrt())
     return _on_sphere(torch.cat(frames, dim=1))

@@ -74,7 +74,7 @@ def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = 
     n_frames = n_made // card.stft.hop_length + 1
     if walk:
         code, level = _walk(card.network.code_size, n_frames), torch.ones(n_frames)
-    elif dictionary.exemplars.numel():
+    elif dictionary.has_exemplars:
         code, level = _passages(dictionary, n_frames, generator)
     else:
         code, level = _wander(card.network.code_size, n_frames, generator), torch.ones(n_frames)

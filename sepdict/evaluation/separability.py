@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict._core.settings import checks_types
-from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES, decode_exemplars
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
@@ -131,7 +131,7 @@ def compare(
     Raises
     ------
     ConfigError
-        If there is only one dictionary, one remembers nothing, or they do not go together.
+        If there is only one dictionary, one has no exemplars, or they do not go together.
 
     Examples
     --------
@@ -178,13 +178,11 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
 
 
 def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
-    """Check that there are two dictionaries at least, that they go together, and that each remembers something."""
+    """Check that there are two dictionaries at least, that they go together, and that each has exemplars."""
     refuse_unfit(dictionaries)
     if len(dictionaries) < 2:
         raise ConfigError(f"there is only a dictionary of {dictionaries[0].source!r}; expected two at least")
-    for dictionary in dictionaries:
-        if not dictionary.exemplars.numel():
-            raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
+    refuse_without_exemplars(dictionaries)
 
 
 def _held_out(dictionary: Dictionary) -> int:

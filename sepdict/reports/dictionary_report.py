@@ -49,7 +49,7 @@ def inspect_dictionary(
     folder : str or Path
         Where a folder named after the source is made. In it: ``atoms``, what the decoder draws; ``units``, what
         excites the encoder's hidden units; ``manifold``, the codes of what it remembers (left out, with a note in
-        the log, if it remembers nothing); ``curves``, the training; ``excited.wav`` and ``walk.wav``, as
+        the log, if it has no exemplars); ``curves``, the training; ``excited.wav`` and ``walk.wav``, as
         :func:`synthesize` makes them.
     picture_format : str
         ``"png"`` or ``"svg"``.
@@ -117,8 +117,8 @@ def _drawings(
         "manifold": lambda: plots.draw_manifold(inspection.manifold(dictionary), card),
         "curves": lambda: plots.draw_curves(card),
     }
-    if not dictionary.exemplars.numel():
-        log.warning("%s remembers nothing, so there is no picture of its manifold", card.source)
+    if not dictionary.has_exemplars:
+        log.warning("%s has no exemplars, so there is no picture of its manifold", card.source)
         del drawings["manifold"]
     if solos:
         settings = training_config_of(card) if config is None else config

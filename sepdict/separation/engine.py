@@ -376,7 +376,7 @@ def composed_as_configured(
     """Compose the dictionaries, or None where that is not asked for or they cannot be: what `separate` begins with."""
     if len(dictionaries) == 1 or config.guide_weight == 0:
         return None
-    forgetful = [dictionary for dictionary in dictionaries if not dictionary.exemplars.numel()]
+    forgetful = [dictionary for dictionary in dictionaries if not dictionary.has_exemplars]
     if unasked := [d.source for d in forgetful if d.card.training.get("memory_s") != 0]:
         log.warning("not composed, for better stems train again what remembers nothing: %s", ", ".join(unasked))
     if forgetful:

@@ -25,7 +25,7 @@ from torch import Tensor
 from sepdict._core.devices import AUTO, choose_device, seeded_generator
 from sepdict._core.fs import user_folder, write_atomically
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
-from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.tensor_file import TensorFileError, opened_tensors
 from sepdict.errors import ConfigError
@@ -167,7 +167,7 @@ def train_mask_estimator(
     Raises
     ------
     ConfigError
-        If a dictionary remembers nothing, or they do not go together.
+        If a dictionary has no exemplars, or they do not go together.
 
     Examples
     --------
@@ -180,9 +180,7 @@ def train_mask_estimator(
     """
     config = MaskEstimatorConfig() if config is None else config
     refuse_unfit(dictionaries)
-    for dictionary in dictionaries:
-        if not dictionary.exemplars.numel():
-            raise ConfigError(f"dictionary {dictionary.source!r} remembers nothing of what it heard; train it again")
+    refuse_without_exemplars(dictionaries)
     dictionaries = sorted(dictionaries, key=lambda dictionary: dictionary.source)
     chosen, generator = choose_device(device), seeded_generator(config.seed)
     widths = _widths(dictionaries[0].card.stft.n_bins, chosen)

@@ -411,7 +411,7 @@ def test_what_cannot_be_compared_is_one_line(file: Path, demo: list[Path]) -> No
     assert "there is only a dictionary of 'violin'" in fail("compare", demo[0], "--quiet")
     assert "'violin' has sample_rate" in fail("compare", demo[0], file, "--quiet")
     bare = trained("hum").save(file.with_name("hum.safetensors"))
-    assert "dictionary 'hiss' remembers nothing" in fail("compare", file, bare, "--quiet")
+    assert "dictionary 'hiss' has no exemplars" in fail("compare", file, bare, "--quiet")
 
 
 WICKED = "take\x1b]0;owned\x07\x9b2J\u202e\u2028.wav"

@@ -87,8 +87,9 @@ def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path)
     remembering = Dictionary(plain.card, plain.network, exemplars)
     loaded = Dictionary.load(remembering.save(tmp_path / "remembers.safetensors"))
     assert torch.equal(loaded.exemplars, exemplars)
+    assert loaded.has_exemplars
     assert loaded.sha256 == remembering.sha256 != plain.sha256
-    assert Dictionary.load(plain.save(tmp_path / "forgets.safetensors")).exemplars.numel() == 0
+    assert Dictionary.load(plain.save(tmp_path / "forgets.safetensors")).has_exemplars is False
 
 
 @pytest.mark.parametrize(

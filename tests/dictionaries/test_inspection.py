@@ -143,7 +143,7 @@ def test_networks_of_every_kind_are_inspected_without_a_memory(config: NetworkCo
     assert found.high.shape == found.low.shape == (513, config.code_size)
     assert found.templates.shape == (513, config.n_templates)
     assert [layer.shapes.shape for layer in exciting_inputs(dictionary, n_steps=2)] == [(513, n) for n in config.hidden]
-    with pytest.raises(ConfigError, match="'violin' remembers nothing; train it with exemplars_s above 0"):
+    with pytest.raises(ConfigError, match="'violin' has no exemplars; train it again with exemplars_s above 0"):
         manifold(dictionary)
 
 

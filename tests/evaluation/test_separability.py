@@ -9,10 +9,10 @@ import pytest
 import torch
 from front_end import trained
 
-from sepdict import comparison as module
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
 from sepdict.errors import ConfigError
+from sepdict.evaluation import separability as module
 from sepdict.evaluation.separability import Comparison, Forecast, compare, forecast
 from sepdict.progress import Progress
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_compared_is_refused(dictionaries: Sequence[Dictionary], 
     violin = dictionaries[0]
     with pytest.raises(ConfigError, match="there is only a dictionary of 'violin'; expected two at least"):
         function([violin])
-    with pytest.raises(ConfigError, match="dictionary 'piano' remembers nothing of what it heard; train it again"):
+    with pytest.raises(ConfigError, match="dictionary 'piano' has no exemplars; train it again with exemplars_s"):
         function([violin, Dictionary(dictionaries[1].card, dictionaries[1].network)])
     with pytest.raises(ConfigError, match="2 dictionaries are of source 'violin'"):
         function([violin, violin])

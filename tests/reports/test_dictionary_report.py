@@ -36,7 +36,7 @@ def test_the_paths_returned_are_all_that_is_written(
     names = [*(f"{name}.{picture_format}" for name in PICTURES), *SOUNDS]
     assert written == [tmp_path / "hiss" / name for name in names]
     assert set(tree(tmp_path)) == {"hiss", *(f"hiss/{name}" for name in names)}
-    assert caplog.messages == ["hiss remembers nothing, so there is no picture of its manifold"]
+    assert caplog.messages == ["hiss has no exemplars, so there is no picture of its manifold"]
     assert read_audio(written[-1]).duration_s == pytest.approx(0.5, abs=1e-3)
 
 
