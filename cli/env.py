@@ -27,6 +27,7 @@ PACKAGES = {  # what sepdict depends on, and what of it is loaded
     "safetensors": "safetensors.torch",
     "mir-eval": "mir_eval.separation",
     "matplotlib": "matplotlib.figure",
+    "platformdirs": "platformdirs",
     "pillow": "PIL.Image",
     "threadpoolctl": "threadpoolctl",
     "typer": "typer",

@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
+
+import platformdirs
 
 from sepdict.errors import ConfigError
 
@@ -308,20 +310,31 @@ def refuse_existing(path: Path, *, other: str = "name", option: str = "-o") -> N
         raise ConfigError(f"{path}: exists already; overwrite it, or choose another {other} (--overwrite, {option})")
 
 
-def user_folder(variable: str, xdg_variable: str, *below_home: str) -> Path:
-    """Return where something of the user's is kept: where a variable says, or else where the desktop's folders are.
+def user_folder(kind: Literal["cache", "data"], *, variable: str) -> Path:
+    """Find the folder in which the user's caches or data of sepdict lie.
+
+    Parameters
+    ----------
+    kind : str
+        Where the system keeps such files: on Linux, ``~/.cache/sepdict`` or ``~/.local/share/sepdict``.
+    variable : str
+        An environment variable that names another folder.
 
     Raises
     ------
     ConfigError
-        If nothing says so and the user has no home, as in containers.
+        If the variable is not set and the user has no home folder, as in some containers.
     """
     if named := os.environ.get(variable):
         return Path(named)
+    find = platformdirs.user_cache_path if kind == "cache" else platformdirs.user_data_path
     try:
-        return Path(os.environ.get(xdg_variable) or Path.home().joinpath(*below_home)) / "sepdict"
-    except RuntimeError as error:
-        raise ConfigError(f"there is no home folder here; have {variable} name a folder") from error
+        folder = find("sepdict", appauthor=False)
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # without a home, older versions of platformdirs return "~/..."
+        raise ConfigError(f"there is no home folder here; have {variable} name a folder")
+    return folder
 
 
 def to_json(facts: Any) -> str:

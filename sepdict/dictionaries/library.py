@@ -1,6 +1,7 @@
 """The user's own library of dictionaries, in which they are found by name.
 
-The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default ``~/.local/share/sepdict``.
+The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default where the system keeps the user's
+data (on Linux ``~/.local/share/sepdict``).
 """
 
 import os
@@ -20,7 +21,7 @@ EXTENSION = ".safetensors"
 
 def library_folder() -> Path:
     """Say where installed dictionaries are kept; the folder need not be there yet."""
-    return user_folder("SEPDICT_LIBRARY", "XDG_DATA_HOME", ".local", "share").absolute()
+    return user_folder("data", variable="SEPDICT_LIBRARY").absolute()
 
 
 def installed(folder: Path | None = None) -> dict[str, Path]:

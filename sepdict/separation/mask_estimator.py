@@ -341,7 +341,7 @@ def _cache_path(key: str, content: bytes) -> Path:
 
 def cache_folder() -> Path:
     """Say where compositions are kept."""
-    return user_folder("SEPDICT_CACHE", "XDG_CACHE_HOME", ".cache")
+    return user_folder("cache", variable="SEPDICT_CACHE")
 
 
 def _widths(n_bins: int, device: torch.device) -> Tensor:

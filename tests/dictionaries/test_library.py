@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from front_end import be_without_home
 
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.dictionaries.library import find_dictionary, installed, library_folder, load_dictionary
@@ -115,12 +116,8 @@ def test_without_the_variable_the_library_is_in_the_home_folder(
 def test_who_has_no_home_is_told_which_variable_names_a_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
     monkeypatch.delenv("SEPDICT_LIBRARY", raising=False)
-    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
+    be_without_home(monkeypatch)
     for work in (library_folder, installed, lambda: find_dictionary("viola")):
         with pytest.raises(ConfigError, match="there is no home folder here; have SEPDICT_LIBRARY name a folder"):
             work()

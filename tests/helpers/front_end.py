@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import pwd
 import re
 import sys
 from collections.abc import Sequence
@@ -122,6 +123,17 @@ def run(*arguments: str | Path) -> typer.testing.Result:
     """Run the installed command in this process."""
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="sepdict")
     return typer.testing.CliRunner().invoke(script.load(), [str(argument) for argument in arguments])
+
+
+def be_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the user have no home folder: no variable names one, and no entry of the user is known, as in a container."""
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    for variable in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
 def be_a_terminal_of_80(monkeypatch: pytest.MonkeyPatch) -> None:

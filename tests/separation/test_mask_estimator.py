@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from front_end import be_without_home
 
 import sepdict.separation.mask_estimator
 from sepdict.audio.signal import Audio
@@ -254,23 +255,18 @@ def test_who_has_no_home_composes_without_remembering_and_is_told_once_how_to(
     cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SEPDICT_CACHE")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
+    be_without_home(monkeypatch)
     assert [cached()[1], cached()[1]] == [3, 3]
     notes = [record.getMessage() for record in caplog.records]
     assert len(notes) == 2  # one for each composing
     assert all("cannot be kept" in note and "have SEPDICT_CACHE name a folder" in note for note in notes)
 
 
-def homeless() -> Path:
-    raise RuntimeError("Could not determine home directory.")
-
-
 @pytest.mark.parametrize("variable", ["SEPDICT_CACHE", "XDG_CACHE_HOME"])
 def test_who_names_a_folder_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.delenv("SEPDICT_CACHE", raising=False)
+    be_without_home(monkeypatch)
     monkeypatch.setenv(variable, str(tmp_path))
-    monkeypatch.setattr(Path, "home", homeless)
     assert cache_folder() == (tmp_path if variable == "SEPDICT_CACHE" else tmp_path / "sepdict")
 
 
