@@ -1,4 +1,4 @@
-"""The scripts in docs/ run as they are, and what they write is what they promise."""
+"""The scripts of the tutorials run as they are, and what they write is what they promise."""
 
 import contextlib
 import csv
@@ -25,6 +25,7 @@ from sepdict.audio.io import probe_audio
 
 ROOT = Path(__file__).parents[2]
 DOCS, DATA = ROOT / "docs", ROOT / "data"
+TUTORIALS = DOCS / "tutorials"
 CEILING = 10 ** (-1 / 20)
 STEP_OF_24_BITS = 2**-23
 
@@ -53,11 +54,11 @@ def run(script: Path, out: Path, *arguments: str) -> Run:
 
 def moved(script: str, root: Path, *names: str) -> Path:
     """Copy a script to another project, which has only the named of the demo's data."""
-    (root / "docs").mkdir()
+    (root / "docs" / "tutorials").mkdir(parents=True)
     (root / "data").mkdir()
     for name in names:
         (root / "data" / name).symlink_to(DATA / name)
-    return Path(shutil.copy(DOCS / script, root / "docs" / script))
+    return Path(shutil.copy(TUTORIALS / script, root / "docs" / "tutorials" / script))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,24 +73,25 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def musician(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(DOCS / "musician.py", tmp_path_factory.mktemp("anywhere") / "musician")  # the folder it takes by itself
+    return run(
+        TUTORIALS / "musician.py", tmp_path_factory.mktemp("anywhere") / "musician"
+    )  # the folder it takes by itself
 
 
 @pytest.fixture(scope="module")
 def recordist(tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("anywhere") / "songs"
-    return run(DOCS / "bird_recordist.py", out, str(out))
+    return run(TUTORIALS / "bird_recordist.py", out, str(out))
 
 
 @pytest.fixture(scope="module")
 def podcaster(tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("anywhere") / "episode"
-    return run(DOCS / "podcaster.py", out, str(out))
+    return run(TUTORIALS / "podcaster.py", out, str(out))
 
 
 def test_every_script_is_tried_here() -> None:
-    scripts = {path.stem for path in DOCS.glob("*.py")}
-    assert scripts == {"musician", "bird_recordist", "podcaster", "draw_duet"}
+    assert {path.stem for path in TUTORIALS.glob("*.py")} == {"musician", "bird_recordist", "podcaster"}
 
 
 def test_the_musicians_stems_sum_to_the_mixture(musician: Run) -> None:
@@ -169,7 +171,7 @@ def test_songs_end_with_their_stem_and_short_pauses_are_within_them(recordist: R
 def test_the_next_run_of_the_recordist_keeps_what_is_there(recordist: Run) -> None:
     stem = recordist.out / "dawn" / "violin.wav"
     before = stem.stat().st_mtime_ns
-    again = run(DOCS / "bird_recordist.py", recordist.out, str(recordist.out))
+    again = run(TUTORIALS / "bird_recordist.py", recordist.out, str(recordist.out))
     assert [result.kept for result in again.names["results"]] == [True, True]
     assert stem.stat().st_mtime_ns == before
     assert again.printed == recordist.printed

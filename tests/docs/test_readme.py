@@ -62,11 +62,8 @@ def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypat
     }
 
 
-def test_every_command_of_the_readme_is_one_that_there_is() -> None:
-    used = set(re.findall(r"^(?:\$ |.*uv run )sepdict ([\w-]+)", README, flags=re.MULTILINE))
-    assert used >= {"train-dictionary", "separate", "evaluate", "info"}
-    for command in used:
-        succeed(command, "--help")
+def test_the_readme_fits_on_a_page_or_two() -> None:
+    assert len(README.encode()) <= 8192
 
 
 @pytest.mark.parametrize("name", ["duet", "narration"])

@@ -1,6 +1,7 @@
 """When does the bird sing? One known voice in a folder of recordings that hold who knows what else.
 
-Run it with ``uv run python docs/bird_recordist.py OUT``; the folder OUT gets the stems, labels and a table of songs.
+Run it with ``uv run python docs/tutorials/bird_recordist.py OUT``.
+The folder OUT gets the stems, labels and a table of songs.
 
 The demo holds no bird. Here its violin stands in: phrases of it, set like calls over a reading voice that nothing is
 known of. The last cell says what to change for birds, and what to expect of them.
@@ -16,7 +17,7 @@ import torch
 
 from sepdict import Audio, BatchConfig, Dictionary, read_audio, separate_folder, write_audio
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
 
 STEP_S = 0.1  # in which levels are measured

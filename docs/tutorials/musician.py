@@ -1,6 +1,7 @@
 """Practice a duet: take it apart, then play along with your own part turned down.
 
-Run it with ``uv run python docs/musician.py OUT``; the folder OUT gets the stems and the mix to play along with.
+Run it with ``uv run python docs/tutorials/musician.py OUT``.
+The folder OUT gets the stems and the mix to play along with.
 """
 
 # %% The settings
@@ -12,7 +13,7 @@ import torch
 
 from sepdict import Audio, Dictionary, evaluate, read_audio, separate, train_dictionary, write_audio
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["musician"])
 
 MY_PART = "violin"

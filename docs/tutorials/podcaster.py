@@ -1,6 +1,7 @@
 """A voice out of its music: the voice alone, and the music ducked wherever somebody speaks.
 
-Run it with ``uv run python docs/podcaster.py OUT``; the folder OUT gets the voice, the ducked bed, and both in one.
+Run it with ``uv run python docs/tutorials/podcaster.py OUT``.
+The folder OUT gets the voice, the ducked bed, and both in one.
 """
 
 # %% The settings
@@ -14,7 +15,7 @@ from torch.nn.functional import avg_pool1d, interpolate, max_pool1d
 
 from sepdict import Audio, Dictionary, read_audio, separate, write_audio
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["podcaster"])
 
 DUCK_DB = 12.0  # so far the music goes down under speech
