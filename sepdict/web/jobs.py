@@ -4,26 +4,24 @@ A thread could only be asked to stop, and would hear it at the next step: betwee
 that never ends. A process stops at once, gives its memory back, and takes nobody with it when it dies.
 """
 
-import contextlib
+import functools
 import logging
 import math
-import multiprocessing
 import secrets
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from sepdict import SepdictError
 from sepdict._core.job_progress import JobProgress
-from sepdict.progress import OnProgress, Progress
+from sepdict._core.processes import Outcome, Send, Worker
+from sepdict.progress import Progress
 from sepdict.web.tasks import Task, explain
 
 KILLED = "its process came to a sudden end, perhaps for want of memory; try shorter recordings"
@@ -111,7 +109,7 @@ class JobQueue:
         self.finish, self.n_waiting, self.kept_s, self.clock = finish, n_waiting, kept_s, clock
         self._jobs: dict[str, Job] = {}  # in the order in which they came
         self._changed = threading.Condition()
-        self._worker = Worker(folder)
+        self._worker = JobWorker(folder)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="sepdict-jobs", daemon=True)
         self._thread.start()
@@ -217,29 +215,28 @@ class JobQueue:
             shutil.rmtree(job.output, ignore_errors=True)
 
 
-class Worker:
-    """A process that performs tasks; it starts with the first one, and again after it was stopped or died."""
+class JobWorker:
+    """Performs jobs in a worker process; that starts with the first one, and again after it was stopped or died."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._work = functools.partial(_perform, folder)
+        self._worker: Worker | None = None
         self._job: Job | None = None  # what it works on
         self._lock = threading.Lock()
 
     def perform(self, job: Job) -> tuple[str, Any]:
         """Perform a job's task; return ``"done"`` with its result, or ``"failed"`` with a message."""
         try:
-            pipe = self._begin(job)
-            pipe.send((job.task, job.output))
+            connection = self._begin(job)
+            connection.send((job.task, job.output))
             while True:
-                what, content = pipe.recv()
-                if what == "progress":
-                    job.advance(content)
-                elif what == "warning":
-                    job.warnings.append(content)
-                else:
-                    return what, content
+                message = connection.recv()
+                if isinstance(message, Progress):
+                    job.advance(message)
+                elif isinstance(message, str):
+                    job.warnings.append(message)
+                elif isinstance(message, Outcome):
+                    return message.result if message.error is None else ("failed", str(message.error))
         except (EOFError, OSError):
             return "failed", KILLED
         finally:
@@ -247,79 +244,46 @@ class Worker:
                 self._job = None
 
     def stop(self, job: Job | None = None) -> None:
-        """End the process, first with the chance to tidy up; given a job, only if it works on that."""
+        """End the process; given a job, only if it works on that."""
         with self._lock:
-            if self._process is None or (job is not None and job is not self._job):
-                return
-            self._process.terminate()
-            self._process.join(STOPPING_S)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
+            if self._worker is not None and (job is None or job is self._job):
+                Worker.stop([self._worker], patience_s=STOPPING_S)
 
     def _begin(self, job: Job) -> Connection:
         """Start the process if there is none, and enter the job, unless it was canceled just now."""
         with self._lock:
             if job.state != "running":
                 raise EOFError
-            if self._process is None or self._pipe is None or not self._process.is_alive():
-                context = multiprocessing.get_context("spawn")  # a forked torch may hang
-                self._pipe, theirs = context.Pipe()
-                self._process = context.Process(target=_serve, args=(theirs, self._folder), daemon=True)
-                self._process.start()
-                theirs.close()  # so that the end of the process is the end of the pipe
+            if self._worker is None or not self._worker.is_alive:
+                self._worker = Worker(self._work)
             self._job = job
-            return self._pipe
+            return self._worker.connection
 
 
-def _serve(pipe: Connection, folder: Path) -> None:
-    """Perform tasks until the other end of the pipe is gone or says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to hear
-    signal.signal(signal.SIGTERM, _stop)
+def _perform(folder: Path, request: tuple[Task, Path], send: Send) -> tuple[str, Any]:
+    """Perform a task in the worker process, and send its progress and warnings."""
+    task, output = request
     tempfile.tempdir = str(folder)  # whatever is left by a sudden end goes with the server's files
     logging.basicConfig(format="sepdict: %(message)s")  # what is unexpected is told to the terminal
-    log = logging.getLogger("sepdict")
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            task, output = pipe.recv()
-            handler = _Forwarding(pipe, task)
-            log.addHandler(handler)
-            try:
-                output.mkdir()
-                pipe.send(("done", task.perform(output, _reporting(pipe))))
-            except Exception as error:
-                pipe.send(("failed", explain(error, task)))
-            finally:
-                log.removeHandler(handler)
+    log, handler = logging.getLogger("sepdict"), _SendWarnings(send, task)
+    log.addHandler(handler)
+    try:
+        output.mkdir()
+        return "done", task.perform(output, send)
+    except Exception as error:
+        return "failed", explain(error, task)
+    finally:
+        log.removeHandler(handler)
 
 
-def _reporting(pipe: Connection) -> OnProgress:
-    """Make what sends every step through the pipe."""
+class _SendWarnings(logging.Handler):
+    """Sends the library's warnings."""
 
-    def report(progress: Progress) -> None:
-        try:
-            pipe.send(("progress", progress))
-        except OSError:
-            raise SystemExit from None  # nobody is there any more
-
-    return report
-
-
-class _Forwarding(logging.Handler):
-    """Sends the library's warnings along."""
-
-    def __init__(self, pipe: Connection, task: Task) -> None:
+    def __init__(self, send: Send, task: Task) -> None:
         super().__init__(logging.WARNING)
-        self.pipe, self.task = pipe, task
+        self.send, self.task = send, task
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one, in the page's names; an error is for the terminal."""
         if record.levelno == logging.WARNING:
-            with contextlib.suppress(OSError):
-                self.pipe.send(("warning", self.task.named(record.getMessage())))
-
-
-def _stop(*_: object) -> None:
-    """End as after Ctrl-C, so that nothing half-written is left."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit
+            self.send(self.task.named(record.getMessage()))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from process_tasks import die_of_two, fail_unportably, identity_of, linger_or_return
+from process_tasks import count, die_of_two, fail_unportably, identity_of, linger_or_return, refuse_to_stop
 
-from sepdict._core.processes import in_processes
+from sepdict._core.processes import Outcome, Started, Worker, in_processes
 from sepdict.errors import ConfigError
 
 
@@ -80,3 +80,27 @@ def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(two_thre
 
 def test_no_tasks_are_no_work() -> None:
     assert in_processes(math.sqrt, [], n_jobs=2, died=lost, on_result=lambda _: None) == []
+
+
+def test_a_worker_sends_what_happens_in_a_task_before_its_outcome() -> None:
+    worker = Worker(count)
+    worker.connection.send(2)
+    worker.connection.send(0)
+    assert [worker.connection.recv() for _ in range(5)] == [Started(), 0, 1, Outcome(2), Outcome(0)]
+    worker.connection.send("two")
+    assert isinstance(worker.connection.recv().error, TypeError)
+    assert worker.is_alive
+    Worker.stop([worker])
+    assert not worker.is_alive
+    with pytest.raises((EOFError, OSError)):
+        worker.connection.recv()
+
+
+def test_a_worker_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    stubborn = tmp_path / "goes on"
+    worker = Worker(refuse_to_stop)
+    worker.connection.send(str(stubborn))
+    while not stubborn.exists():
+        time.sleep(0.01)
+    Worker.stop([worker], patience_s=0.1)
+    assert not worker.is_alive

@@ -13,6 +13,7 @@ import torch
 import sepdict.audio.io
 import sepdict.batch.track
 from sepdict._core.job_progress import Plan
+from sepdict._core.processes import Send
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Progress
 
@@ -41,6 +42,20 @@ def linger(path: str) -> None:
 def linger_or_return(path: str) -> None:
     if path:
         linger(path)
+
+
+def count(task: int, send: Send) -> int:
+    """Send as many numbers as the task says."""
+    for number in range(task):
+        send(number)
+    return task
+
+
+def refuse_to_stop(path: str, _: Send) -> None:
+    """Go on whatever one is told, with a file as long as it goes on."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(path).touch()
+    time.sleep(60)
 
 
 class UnportableError(Exception):

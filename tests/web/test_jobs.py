@@ -53,7 +53,7 @@ def job_of(tmp_path: Path) -> Any:
 
 
 def wait_for(job: Job, *states: str) -> None:
-    for _ in range(1200):
+    for _ in range(6000):  # a busy machine may need a minute to start a process
         if job.state in states:
             return
         time.sleep(0.02)
