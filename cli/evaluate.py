@@ -42,10 +42,10 @@ def evaluate(
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     find_audio([str(path) for path in (estimates, references, mixture) if path is not None])
-    from sepdict.evaluation.scoring import evaluate_folders  # not before: torch takes seconds to load
+    from sepdict.evaluation.scoring import evaluate  # not before: torch takes seconds to load
     from sepdict.reports.separation_report import evaluation_page
 
-    evaluation = evaluate_folders(estimates, references, mixture=mixture)
+    evaluation = evaluate(estimates, references, mixture=mixture)
     if report is not None:
         paths = {"stems": estimates.absolute(), "references": references.absolute()}
         paths |= {} if mixture is None else {"mixture": mixture.absolute()}

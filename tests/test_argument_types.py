@@ -49,47 +49,42 @@ def test_every_argument_of_another_type_is_refused_in_one_line_by_name(function:
     assert "\n" not in str(refused.value)
 
 
-LOAD = r"; Dictionary\.load\(file\) gives one"
-READ = r"; read_audio\(file\) gives one"
+SOUND = r"Audio, the path of a file or \(samples, sample_rate\)"
+DICTIONARY = "Dictionary, or the path or installed name of one"
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
         (
-            lambda: api.train_dictionary("folder", source="x"),
-            rf"recordings is 'folder'; expected Audio or a list of Audio{READ}",
+            lambda: api.train_dictionary(5, source="x"),
+            rf"recordings is 5; expected {SOUND} or a list of {SOUND}",
         ),
-        (lambda: api.train_dictionary(["a.wav"], source="x"), rf"recordings\[0\] is 'a.wav'; expected Audio{READ}"),
+        (lambda: api.train_dictionary([np.ones(3)], source="x"), rf"recordings\[0\] is array.*; expected {SOUND}"),
+        (lambda: api.train_dictionary([sound(), None], source="x"), rf"recordings\[1\] is None; expected {SOUND}"),
         (
-            lambda: api.train_dictionary([np.ones(3)], source="x"),
-            rf"recordings\[0\] is array.*; expected Audio{READ}",
-        ),
-        (
-            lambda: api.train_dictionary([sound(), None], source="x"),
-            rf"recordings\[1\] is None; expected Audio{READ}",
+            lambda: api.train_dictionary(sound(), source="x", backgrounds=[3]),
+            rf"backgrounds\[0\] is 3; expected {SOUND}",
         ),
         (lambda: api.write_audio(sound(), "a.wav"), r"path is Audio\(.*; expected str or Path"),
-        (lambda: api.write_audio("a.wav", np.ones(3)), rf"audio is array.*; expected Audio{READ}"),
-        (lambda: api.separate(sound(), ["violin"]), rf"dictionaries\[0\] is 'violin'; expected Dictionary{LOAD}"),
-        (
-            lambda: api.separate(sound(), trained("hiss")),
-            rf"dictionaries is Dictionary\(.*; expected a list of Dictionary{LOAD}",
-        ),
-        (lambda: api.separate("a.wav", [trained("hiss")]), rf"mixture is 'a.wav'; expected Audio{READ}"),
+        (lambda: api.write_audio("a.wav", np.ones(3)), rf"audio is array.*; expected {SOUND}"),
         (lambda: api.separate(sound(), [trained("hiss")], residual="rest"), "residual is 'rest'; expected bool"),
         (lambda: api.separate(sound(), [trained("hiss")], segment_s="60"), "segment_s is '60'; expected float"),
         (
             lambda: api.separate(sound(), [trained("hiss")], on_progress="yes"),
             "on_progress is 'yes'; expected a function",
         ),
-        (lambda: api.evaluate([sound()], {}), rf"estimates is \[Audio.*; expected a mapping of str to Audio{READ}"),
-        (lambda: api.evaluate({"a": "a.wav"}, {}), rf"estimates\['a'\] is 'a.wav'; expected Audio{READ}"),
-        (lambda: api.synthesize("violin"), rf"dictionary is 'violin'; expected Dictionary{LOAD}"),
+        (
+            lambda: api.evaluate([sound()], {}),
+            r"estimates is \[Audio.*; expected a mapping of source names to sounds, or the path of a folder of them",
+        ),
+        (lambda: api.evaluate({"a": 5}, {}), rf"estimates\['a'\] is 5; expected {SOUND}"),
+        (lambda: api.synthesize(5), rf"dictionary is 5; expected {DICTIONARY}"),
         (lambda: api.separate_folder(Path("in"), [trained("hiss")], None), "out is None; expected str or Path"),
         (lambda: api.Audio(np.ones(3), "16000"), "sample_rate is '16000'; expected float"),
         (lambda: api.Audio(np.ones(3), None), "sample_rate is None; expected float"),
         (lambda: api.Audio(np.ones(3), float("nan")), ".*sample rate is nan Hz; expected a whole number above 0"),
+        (lambda: sound().seconds("1"), "start_s is '1'; expected float"),
     ],
 )
 def test_a_mix_up_says_what_came_and_what_was_expected(call: Callable[[], object], said: str) -> None:

@@ -7,19 +7,25 @@ import numbers
 import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sepdict.errors import ConfigError
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
+UNIONS = (Union, UnionType)  # typing's, which joins what is annotated, and the language's
 # NumPy's numbers, too, and lists, and whatever stands for a path
 ALSO = {int: numbers.Integral, float: numbers.Real, tuple: Sequence, Path: os.PathLike}
-WAYS = {"Audio": "read_audio(file) gives one", "Dictionary": "Dictionary.load(file) gives one"}
-"""How to come by what is not simply written down, by the name of its type."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words that messages use for a type: ``Annotated[Audio | str | Path, Words("Audio or a path")]``."""
+
+    text: str
 
 
 def refuse_other_type(name: str, value: object, expected: Any) -> None:
@@ -36,14 +42,11 @@ def refuse_other_type(name: str, value: object, expected: Any) -> None:
     Traceback (most recent call last):
     sepdict.errors.ConfigError: n_steps is 'many'; expected int or None
     """
-    alternatives = _alternatives(expected)
-    for each in alternatives:
+    for each in _alternatives(expected):
         if _is_of(value, get_origin(each) or each):
             _refuse_other_items(name, value, each)
             return
-    ways = [WAYS[each.__name__] for each in map(_innermost, alternatives) if each.__name__ in WAYS]
-    names = " or ".join(map(_named, alternatives)) + "".join(f"; {way}" for way in dict.fromkeys(ways))
-    raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {names}")
+    raise ConfigError(f"{name} is {reprlib.repr(value)}; expected {_named(expected)}")
 
 
 def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
@@ -51,7 +54,7 @@ def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returne
 
     @functools.wraps(function)
     def checked(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         for name, value in inspect.signature(function).bind(*args, **kwargs).arguments.items():
             refuse_other_type(name, value, hints[name])
         return function(*args, **kwargs)
@@ -76,20 +79,17 @@ def _refuse_other_items(name: str, value: Any, expected: Any) -> None:
 def _named(expected: Any) -> str:
     """Put a type into words."""
     holds, parts = get_origin(expected), get_args(expected)
+    if holds is Annotated:
+        return str(next(each.text for each in parts if isinstance(each, Words)))
     if holds is Sequence:
         return f"a list of {_named(parts[0])}"
     if holds is Mapping:
         return f"a mapping of {_named(parts[0])} to {_named(parts[1])}"
-    if isinstance(expected, UnionType):
+    if holds in UNIONS:
         return " or ".join(map(_named, parts))
     if holds is Callable:
         return "a function"
     return "None" if expected is NoneType else str((holds or expected).__name__)
-
-
-def _innermost(expected: Any) -> Any:
-    """Take what lists and mappings are of."""
-    return get_args(expected)[-1] if get_origin(expected) in (Sequence, Mapping) else get_origin(expected) or expected
 
 
 def refuse_other_types(settings: Any) -> None:
@@ -100,7 +100,7 @@ def refuse_other_types(settings: Any) -> None:
     ConfigError
         If one is not.
     """
-    hints = get_type_hints(type(settings))
+    hints = get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
         refuse_other_type(field.name, getattr(settings, field.name), hints[field.name])
         object.__setattr__(settings, field.name, _exactly(getattr(settings, field.name), hints[field.name]))
@@ -118,7 +118,12 @@ def _exactly(value: Any, expected: Any) -> Any:
 
 def _alternatives(expected: Any) -> tuple[Any, ...]:
     """List the types that ``|`` joins."""
-    return get_args(expected) if isinstance(expected, UnionType) else (expected,)
+    parts = get_args(expected)
+    if get_origin(expected) is Annotated:
+        return _alternatives(parts[0])
+    if get_origin(expected) in UNIONS:
+        return tuple(each for part in parts for each in _alternatives(part))
+    return (expected,)
 
 
 def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -1,11 +1,15 @@
-"""Sound in files, read and written whole or block by block."""
+"""Sound files, read and written whole or block by block.
+
+`as_audio` stands at the entrance of every public function that takes a sound: paths and arrays become `Audio` there.
+"""
 
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import soundfile
@@ -13,11 +17,16 @@ import torch
 from torch import Tensor
 
 from sepdict._core.fs import replacing
-from sepdict._core.settings import checks_types
+from sepdict._core.settings import Words, checks_types, refuse_other_type
 from sepdict.audio.context import NOTHING, Context
 from sepdict.audio.decoding import AudioInfo, Forward, damaged, info_without_decoding, opened_whole, read_block, said
-from sepdict.audio.signal import Audio, refuse_not_finite
-from sepdict.errors import AudioError, AudioFileError
+from sepdict.audio.discovery import find_audio_files
+from sepdict.audio.signal import Audio, Samples, refuse_not_finite
+from sepdict.errors import AudioError, AudioFileError, ConfigError
+
+EXPECTED = "Audio, the path of a file or (samples, sample_rate)"
+AudioLike: TypeAlias = Annotated[Audio | str | Path | tuple[Samples, int], Words(EXPECTED)]
+"""A sound, as public functions take it: `Audio`, the path of a file, or samples with their sample rate."""
 
 WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its most faithful encoding)
     ".wav": ("WAV", "FLOAT"),
@@ -36,19 +45,18 @@ ENCODINGS: Mapping[str, Mapping[str, str]] = {
     "mp3": {},
     "ogg": {},
 }
-"""Formats, which are extensions, and libsndfile's encodings by bit depth, the most faithful first; or lossy."""
-COMPRESSION: Mapping[
-    str, Mapping[str, Any]
-] = {  # of lossy formats, 0 to 1, at a variable bit rate: some 250 kbit/s in stereo
+"""libsndfile's encodings by format (an extension) and bit depth, the most faithful first; lossy formats have none."""
+# of lossy formats, from 0 to 1, at a variable bit rate: about 250 kbit/s in stereo
+COMPRESSION: Mapping[str, Mapping[str, Any]] = {
     "OGG": {"compression_level": 0.2},
     "MP3": {"compression_level": 0.0, "bitrate_mode": "VARIABLE"},
 }
-STEPS = {"PCM_16": (16, np.int16), "PCM_24": (24, np.int32)}  # bits, and in what they are handed to libsndfile
-VORBIS_MOST = {"channels": 255, "samplerate": 200_000}  # beyond, libsndfile 1.2.2 brings the process down
+STEPS = {"PCM_16": (16, np.int16), "PCM_24": (24, np.int32)}  # bits, and the type that libsndfile takes them in
+VORBIS_MOST = {"channels": 255, "samplerate": 200_000}  # libsndfile 1.2.2 crashes the process above these
 WAV_LIMIT_BYTES = 2**32 - 2**16  # a WAV header counts bytes in 32 bits; beyond, libsndfile loses samples silently
 PIECE = 2**18  # samples read at once
 AT_ONCE = 2**16  # samples: libsndfile's Vorbis and MP3 encoders overflow the stack on much longer blocks
-OPERATING_SYSTEM = 2  # libsndfile's code for what went wrong outside it, a full disk for example
+OPERATING_SYSTEM = 2  # libsndfile's code for errors of the operating system, such as a full disk
 
 
 class AudioReader:
@@ -84,7 +92,7 @@ class AudioReader:
             yield Audio(held, self.sample_rate, self.name)
 
     def _seek(self, position: int) -> None:
-        """Go on to a sample."""
+        """Move to a sample."""
         try:
             self._file.seek(position)
         except soundfile.SoundFileError as error:
@@ -92,14 +100,14 @@ class AudioReader:
         self._position = position
 
     def _read(self, n_samples: int) -> Tensor:
-        """Read the next samples, (n_channels, n_samples), piece by piece: none takes more room than there is sound."""
+        """Read the next samples, (n_channels, n_samples), in pieces: a false length in a header takes no memory."""
         start, pieces = self._position, [torch.zeros(self.n_channels, 0)]
         while (n_missing := start + n_samples - self._position) > 0:
             piece = read_block(self.path, self._file, min(n_missing, PIECE))
             if not len(piece):
                 promised_s, there_s = (n / self.sample_rate for n in (start + n_samples, self._position))
                 what = f"it promises {promised_s:.1f} s, {there_s:.1f} s are there"
-                raise AudioFileError(f"{self.path}: cut short: {what}")
+                raise AudioFileError(f"{self.path}: cut short: {what}; copy it again")
             pieces.append(torch.from_numpy(piece.T))
             self._position += len(piece)
         read = torch.cat(pieces, dim=1)
@@ -111,19 +119,86 @@ class AudioReader:
 def open_audio(path: str | Path) -> Iterator[AudioReader]:
     """Open an audio file to read it block by block.
 
-    Its length is found, not believed: where the header may count wrongly, the file is decoded first. Sound that
-    begins later than the picture of its video is preceded by so much silence.
+    Where the header's length may be wrong, the file is decoded first to find its true length. Sound that starts
+    later than the picture of its video gets silence of that length in front.
 
     Raises
     ------
     AudioFileError
-        If the file is missing, empty, not audio, or cut short (of an MP3 without a table, nothing tells).
+        If the file is missing, empty, not audio, or cut short (an MP3 without a table does not show that).
     """
     path = _existing_file(path)
     with opened_whole(path) as file:
         if not file.frames:
             raise AudioFileError(f"{path}: holds no samples")
         yield AudioReader(path, file)
+
+
+def as_audio(sound: "AudioLike", name: str = "audio") -> Audio:
+    """Return a sound given as `Audio`, as the path of a file or as samples with their rate.
+
+    Parameters
+    ----------
+    sound : Audio, path or (samples, sample_rate)
+        A path is read by `read_audio`; a pair makes an `Audio`; an `Audio` is returned as it is.
+    name : str
+        Name of the argument, for messages, and of an `Audio` made of a pair.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    AudioError
+        If the file cannot be read, or the samples are no sound.
+
+    Examples
+    --------
+    >>> as_audio((np.zeros(8000), 16000))
+    Audio('audio', 1 channel(s), 0.50 s at 16000 Hz)
+    """
+    if isinstance(sound, Audio):
+        return sound
+    if isinstance(sound, str | os.PathLike):
+        return read_audio(Path(sound))
+    if _is_pair(sound):
+        samples, sample_rate = sound
+        return Audio(samples, sample_rate, name)
+    raise ConfigError(f"{name} is {reprlib.repr(sound)}; expected {EXPECTED}")
+
+
+def as_recordings(sounds: "AudioLike | Sequence[AudioLike]", name: str = "recordings") -> list[Audio]:
+    """Return one or several sounds as a list; a folder stands for the audio files in it.
+
+    Parameters
+    ----------
+    sounds : Audio, path or (samples, sample_rate), or a sequence of these
+        The path of a folder stands for the audio files directly in it, in the order of their names.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ConfigError, AudioError
+        As `as_audio` does.
+    AudioFileError
+        If a folder holds no audio.
+    """
+    if isinstance(sounds, Audio | str | os.PathLike) or _is_pair(sounds):
+        return _recordings_of(sounds, name)
+    refuse_other_type(name, sounds, Sequence)
+    return [audio for index, sound in enumerate(sounds) for audio in _recordings_of(sound, f"{name}[{index}]")]
+
+
+def _recordings_of(sound: Any, name: str) -> list[Audio]:
+    """Return the recordings of a folder, or the one sound."""
+    if isinstance(sound, str | os.PathLike) and os.path.isdir(sound):
+        return [read_audio(path) for path in find_audio_files([Path(sound)])]
+    return [as_audio(sound, name)]
+
+
+def _is_pair(sound: object) -> bool:
+    """Tell samples and their rate from two sounds."""
+    return isinstance(sound, tuple) and len(sound) == 2 and not isinstance(sound[1], (Audio, str, os.PathLike, tuple))
 
 
 @checks_types
@@ -133,12 +208,12 @@ def read_audio(path: str | Path) -> Audio:
     Returns
     -------
     Audio
-        float32 at the file's own rate, all its channels; ``name`` is the file's name.
+        float32, with the file's sample rate and channels; ``name`` is the file's name.
 
     Raises
     ------
     AudioFileError
-        If the file is missing, empty, not audio, cut short (of an MP3 without a table, nothing tells), or
+        If the file is missing, empty, not audio, cut short (an MP3 without a table does not show that), or
         holds NaN or infinite samples.
     """
     with open_audio(path) as reader:
@@ -147,7 +222,7 @@ def read_audio(path: str | Path) -> Audio:
 
 
 def probe_audio(path: str | Path) -> AudioInfo:
-    """Look at a file's channels, rate and duration, without decoding it where that is not needed.
+    """Read a file's number of channels, rate and duration, without decoding it where possible.
 
     Raises
     ------
@@ -171,7 +246,7 @@ def writing_audio(
     encoding: str | None = None,
     context: Context = NOTHING,
 ) -> Iterator[Callable[[Tensor], None]]:
-    """Write an audio file block by block; it appears under its name when the work inside has ended well.
+    """Write an audio file block by block; it appears under its name when the ``with`` block ends without an error.
 
     Parameters
     ----------
@@ -179,14 +254,14 @@ def writing_audio(
         As in `write_audio`.
     n_channels, sample_rate : int
     n_samples : int
-        How many there will be.
+        Number of samples that will be written.
     context : Context
-        What the file says beside its sound, as far as its format can hold it.
+        Tags and other facts to store in the file, as far as its format can hold them.
 
     Yields
     ------
     callable
-        To be given the next samples, shape (n_channels, n_new_samples).
+        Takes the next samples, shape (n_channels, n_new_samples).
 
     Raises
     ------
@@ -223,7 +298,7 @@ def writing_audio(
                 file.write(_rounded(some, encoding).T)  # (n_new_samples, n_channels)
         n_written += samples.shape[1]
 
-    with contextlib.ExitStack() as open_files:  # what the work inside raises passes unexplained, and leaves nothing
+    with contextlib.ExitStack() as open_files:  # errors of the ``with`` block pass as they are, and leave no file
         with _explained(path, form):
             descriptor = open_files.enter_context(replacing(path))
             open_files.enter_context(context.written_into(descriptor, container, sample_rate=sample_rate))
@@ -237,9 +312,9 @@ def writing_audio(
 
 
 def _refuse_incomplete(descriptor: int, n_written: int) -> None:
-    """Refuse a closed file that lacks samples: libsndfile's encoders keep quiet about a disk that fills at the end.
+    """Refuse a closed file that lacks samples: libsndfile's encoders do not report a disk that fills at the end.
 
-    A header may count samples that are not there, so that the last one is read, too.
+    A header may count samples that are missing, so the last one is read as well.
     """
     if not n_written:
         return
@@ -247,7 +322,7 @@ def _refuse_incomplete(descriptor: int, n_written: int) -> None:
     try:
         with soundfile.SoundFile(descriptor, closefd=False) as file:
             n_there = file.frames
-            if n_there >= n_written and file.seekable():  # in blocks, some encodings round the length up
+            if n_there >= n_written and file.seekable():  # some encodings round the length up to whole blocks
                 file.seek(n_written - 1)
                 n_there = n_written - 1 + len(file.read(1))
     except soundfile.SoundFileError:
@@ -257,7 +332,7 @@ def _refuse_incomplete(descriptor: int, n_written: int) -> None:
 
 
 def _rounded(samples: Tensor, encoding: str) -> np.ndarray[Any, Any]:
-    """Round to steps of 16 or 24 bits: libsndfile's WAV writer cuts them off, an offset and 6 dB more of noise."""
+    """Round to steps of 16 or 24 bits: libsndfile's WAV writer truncates, which adds an offset and 6 dB of noise."""
     if encoding not in STEPS:
         return samples.numpy()
     n_bits, dtype = STEPS[encoding]
@@ -269,14 +344,15 @@ def _rounded(samples: Tensor, encoding: str) -> np.ndarray[Any, Any]:
 
 
 @checks_types
-def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) -> Path:
-    """Write an audio file, whole or not at all.
+def write_audio(path: str | Path, audio: AudioLike, *, encoding: str | None = None) -> Path:
+    """Write an audio file, completely or not at all.
 
     Parameters
     ----------
     path : str or Path
         Its extension chooses the format: wav, flac, aiff, w64, rf64, ogg, opus or mp3.
-    audio : Audio
+    audio : Audio, path or (samples, sample_rate)
+        As in `as_audio`.
     encoding : str, optional
         libsndfile's name, such as ``"PCM_16"``; by default the most faithful one of the format
         (32-bit float for WAV). A WAV too long for its 32-bit header is written as RF64.
@@ -291,6 +367,7 @@ def write_audio(path: str | Path, audio: Audio, *, encoding: str | None = None) 
     AudioFileError
         If the extension is unknown, the samples would clip, or the file cannot be written.
     """
+    audio = as_audio(audio, "audio")
     form: dict[str, Any] = {
         "n_channels": audio.n_channels,
         "sample_rate": audio.sample_rate,
@@ -311,20 +388,20 @@ def copy_audio(
     encoding: str | None = None,
     context: Context = NOTHING,
 ) -> None:
-    """Write an audio file anew, in another format or a part of it, block by block.
+    """Copy an audio file, or a part of it, into another format, block by block.
 
     Parameters
     ----------
     source, target : str or Path
         The target's extension chooses the format, and ``encoding`` its variety, as in `write_audio`.
     span : slice, optional
-        Of samples; by default all.
+        The samples to copy; by default all.
     gain : float
-        What samples are multiplied by.
+        Factor of all samples.
     clamps : bool
-        Whether samples beyond full scale are then cut off there.
+        Whether to limit samples to full scale afterwards.
     context : Context
-        As in `writing_audio`; what the source's file says is left behind.
+        As in `writing_audio`; the source file's own tags are not copied.
 
     Raises
     ------
@@ -342,7 +419,7 @@ def copy_audio(
 
 
 def _refuse_not_finite(samples: Tensor, path: Path, sample_rate: int, *, start: int) -> None:
-    """Refuse samples of a file, from its ``start``-th on, that are no sound."""
+    """Refuse NaN and infinite samples, given those of a file from sample number ``start`` on."""
     try:
         refuse_not_finite(samples, str(path), sample_rate, start=start)
     except AudioError as error:
@@ -350,14 +427,14 @@ def _refuse_not_finite(samples: Tensor, path: Path, sample_rate: int, *, start: 
 
 
 def _existing_file(path: str | Path) -> Path:
-    """Refuse what is not a file with something in it."""
+    """Refuse a path that is no readable file, or an empty one."""
     path = Path(path)
     if not os.path.exists(path):  # unlike Path.exists, also False for a name no file can have
         raise AudioFileError(f"{path}: no such file")
     if not path.is_file():
         raise AudioFileError(f"{path}: is not a file; expected an audio file")
     if not os.access(path, os.R_OK):
-        raise AudioFileError(f"{path}: may not be read (permission denied)")
+        raise AudioFileError(f"{path}: permission to read it is denied; expected a readable audio file")
     if path.stat().st_size == 0:
         raise AudioFileError(f"{path}: is empty (0 bytes); expected an audio file")
     return path
@@ -365,7 +442,7 @@ def _existing_file(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def _explained(path: Path, form: Mapping[str, Any]) -> Iterator[None]:
-    """Say in one line why a file of such a form cannot be written."""
+    """Turn errors of writing a file of this form into one line that says why."""
     try:
         yield
     except (soundfile.LibsndfileError, ValueError) as error:

@@ -1,43 +1,39 @@
-"""The user's own library of dictionaries, in which they are found by name.
+"""The user's library: a folder whose dictionaries are found by name.
 
-The folder is what the environment variable ``SEPDICT_LIBRARY`` names, by default where the system keeps the user's
-data (on Linux ``~/.local/share/sepdict``).
+The environment variable ``SEPDICT_LIBRARY`` names the folder; by default it is where the system keeps the user's data,
+on Linux ``~/.local/share/sepdict``. Nothing here loads PyTorch: the command line completes names while the user waits.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sepdict._core.fs import user_folder
 from sepdict._core.names import normalized
 from sepdict.errors import ConfigError, DictionaryFileError
 
-if TYPE_CHECKING:
-    from sepdict.dictionaries.dictionary import Dictionary
-
 EXTENSION = ".safetensors"
 
 
 def library_folder() -> Path:
-    """Say where installed dictionaries are kept; the folder need not be there yet."""
+    """Return the folder of installed dictionaries, which need not exist yet."""
     return user_folder("data", variable="SEPDICT_LIBRARY").absolute()
 
 
 def installed(folder: Path | None = None) -> dict[str, Path]:
-    """Find the dictionary files in the library, by name; whether they can be read shows when they are loaded.
+    """List the dictionary files in the library by name, without reading them.
 
     Names are in Unicode's composed form, however the file system spells them.
 
     Parameters
     ----------
     folder : Path, optional
-        Another than the library's; one that is missing holds none.
+        By default the library's. A folder that does not exist holds no dictionaries.
 
     Raises
     ------
     ConfigError
-        If it is no folder, or may not be looked into.
+        If it is no folder, or cannot be read.
 
     Examples
     --------
@@ -52,21 +48,21 @@ def installed(folder: Path | None = None) -> dict[str, Path]:
         return {}
     except OSError as error:
         raise ConfigError(
-            f"{folder}: cannot be looked into ({error.strerror}); SEPDICT_LIBRARY names the folder of dictionaries"
+            f"{folder}: cannot be read ({error.strerror}); have SEPDICT_LIBRARY name the folder of dictionaries"
         ) from error
 
 
 def find_dictionary(name: str | Path) -> Path:
-    """Say which file is meant by a path, or by the name of an installed dictionary.
+    """Return the file that a path or the name of an installed dictionary stands for.
 
-    A file of that name wins over an installed dictionary; a folder, such as that of its solos, does not.
+    A file of that name comes before an installed dictionary; a folder, such as that of its solos, does not.
 
     Raises
     ------
     DictionaryFileError
         If there is neither.
     ConfigError
-        If the library cannot be looked into.
+        If the library cannot be read.
     """
     path = Path(name)
     if path.is_file():
@@ -85,26 +81,9 @@ def find_dictionary(name: str | Path) -> Path:
 
 
 def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
-    """Name files by their stems; of two that are spelled in two forms of Unicode, one keeps the other form's name."""
+    """Key files by their stems in composed form; where two stems are then equal, the second keeps its own spelling."""
     found: dict[str, Path] = {}
     for path in sorted(paths, key=lambda path: (path.stem != normalized(path.stem), path.stem)):
         name = normalized(path.stem)
         found[path.stem if name in found else name] = path
     return dict(sorted(found.items()))
-
-
-def load_dictionary(name: str | Path) -> "Dictionary":
-    """Load a dictionary by its file's path or by its name in the library.
-
-    Raises
-    ------
-    DictionaryFileError
-        If there is none, or as `Dictionary.load` does.
-    ConfigError
-        If the library cannot be looked into.
-    """
-    from sepdict.dictionaries.dictionary import (
-        Dictionary,  # loads torch; names are found without, while a shell waits for them
-    )
-
-    return Dictionary.load(find_dictionary(name))

@@ -14,6 +14,7 @@ from sepdict._core.settings import checks_types
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionary
 from sepdict.errors import ConfigError
 from sepdict.spectral.bands import to_bins
 from sepdict.spectral.stft import WINDOWS
@@ -27,12 +28,12 @@ N_PHASE_STEPS = 60
 
 
 @checks_types
-def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = False, seed: int = 0) -> Audio:
+def synthesize(dictionary: DictionaryLike, duration_s: float = 5.0, *, walk: bool = False, seed: int = 0) -> Audio:
     """Let a dictionary sound by itself.
 
     Parameters
     ----------
-    dictionary : Dictionary
+    dictionary : Dictionary, path or installed name
     duration_s : float
         At most ten minutes.
     walk : bool
@@ -66,6 +67,7 @@ def synthesize(dictionary: Dictionary, duration_s: float = 5.0, *, walk: bool = 
     >>> synthesize(dictionary, 1.5).duration_s
     1.5
     """
+    dictionary = as_dictionary(dictionary)
     if not 0 < duration_s <= LONGEST_S:
         raise ConfigError(f"duration is {duration_s} s; expected more than 0 and at most {LONGEST_S:g}")
     card, generator = dictionary.card, seeded_generator(seed)

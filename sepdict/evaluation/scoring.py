@@ -1,30 +1,36 @@
-"""Score separated sources against the recordings they should equal.
+"""Scores of separated sources against the recordings that they should equal.
 
-Takes what `separate` returns, or a folder of stems it wrote, and the true sources of the mixture;
-the measures themselves are in `sepdict.evaluation.metrics`.
+`evaluate` takes a separation, or a folder of stems, and the true sources of the mixture; the measures themselves are in
+`sepdict.evaluation.metrics`.
 """
 
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from sepdict._core.names import normalized
-from sepdict._core.settings import checks_types
+from sepdict._core.settings import Words, checks_types
 from sepdict.audio.discovery import find_audio_files
-from sepdict.audio.io import read_audio
+from sepdict.audio.io import AudioLike, as_audio
 from sepdict.audio.signal import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation.metrics import bss_eval, si_sdr, si_sdr_improvement
 
+StemsLike: TypeAlias = Annotated[
+    Mapping[str, AudioLike] | str | Path, Words("a mapping of source names to sounds, or the path of a folder of them")
+]
+"""Stems, as `evaluate` takes them: a separation or another mapping, or a folder with an audio file per source."""
+
 
 @dataclass(frozen=True)
 class SourceScore:
-    """How well one source was separated.
+    """The scores of one source.
 
     Attributes
     ----------
@@ -33,12 +39,12 @@ class SourceScore:
     si_sdr_db : float
         Scale-invariant signal-to-distortion ratio of the estimate: the figure to quote.
     si_sdr_improvement_db : float
-        The same, minus that of the mixture: what the separation gained.
+        The same, minus that of the mixture.
     sdr_db, sir_db, sar_db : float
         Signal to distortion, interference and artifacts, BSS Eval v3 as mir_eval 0.8 computes it.
     silent : bool
-        Whether the reference is silent. No ratio is defined then: all five are nan, and the source is
-        left out of the mean.
+        Whether the reference is silent. Then no ratio is defined: all five are nan, and the mean leaves the source
+        out.
 
     See Also
     --------
@@ -54,13 +60,13 @@ class SourceScore:
     silent: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields by name, as values that JSON has.
+        """Return the fields by name, as values that JSON has.
 
         Returns
         -------
         dict
-            Finite ratios as they are, nan as None (JSON's null), infinities as ``"inf"`` and ``"-inf"``,
-            which ``float()`` reads back.
+            Finite ratios unchanged, nan as None (JSON's null), infinities as ``"inf"`` and ``"-inf"``, which
+            ``float()`` reads.
 
         Examples
         --------
@@ -95,42 +101,41 @@ class Evaluation:
 
     @property
     def mean(self) -> SourceScore:
-        """The mean over the sources that sound, each ratio averaged in dB.
+        """The mean over the sources that are not silent, each ratio averaged in dB.
 
-        Nothing but silent sources is left out: one infinite ratio makes its mean infinite, infinities
-        of both signs make it nan. When every source is silent, so is the mean.
+        One infinite ratio makes its mean infinite, infinities of both signs make it nan. The mean is silent if all
+        sources are.
         """
         sounding = [score for score in self.scores if not score.silent]
         means = {name: _mean([getattr(score, name) for score in sounding]) for name in RATIOS}
         return SourceScore("mean", **means, silent=not sounding)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all scores and their mean as values that JSON has.
+        """Return all scores and their mean as values that JSON has.
 
         Returns
         -------
         dict
-            ``{"sources": [...], "mean": {...}}``, each score as `SourceScore.as_dict` gives it.
+            ``{"sources": [...], "mean": {...}}``, each score in the form of `SourceScore.as_dict`.
         """
         return {"sources": [score.as_dict() for score in self.scores], "mean": self.mean.as_dict()}
 
 
 @checks_types
-def evaluate(
-    estimates: Mapping[str, Audio], references: Mapping[str, Audio], *, mixture: Audio | None = None
-) -> Evaluation:
+def evaluate(estimates: StemsLike, references: StemsLike, *, mixture: AudioLike | None = None) -> Evaluation:
     """Score estimated sources against the true ones.
 
     Parameters
     ----------
-    estimates : mapping of source name to Audio
-        One for every reference. Others, such as a ``residual``, are ignored.
-    references : mapping of source name to Audio
-        The true sources, at least one. Estimates, references and mixture must agree in sample rate,
-        number of channels and number of samples: nothing is resampled, mixed down or cut, for that
-        would change the scores.
-    mixture : Audio, optional
-        What was separated, to measure the improvement from; by default the sum of the references.
+    estimates : Separation, mapping of source name to Audio, path or (samples, sample_rate), or path of a folder
+        One for every reference. Others, such as a ``residual``, are ignored. In a folder, file names without extension
+        are the source names; subfolders are not searched.
+    references : like estimates
+        The true sources, at least one. Estimates, references and mixture must have the same sample rate, number of
+        channels and number of samples: nothing is resampled, mixed down or cut, because that would change the scores.
+    mixture : Audio, path or (samples, sample_rate), optional
+        The mixture that was separated, from which the improvement is measured; by default the sum of the references. If
+        its file lies in one of the folders, it is not taken for a source.
 
     Returns
     -------
@@ -139,16 +144,18 @@ def evaluate(
 
     Raises
     ------
+    AudioFileError
+        If a folder does not exist, is no folder or holds no audio, or a file cannot be read.
     ConfigError
-        If there is no reference, or a reference has no estimate.
+        If there is no reference, a reference has no estimate, or two files of one folder differ only in extension.
     ShapeError
         If sample rates, numbers of channels or numbers of samples differ.
 
     Notes
     -----
-    The channels of a source are joined one after the other into one long signal. So SI-SDR allows one
-    scale for all channels together, and an error in the stereo balance counts; BSS Eval likewise fits
-    one filter for all channels (at a seam, at most 511 samples of one channel reach into the next).
+    The channels of a source are joined one after the other into one long signal. So SI-SDR allows one scale for all
+    channels together, and errors in the stereo balance count; BSS Eval also fits one filter for all channels (where two
+    are joined, at most 511 samples of one channel reach into the next).
 
     Examples
     --------
@@ -159,16 +166,20 @@ def evaluate(
     >>> [score.source for score in scores.scores], round(scores.mean.si_sdr_improvement_db)
     (['piano', 'flute'], 20)
     """
-    _require_estimates(estimates, references)
-    names = list(references)
+    given_references, given_estimates = _by_source(references, mixture), _by_source(estimates, mixture)
+    _require_estimates(given_estimates, given_references)
+    names = list(given_references)
+    truth = {name: as_audio(given_references[name], f"reference {name!r}") for name in names}
+    guesses = {name: as_audio(given_estimates[name], f"estimate {name!r}") for name in names}
+    whole = None if mixture is None else as_audio(mixture, "the mixture")
     _require_alike(
-        {f"reference {name!r}": references[name] for name in names}
-        | {f"estimate {name!r}": estimates[name] for name in names}
-        | ({} if mixture is None else {"the mixture": mixture})
+        {f"reference {name!r}": audio for name, audio in truth.items()}
+        | {f"estimate {name!r}": audio for name, audio in guesses.items()}
+        | ({} if whole is None else {"the mixture": whole})
     )
-    reference_signals = torch.stack([_join_channels(references[name]) for name in names])
-    estimate_signals = torch.stack([_join_channels(estimates[name]) for name in names])
-    mixture_signal = reference_signals.sum(dim=0) if mixture is None else _join_channels(mixture)
+    reference_signals = torch.stack([_join_channels(audio) for audio in truth.values()])
+    estimate_signals = torch.stack([_join_channels(audio) for audio in guesses.values()])
+    mixture_signal = reference_signals.sum(dim=0) if whole is None else _join_channels(whole)
 
     by_source = bss_eval(estimate_signals, reference_signals)
     ratios_db = torch.stack(
@@ -190,62 +201,16 @@ def evaluate(
     )
 
 
-def evaluate_folders(estimates: str | Path, references: str | Path, *, mixture: str | Path | None = None) -> Evaluation:
-    """Score a folder of estimated sources against a folder of true ones.
-
-    Files are matched by name without extension: ``estimates/piano.wav`` is the estimate of
-    ``references/piano.flac``. Subfolders are not searched.
-
-    Parameters
-    ----------
-    estimates, references : path of a folder
-        Estimates without a reference, such as a residual, are not read.
-    mixture : path of a file, optional
-        As in `evaluate`. It may lie in one of the folders, where it is not taken for a source.
-
-    Returns
-    -------
-    Evaluation
-        One score per reference, in the order of their names.
-
-    Raises
-    ------
-    AudioFileError
-        If a folder is missing, is no folder or holds no audio, or a file cannot be read.
-    ConfigError
-        If a reference has no estimate, or two files of one folder differ only in extension.
-    ShapeError
-        If the files differ in sample rate, number of channels or number of samples.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> from sepdict.audio.io import write_audio
-    >>> piano = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
-    >>> with TemporaryDirectory() as folder:
-    ...     for kind, samples in [("estimates", 0.5 * piano), ("references", piano)]:
-    ...         Path(folder, kind).mkdir()
-    ...         _ = write_audio(Path(folder, kind, "piano.wav"), Audio(samples, 8000))
-    ...     evaluate_folders(Path(folder, "estimates"), Path(folder, "references")).mean.si_sdr_db
-    inf
-    """
-    reference_paths = _paths_by_source(Path(references), mixture)
-    estimate_paths = _paths_by_source(Path(estimates), mixture)
-    _require_estimates(estimate_paths, reference_paths)
-    return evaluate(
-        {name: read_audio(estimate_paths[name]) for name in reference_paths},
-        {name: read_audio(path) for name, path in reference_paths.items()},
-        mixture=None if mixture is None else read_audio(mixture),
-    )
-
-
-def _paths_by_source(folder: Path, mixture: str | Path | None) -> dict[str, Path]:
-    """Find the audio files directly in a folder, all but the mixture, by name without extension."""
+def _by_source(stems: StemsLike, mixture: AudioLike | None) -> Mapping[str, AudioLike]:
+    """Return sounds by source; of a folder the paths of the audio files directly in it, without the mixture's."""
+    if isinstance(stems, Mapping):
+        return stems
+    folder = Path(stems)
     if folder.exists() and not folder.is_dir():
         raise AudioFileError(f"{folder}: is not a folder; expected a folder with one audio file per source")
     paths: dict[str, Path] = {}
     for path in find_audio_files([folder]):
-        if mixture is not None and path.resolve() == Path(mixture).resolve():
+        if isinstance(mixture, str | os.PathLike) and path.resolve() == Path(mixture).resolve():
             continue
         name = normalized(path.stem)
         if name in paths:
@@ -257,7 +222,7 @@ def _paths_by_source(folder: Path, mixture: str | Path | None) -> dict[str, Path
 
 
 def _require_estimates(estimates: Collection[str], references: Collection[str]) -> None:
-    """Refuse references without an estimate, by name."""
+    """Refuse references that have no estimate, by name."""
     if not references:
         raise ConfigError("there is no reference to compare with; expected at least one")
     missing = [name for name in references if name not in estimates]
@@ -270,7 +235,7 @@ def _require_estimates(estimates: Collection[str], references: Collection[str]) 
 
 
 def _require_alike(audios: Mapping[str, Audio]) -> None:
-    """Refuse sounds that differ from the first in rate, channels or length; the keys are for the message."""
+    """Refuse sounds that differ from the first in rate, channels or length; messages use the keys as their names."""
     (first_name, first), *others = audios.items()
     for name, audio in others:
         for what, value, expected, advice in [
@@ -283,17 +248,17 @@ def _require_alike(audios: Mapping[str, Audio]) -> None:
 
 
 def _join_channels(audio: Audio) -> Tensor:
-    """Put the channels one after the other, in float64 on the CPU: (n_channels * n_samples,)."""
+    """Join the channels one after the other, in float64 on the CPU: (n_channels * n_samples,)."""
     return audio.samples.detach().cpu().to(torch.float64).flatten()
 
 
 def _mean(values: list[float]) -> float:
-    """Average, with nan for nothing to average."""
+    """Return the mean, nan of no values."""
     return sum(values) / len(values) if values else math.nan
 
 
 def _as_json_value(value: str | float | bool) -> str | float | bool | None:
-    """Replace the numbers that JSON lacks."""
+    """Replace the numbers that JSON lacks: nan by None, infinities by text."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, float) and math.isinf(value):

@@ -25,6 +25,7 @@ from sepdict._core.devices import seeded_generator
 from sepdict._core.settings import checks_types
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES, decode_exemplars
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -106,7 +107,7 @@ class Comparison:
 
 @checks_types
 def compare(
-    dictionaries: Sequence[Dictionary], *, seed: int = 0, on_progress: OnProgress = ignore_progress
+    dictionaries: Sequence[DictionaryLike], *, seed: int = 0, on_progress: OnProgress = ignore_progress
 ) -> Comparison:
     """Say whether sources can be told apart, from what their dictionaries remember of them.
 
@@ -116,8 +117,8 @@ def compare(
 
     Parameters
     ----------
-    dictionaries : sequence of Dictionary
-        Two at least, of one rate and STFT.
+    dictionaries : sequence of Dictionary, path or installed name
+        At least two, with the same sample rate and STFT.
     seed : int
         Same seed, same machine, same comparison.
     on_progress : callable
@@ -144,6 +145,7 @@ def compare(
     >>> comparison.forecasts[0].si_sdr_improvement_db > 5
     True
     """
+    dictionaries = as_dictionaries(dictionaries)
     _refuse_incomparable(dictionaries)
     unlearned = [_held_out(dictionary) for dictionary in dictionaries]
     columns = [_excerpt(dictionary, n_frames) for dictionary, n_frames in zip(dictionaries, unlearned, strict=True)]

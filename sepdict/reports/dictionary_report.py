@@ -1,4 +1,4 @@
-"""All that shows what a dictionary has learned, in a folder: pictures to look at, sounds to listen to."""
+"""Pictures and sounds of what a dictionary has learned, written to a folder."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from sepdict._core.devices import AUTO
 from sepdict._core.fs import refuse_existing, writable_folder, write_atomically
 from sepdict._core.settings import checks_types
-from sepdict.audio.io import write_audio
+from sepdict.audio.io import AudioLike, as_recordings, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries import inspection
 from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionary
 from sepdict.dictionaries.synthesis import synthesize
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.reports import plots
@@ -25,49 +26,49 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "inspected"
-SOUND_S = 10.0  # a dimension of sixteen is walked along in little more than half a second
-SOUNDS = {"excited.wav": False, "walk.wav": True}  # whether it is a walk
+SOUND_S = 10.0  # a walk then spends little more than half a second on each of sixteen dimensions
+SOUNDS = {"excited.wav": False, "walk.wav": True}  # the argument ``walk`` of `synthesize`
 
 
 @checks_types
 def inspect_dictionary(
-    dictionary: Dictionary,
+    dictionary: DictionaryLike,
     folder: str | Path = FOLDER,
     *,
     picture_format: str = "png",
-    solos: Sequence[Audio] = (),
+    solos: AudioLike | Sequence[AudioLike] = (),
     config: TrainingConfig | None = None,
     device: str = AUTO,
     overwrite: bool = False,
     on_progress: OnProgress = ignore_progress,
 ) -> list[Path]:
-    """Draw and sound what a dictionary has learned.
+    """Write pictures and sounds of what a dictionary has learned.
 
     Parameters
     ----------
-    dictionary : Dictionary
+    dictionary : Dictionary, path or installed name
     folder : str or Path
-        Where a folder named after the source is made. In it: ``atoms``, what the decoder draws; ``units``, what
-        excites the encoder's hidden units; ``manifold``, the codes of what it remembers (left out, with a note in
-        the log, if it has no exemplars); ``curves``, the training; ``excited.wav`` and ``walk.wav``, as
-        :func:`synthesize` makes them.
+        The parent of a new folder named after the source, which gets: ``atoms``, the spectra that the decoder makes;
+        ``units``, the spectra that excite the encoder's hidden units; ``manifold``, the codes of its exemplars (left
+        out, with a warning in the log, if it has none); ``curves``, the training; ``excited.wav`` and ``walk.wav``,
+        made by :func:`synthesize`.
     picture_format : str
         ``"png"`` or ``"svg"``.
-    solos : sequence of Audio
-        With recordings of the source alone there is a ``learning_curve``, too, for which four dictionaries are trained.
+    solos : Audio, path or (samples, sample_rate), or a sequence of these
+        Recordings of the source alone, for a picture more: ``learning_curve``, for which four dictionaries are trained.
     config : TrainingConfig, optional
-        How they are trained; by default as the dictionary was.
+        Settings of these trainings; by default those of the dictionary.
     device : str
-        On which they are trained: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        Device of these trainings: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     overwrite : bool
         Whether to replace files that exist.
     on_progress : callable
-        Called as they are trained.
+        Called during these trainings.
 
     Returns
     -------
     list of Path
-        The files written, each whole; none before all pictures are drawn.
+        The files written, each of them complete; none is written before all pictures are drawn.
 
     Raises
     ------
@@ -85,6 +86,7 @@ def inspect_dictionary(
     ...     [path.name for path in inspect_dictionary(dictionary, folder)]
     ['atoms.png', 'units.png', 'manifold.png', 'curves.png', 'excited.wav', 'walk.wav']
     """
+    dictionary, solos = as_dictionary(dictionary), as_recordings(solos, "solos")
     plots.refuse_format(picture_format)
     folder = (Path(folder) / dictionary.source).absolute()
     drawings = _drawings(dictionary, solos, config, device, on_progress)
@@ -109,7 +111,7 @@ def _drawings(
     device: str,
     on_progress: OnProgress,
 ) -> dict[str, "Callable[[], Figure]"]:
-    """Say which pictures there will be, and how each is drawn."""
+    """Return the functions that draw the pictures, by name."""
     card = dictionary.card
     drawings: dict[str, Callable[[], Figure]] = {
         "atoms": lambda: plots.draw_atoms(inspection.atoms(dictionary), card),

@@ -27,6 +27,7 @@ from sepdict._core.fs import user_folder, write_atomically
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.dictionaries.tensor_file import TensorFileError, opened_tensors
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import MaskNetwork, spectral_shape
@@ -141,7 +142,7 @@ class MaskEstimator:
 
 @checks_types
 def train_mask_estimator(
-    dictionaries: Sequence[Dictionary],
+    dictionaries: Sequence[DictionaryLike],
     config: MaskEstimatorConfig | None = None,
     *,
     device: str = AUTO,
@@ -151,7 +152,7 @@ def train_mask_estimator(
 
     Parameters
     ----------
-    dictionaries : sequence of Dictionary
+    dictionaries : sequence of Dictionary, path or installed name
         Two at least, of one rate and STFT.
     config : MaskEstimatorConfig, optional
     device : str
@@ -179,17 +180,18 @@ def train_mask_estimator(
     ('hiss', 'hum')
     """
     config = MaskEstimatorConfig() if config is None else config
-    refuse_unfit(dictionaries)
-    refuse_without_exemplars(dictionaries)
-    dictionaries = sorted(dictionaries, key=lambda dictionary: dictionary.source)
+    loaded = as_dictionaries(dictionaries)
+    refuse_unfit(loaded)
+    refuse_without_exemplars(loaded)
+    in_order = sorted(loaded, key=lambda dictionary: dictionary.source)
     chosen, generator = choose_device(device), seeded_generator(config.seed)
-    widths = _widths(dictionaries[0].card.stft.n_bins, chosen)
-    exemplars = [_recall(dictionary, widths) for dictionary in dictionaries]
+    widths = _widths(in_order[0].card.stft.n_bins, chosen)
+    exemplars = [_recall(dictionary, widths) for dictionary in in_order]
     network = MaskNetwork(len(exemplars), len(widths), config.width)
     initialize(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
     _learn(network.to(chosen), exemplars, widths, config, generator, "estimate", on_progress)
-    return MaskEstimator(tuple(dictionary.source for dictionary in dictionaries), network.cpu())
+    return MaskEstimator(tuple(dictionary.source for dictionary in in_order), network.cpu())
 
 
 def adapt(

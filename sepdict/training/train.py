@@ -17,6 +17,7 @@ from sepdict._core.devices import AUTO, choose_device, seeded_generator
 from sepdict._core.schema import printable
 from sepdict._core.settings import checks_types
 from sepdict.audio.augmentation import augment
+from sepdict.audio.io import AudioLike, as_recordings
 from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
@@ -112,11 +113,11 @@ def regularized(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
 
 @checks_types
 def train_dictionary(
-    recordings: Audio | Sequence[Audio],
+    recordings: AudioLike | Sequence[AudioLike],
     config: TrainingConfig | None = None,
     *,
     source: str,
-    backgrounds: Sequence[Audio] = (),
+    backgrounds: AudioLike | Sequence[AudioLike] = (),
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> Dictionary:
@@ -124,14 +125,14 @@ def train_dictionary(
 
     Parameters
     ----------
-    recordings : Audio or sequence of Audio
-        Solo recordings, at any rates and levels; a second of sound at least, minutes are better.
-        Channels are heard one by one.
+    recordings : Audio, path or (samples, sample_rate), or a sequence of these
+        Solo recordings, at any rates and levels; a second of sound at least, minutes are better. The path of a folder
+        stands for the recordings in it. Channels are heard one by one.
     config : TrainingConfig, optional
         By default ``PRESETS["default"]``.
     source : str
         Name of the source, and of its stems.
-    backgrounds : sequence of Audio
+    backgrounds : as recordings
         Other sounds, which augmentation adds and a denoising encoder learns to ignore; the decoder never draws them
         for themselves.
     device : str
@@ -160,7 +161,7 @@ def train_dictionary(
     'noise'
     """
     config = PRESETS["default"] if config is None else config
-    recordings = [recordings] if isinstance(recordings, Audio) else list(recordings)
+    recordings, backgrounds = as_recordings(recordings), as_recordings(backgrounds, "backgrounds")
     if not recordings:
         raise AudioError("there are no recordings to learn from; expected one at least")
     if source == RESIDUAL:

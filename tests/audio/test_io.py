@@ -20,6 +20,8 @@ from sepdict._core.devices import seeded_generator
 from sepdict.audio.discovery import find_audio_files
 from sepdict.audio.io import (
     WRITTEN_FORMATS,
+    as_audio,
+    as_recordings,
     open_audio,
     probe_audio,
     read_audio,
@@ -27,7 +29,7 @@ from sepdict.audio.io import (
     writing_audio,
 )
 from sepdict.audio.signal import Audio, resample
-from sepdict.errors import AudioFileError
+from sepdict.errors import AudioError, AudioFileError, ConfigError
 
 CONTAINERS = {".au": "AU", ".caf": "CAF"}  # read and never written
 EXACT = [".wav", ".aif", ".aiff", ".w64", ".rf64"]
@@ -536,3 +538,54 @@ def test_samples_are_rounded_to_the_nearest_step(tmp_path: Path, extension: str,
 def test_full_scale_is_kept_within_a_step(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "a.wav", Audio(torch.tensor([[-1.0, 1.0, 0.0]]), RATE), encoding="PCM_16")
     assert soundfile.read(path, dtype="int16")[0].tolist() == [-(2**15), 2**15 - 1, 0]
+
+
+# --- a sound, however it is given
+
+
+def test_a_path_a_pair_and_an_audio_are_the_same_sound(tmp_path: Path, generator: torch.Generator) -> None:
+    audio = noise(generator)
+    path = write_audio(tmp_path / "noise.wav", audio)
+    before = audio.samples.clone()
+    array = audio.samples.numpy()
+    for given in (audio, path, str(path), (audio.samples, audio.sample_rate), (array, audio.sample_rate)):
+        same = as_audio(given)
+        assert torch.equal(same.samples, audio.samples)
+        assert same.sample_rate == audio.sample_rate
+    assert as_audio(audio) is audio
+    assert as_audio((array, RATE)).samples.data_ptr() != array.ctypes.data  # nobody writes into the caller's array
+    assert torch.equal(audio.samples, before)
+
+
+def test_a_pair_is_written_like_the_audio_that_it_makes(tmp_path: Path, generator: torch.Generator) -> None:
+    audio = noise(generator)
+    paths = [write_audio(tmp_path / "a.wav", audio), write_audio(tmp_path / "b.wav", (np.asarray(audio), RATE))]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_folder_stands_for_its_recordings_and_one_sound_for_a_list_of_one(
+    tmp_path: Path, generator: torch.Generator
+) -> None:
+    audio = noise(generator)
+    paths = [write_audio(tmp_path / name, audio) for name in ("b.wav", "a.wav")]
+    assert [each.name for each in as_recordings(tmp_path)] == ["a.wav", "b.wav"]
+    assert [each.name for each in as_recordings([tmp_path, str(paths[0]), (audio.samples, RATE)])] == [
+        *("a.wav", "b.wav", "b.wav", "recordings[2]")
+    ]
+    assert [each.name for each in as_recordings(tuple(paths))] == ["b.wav", "a.wav"]  # two paths are no pair
+    assert as_recordings(audio) == [audio]
+    assert len(as_recordings((audio.samples, RATE))) == 1
+    assert as_recordings(()) == []
+
+
+@pytest.mark.parametrize("given", [None, 3, (), (np.zeros(8),), ("a.wav", "b.wav"), [np.zeros(8), RATE], {"a": 1}])
+def test_what_is_no_sound_is_refused_by_name(given: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^reference is .*; expected Audio, the path of a file or \(samples, sample_r"
+    ):
+        as_audio(given, "reference")
+
+
+def test_a_pair_in_the_wrong_order_is_refused() -> None:
+    with pytest.raises((AudioError, ConfigError), match=r"^mixture: "):
+        as_audio((RATE, np.zeros(8)), "mixture")  # type: ignore[arg-type]

@@ -155,3 +155,46 @@ def test_scaling_by_powers_of_two_and_back_is_exact() -> None:
         assert torch.equal(scaled(scaled(samples[:, :3], exponent), -exponent), samples[:, :3])
     assert peak_exponent(Audio(samples, RATE)) == 1
     assert peak_exponent(Audio(0 * samples, RATE)) == 0
+
+
+# --- parts and arrays
+
+
+@given(st.floats(0, 0.999), st.floats(0.001, 3))
+def test_seconds_cuts_out_the_samples_of_a_part(start_s: float, length_s: float) -> None:
+    ramp = torch.arange(2 * RATE, dtype=torch.float32).reshape(2, RATE)
+    end_s = start_s + length_s
+    part = Audio(ramp, RATE, "ramp").seconds(start_s, end_s)
+    assert torch.equal(part.samples, ramp[:, round(start_s * RATE) : round(end_s * RATE)])
+    assert (part.sample_rate, part.name) == (RATE, "ramp")
+
+
+def test_parts_that_meet_join_to_the_whole(noise: Audio) -> None:
+    parts = [noise.seconds(0, 0.3), noise.seconds(0.3, 0.71), noise.seconds(0.71)]
+    assert torch.equal(torch.cat([part.samples for part in parts], dim=1), noise.samples)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s"), [(-1, 2), (2, 3), (0.5, 0.5), (0.6, 0.5), (math.nan, 1), (0, math.nan), (0.5, 0.5 + 1e-9)]
+)
+def test_a_part_without_samples_is_refused(start_s: float, end_s: float) -> None:
+    with pytest.raises(AudioError, match=r"^ones: no part from .* s; it lasts 1 s, and parts begin before they end$"):
+        Audio(torch.ones(RATE), RATE, "ones").seconds(start_s, end_s)
+
+
+def test_an_array_of_a_sound_is_its_samples_and_cannot_be_written_to(noise: Audio) -> None:
+    array = np.asarray(noise)
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, noise.samples.numpy())
+    assert np.shares_memory(array, noise.samples.numpy())
+    with pytest.raises(ValueError, match="read-only"):
+        array[0, 0] = 1
+    own = np.array(noise)
+    own[:] = 0
+    assert noise.samples.any()
+    assert np.asarray(noise, dtype=np.float64).dtype == np.float64
+
+
+def test_an_array_of_a_sound_makes_the_same_sound_again(noise: Audio) -> None:
+    again = Audio(np.asarray(noise), noise.sample_rate)
+    assert torch.equal(again.samples, noise.samples)

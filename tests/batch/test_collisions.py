@@ -26,7 +26,7 @@ from sepdict.batch.run import separate_files, separate_folder
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
-from sepdict.evaluation.scoring import evaluate_folders
+from sepdict.evaluation.scoring import evaluate
 from sepdict.separation.excitations import FitConfig
 
 QUICK = FitConfig(n_iterations=2, guide_weight=0)
@@ -151,7 +151,7 @@ def test_estimates_and_references_meet_whichever_way_their_letters_are_composed(
     for folder, name in [("estimates", DECOMPOSED), ("references", COMPOSED)]:
         (tmp_path / folder).mkdir()
         write_audio(tmp_path / folder / f"{name}.wav", sound())
-    (score,) = evaluate_folders(tmp_path / "estimates", tmp_path / "references").scores
+    (score,) = evaluate(tmp_path / "estimates", tmp_path / "references").scores
     assert score.source == COMPOSED
 
 

@@ -89,9 +89,7 @@ def test_the_list_shows_what_is_installed(library: Path) -> None:
 
 def test_a_library_that_is_a_file_is_not_an_empty_one(library: Path) -> None:
     library.touch()
-    said = (
-        f"sepdict: {library}: cannot be looked into (Not a directory); SEPDICT_LIBRARY names the folder of dictionaries"
-    )
+    said = f"sepdict: {library}: cannot be read (Not a directory); have SEPDICT_LIBRARY name the folder of dictionaries"
     assert [fail("list"), fail("list", "--json"), fail("info", "violin")] == [said] * 3
 
 

@@ -7,7 +7,8 @@ import torch
 from front_end import be_without_home
 
 from sepdict.dictionaries.dictionary import Card, Dictionary
-from sepdict.dictionaries.library import find_dictionary, installed, library_folder, load_dictionary
+from sepdict.dictionaries.library import find_dictionary, installed, library_folder
+from sepdict.dictionaries.loading import load_dictionary
 from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.models.autoencoder import Autoencoder, NetworkConfig
 from sepdict.models.layers import initialize
@@ -131,5 +132,5 @@ def test_a_library_that_cannot_be_looked_into_is_no_empty_one(
 ) -> None:
     library.touch()
     monkeypatch.setenv("SEPDICT_LIBRARY", str(library.parent / place))
-    with pytest.raises(ConfigError, match=rf"{place}: cannot be looked into \(Not a directory\); SEPDICT_LIBRARY"):
+    with pytest.raises(ConfigError, match=rf"{place}: cannot be read \(Not a directory\); have SEPDICT_LIBRARY"):
         installed()

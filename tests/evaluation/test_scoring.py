@@ -16,7 +16,7 @@ from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation.metrics import si_sdr
-from sepdict.evaluation.scoring import RATIOS, Evaluation, SourceScore, evaluate, evaluate_folders
+from sepdict.evaluation.scoring import RATIOS, Evaluation, SourceScore, evaluate
 
 SAMPLE_RATE = 8000
 Sources = dict[str, Audio]
@@ -226,7 +226,17 @@ def test_folders_give_the_same_scores_as_their_audio(tmp_path: Path, estimates: 
     estimate_folder = write_all(tmp_path / "estimates", {**estimates, "residual": Audio(torch.ones(1, 7), 44100)})
     reference_folder = write_all(tmp_path / "references", references, ".w64")
     expected = evaluate(estimates, {name: references[name] for name in sorted(references)})
-    assert evaluate_folders(estimate_folder, reference_folder) == expected
+    assert evaluate(estimate_folder, reference_folder) == expected
+
+
+def test_paths_and_pairs_give_the_same_scores_as_their_audio(
+    tmp_path: Path, estimates: Sources, references: Sources
+) -> None:
+    folder = write_all(tmp_path / "references", references)
+    expected = evaluate(estimates, references, mixture=references["piano"])
+    pairs = {name: (audio.samples.numpy(), audio.sample_rate) for name, audio in estimates.items()}
+    paths = {name: folder / f"{name}.wav" for name in references}
+    assert evaluate(pairs, paths, mixture=str(folder / "piano.wav")) == expected
 
 
 @pytest.mark.parametrize("place", ["estimates", "references", "."])
@@ -236,7 +246,7 @@ def test_mixture_in_any_folder_is_not_a_source(
     folders = write_all(tmp_path / "estimates", estimates), write_all(tmp_path / "references", references)
     loud_piano = Audio(10 * references["piano"].samples + references["flute"].samples, SAMPLE_RATE)
     mixture = write_audio(tmp_path / place / "mixture.wav", loud_piano)
-    flute, piano = evaluate_folders(*folders, mixture=mixture).scores
+    flute, piano = evaluate(*folders, mixture=mixture).scores
     assert flute.si_sdr_improvement_db == pytest.approx(60, abs=1e-3)
     assert piano.si_sdr_improvement_db == pytest.approx(0, abs=1e-3)
 
@@ -245,7 +255,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, references: Sources) 
     folder = write_all(tmp_path / "stems", references)
     write_audio(folder / "piano.w64", references["piano"])
     with pytest.raises(ConfigError, match=r"piano\.w64 and piano\.wav both stand for source 'piano'"):
-        evaluate_folders(folder, folder)
+        evaluate(folder, folder)
 
 
 def test_folder_without_the_estimate_is_refused_before_anything_is_read(tmp_path: Path, references: Sources) -> None:
@@ -254,7 +264,7 @@ def test_folder_without_the_estimate_is_refused_before_anything_is_read(tmp_path
     estimate_folder.mkdir()
     (estimate_folder / "piano.wav").write_text("not audio at all")
     with pytest.raises(ConfigError, match="no estimate for reference 'flute'; the estimates are: 'piano'"):
-        evaluate_folders(estimate_folder, reference_folder)
+        evaluate(estimate_folder, reference_folder)
 
 
 @pytest.mark.parametrize("wrong", ["estimates", "references"])
@@ -265,7 +275,7 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path, references: Sources
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("a file where a folder should be")
     with pytest.raises(AudioFileError, match=mistake):
-        evaluate_folders(folders["estimates"], folders["references"])
+        evaluate(folders["estimates"], folders["references"])
 
 
 # --- published cases
@@ -274,7 +284,7 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path, references: Sources
 @pytest.mark.parametrize("name", ["01", "07", "09"])
 def test_folders_reproduce_the_cases_of_mir_eval(mir_eval_folder: Path, name: str) -> None:
     expected = json.loads((mir_eval_folder / f"output{name}.json").read_text())["Sources"]
-    scores = evaluate_folders(mir_eval_folder / f"est{name}", mir_eval_folder / f"ref{name}").scores
+    scores = evaluate(mir_eval_folder / f"est{name}", mir_eval_folder / f"ref{name}").scores
     assert [s.sdr_db for s in scores] == pytest.approx(expected["Source to Distortion"], abs=1e-6)
     assert [s.sir_db for s in scores] == pytest.approx(expected["Source to Interference"], abs=1e-6)
     assert [s.sar_db for s in scores] == pytest.approx(expected["Source to Artifact"], abs=1e-6)
@@ -283,7 +293,7 @@ def test_folders_reproduce_the_cases_of_mir_eval(mir_eval_folder: Path, name: st
 def test_stereo_folders_are_scored_over_both_channels(mir_eval_folder: Path) -> None:
     folders = mir_eval_folder / "est06", mir_eval_folder / "ref06"
     expected = [joined_si_sdr(folders[0] / name, folders[1] / name) for name in ("0.wav", "1.wav")]
-    evaluation = evaluate_folders(*folders)
+    evaluation = evaluate(*folders)
     assert [s.si_sdr_db for s in evaluation.scores] == pytest.approx(expected, abs=1e-9)
     assert all(math.isfinite(value) for value in astuple(evaluation.mean)[1:])
 

@@ -22,7 +22,7 @@ pytest_plugins = ["web_server"]
 
 
 FULL = "cannot be written (No space left on device)"
-KEPT = "cannot be looked into (Permission denied); SEPDICT_LIBRARY names the folder of dictionaries"
+KEPT = "cannot be read (Permission denied); have SEPDICT_LIBRARY name the folder of dictionaries"
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_the_servers_own_refusals_do_not_say_where_files_are(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise SepdictError(f"{tmp_path}/x/library: cannot be looked into")
+        raise SepdictError(f"{tmp_path}/x/library: cannot be read")
 
     monkeypatch.setattr(service_of(client), "separate", fail)
     answer = client.post("/api/separations", json={"mixture": "x", "dictionaries": ["y"]})
-    assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be looked into"})
+    assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be read"})
 
 
 @pytest.mark.parametrize("what", ["empty", "text", "without samples"])
