@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sepdict.evaluation.scoring import evaluate as evaluate
     from sepdict.evaluation.separability import Comparison as Comparison
     from sepdict.evaluation.separability import compare as compare
-    from sepdict.models.autoencoder import NetworkConfig as NetworkConfig
+    from sepdict.models.network_config import NetworkConfig as NetworkConfig
     from sepdict.reports.dictionary_report import inspect_dictionary as inspect_dictionary
     from sepdict.separation.engine import Separation as Separation
     from sepdict.separation.engine import separate as separate
@@ -75,7 +75,7 @@ _HOMES = {
     "MaskEstimatorConfig": "separation.mask_estimator",
     "Dictionary": "dictionaries.dictionary",
     "FitConfig": "separation.excitations",
-    "NetworkConfig": "models.autoencoder",
+    "NetworkConfig": "models.network_config",
     "OutputConfig": "batch.export",
     "Regularization": "training.regularization",
     "Separation": "separation.engine",

@@ -45,10 +45,11 @@ from sepdict.dictionaries.tensor_file import (
     read_json,
 )
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig, spectral_shape
+from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.models.layers import is_finite
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.bands import n_bands
-from sepdict.spectral.stft import StftConfig
+from sepdict.spectral.stft import StftConfig, spectral_shape
 
 RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can be called so
 FORMAT = "sepdict.dictionary"
@@ -166,7 +167,7 @@ class Dictionary:
     --------
     >>> from sepdict.models.layers import initialize
     >>> card = Card("violin", 16000, StftConfig(n_fft=64, hop_length=16), NetworkConfig(code_size=4, hidden=(8,)))
-    >>> network = Autoencoder(card.network, card.stft.n_bins)
+    >>> network = build_autoencoder(card.network, card.stft.n_bins)
     >>> initialize(network, torch.Generator().manual_seed(0))
     >>> dictionary = Dictionary(card, network)
     >>> code = dictionary.encode(torch.rand(33, 10))
@@ -241,7 +242,7 @@ class Dictionary:
 
     def to(self, device: torch.device) -> "Dictionary":
         """Copy the dictionary to a device."""
-        network = Autoencoder(self.card.network, self.card.stft.n_bins)
+        network = build_autoencoder(self.card.network, self.card.stft.n_bins)
         weights = self.network.state_dict()
         network.load_state_dict({name: tensor.to(device) for name, tensor in weights.items()}, assign=True)
         return Dictionary(self.card, network, self.exemplars)
@@ -428,7 +429,7 @@ def _promises(card: Card, network: Autoencoder, exemplars_shape: tuple[Any, ...]
 def _promised(card: Card) -> Autoencoder:
     """Make the network that a card promises, shapes only: nothing is allocated."""
     with torch.device("meta"):
-        return Autoencoder(card.network, card.stft.n_bins)
+        return build_autoencoder(card.network, card.stft.n_bins)
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -19,9 +19,9 @@ from sepdict.dictionaries.dictionary import Card, Dictionary, refuse_without_exe
 from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.dictionaries.synthesis import WALK_WIDTH
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import spectral_shape
 from sepdict.models.layers import RecurrentStack, Stack
 from sepdict.spectral.bands import band_edges, to_bins
+from sepdict.spectral.stft import spectral_shape
 
 HELD_FRAMES = 65  # how long a frame is held for a network that sees its neighbors: they are 63 at most
 N_EXEMPLAR_STARTS = 1000  # frames of the exemplars that an ascent may start from
@@ -116,7 +116,7 @@ def atoms(dictionary: Dictionary) -> Atoms:
     decode = _frame_by_frame(network.decode, code_size)
     low, high = (decode(side * torch.eye(code_size)) for side in (-WALK_WIDTH, WALK_WIDTH))
     order = frequency_order(high)
-    templates = low.new_zeros(len(low), 0) if network.templates is None else network.template_shapes()
+    templates = network.template_shapes()
     ranked = templates.sort(dim=0).values
     flat = ranked[3 * len(ranked) // 4] < WORN_DOWN * ranked[len(ranked) // 4]
     sorts = [templates[:, flat == wanted] for wanted in (False, True)]

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import DenseAutoencoder
 from sepdict.models.layers import Layer, Stack
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 
@@ -109,7 +110,7 @@ def _dictionary_of(templates: Tensor, *, like: Dictionary) -> Dictionary:
     """Make templates a dictionary: its code says how much of each there is, and its encoder hears nothing."""
     n_bins, n_templates = templates.shape
     config = NetworkConfig(code_size=n_templates, hidden=(), n_templates=n_templates)
-    network = Autoencoder(config, n_bins).to(templates.device).requires_grad_(False)
+    network = DenseAutoencoder(config, n_bins).to(templates.device).requires_grad_(False)
     for parameter in network.parameters():
         parameter.zero_()
     cast(Layer, cast(Stack, network.decoder).layers[0]).weight.copy_(torch.eye(n_templates)[..., None])

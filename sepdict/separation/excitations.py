@@ -235,7 +235,7 @@ class _Problem:
         self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
         guides = [] if masks is None or self.guide_weight == 0 else list(masks)
         self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in guides]
-        self.decoders = [dictionary.network.in_bands(n_heard_bins, FINE) for dictionary in dictionaries]
+        self.decoders = [dictionary.network.band_decoder(n_heard_bins, FINE) for dictionary in dictionaries]
         level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
         self.penalty_weights = level.sqrt() / level.sqrt().sum()
         self.weights = self.penalty_weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so

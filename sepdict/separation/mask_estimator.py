@@ -30,12 +30,12 @@ from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.dictionaries.tensor_file import TensorFileError, opened_tensors
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import MaskNetwork, spectral_shape
 from sepdict.models.layers import initialize
+from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.spectral.bands import band_widths, n_bands, to_bands, to_bins
-from sepdict.spectral.stft import audible
+from sepdict.spectral.stft import audible, spectral_shape
 
 log = logging.getLogger(__name__)
 

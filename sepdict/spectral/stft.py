@@ -164,6 +164,12 @@ def magnitude(spectrogram: Tensor) -> Tensor:
     return spectrogram.abs()
 
 
+def spectral_shape(magnitude: Tensor) -> Tensor:
+    """Free every frame of its level: divide by its mean over the bins; a silent frame stays zero."""
+    level = magnitude.mean(dim=-2, keepdim=True)
+    return magnitude / torch.where(level > 0, level, 1)
+
+
 def n_infrasonic_bins(config: StftConfig, sample_rate: int) -> int:
     """Count the bins below 20 Hz, the first of which is that of a constant offset.
 

@@ -13,8 +13,7 @@ from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, resample
 from sepdict.dictionaries.exemplars import encode_exemplars, exemplar_frames
 from sepdict.errors import AudioError
-from sepdict.models.autoencoder import spectral_shape
-from sepdict.spectral.stft import ULTRASOUND_HZ, StftConfig, audible, magnitude, stft
+from sepdict.spectral.stft import ULTRASOUND_HZ, StftConfig, audible, magnitude, spectral_shape, stft
 
 LEAST_SOUND_S = 1.0  # seconds that are not silence; with less there is nothing to learn from or to validate on
 SHORTEST_FRAME_S = (

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import DeepAutoencoder
 from sepdict.models.layers import Layer, Stack
+from sepdict.models.network_config import NetworkConfig
 from sepdict.models.optim import Adam
 
 WAYS = ("none", "autoencoders", "boltzmann")
@@ -54,13 +55,13 @@ def refuse_what_cannot_be_pretrained(way: str, network: NetworkConfig) -> None:
 
 @torch.enable_grad()
 def pretrain_by_autoencoders(
-    network: Autoencoder, frames: Iterator[tuple[Tensor, Tensor]], divergence: Divergence, *, n_steps: int
+    network: DeepAutoencoder, frames: Iterator[tuple[Tensor, Tensor]], divergence: Divergence, *, n_steps: int
 ) -> None:
     """Train each pair of layers, in place, as a shallow autoencoder of what the pairs outside it say.
 
     Parameters
     ----------
-    network : Autoencoder
+    network : DeepAutoencoder
         Dense or convolutional.
     frames : iterator of (Tensor, Tensor)
         Spectral shapes (..., n_bins, n_frames) and their weights, without end.
@@ -87,14 +88,14 @@ def pretrain_by_autoencoders(
             adam.update(torch.autograd.grad(loss, parameters))
 
 
-def _below(network: Autoencoder, shape: Tensor, depth: int) -> Tensor:
+def _below(network: DeepAutoencoder, shape: Tensor, depth: int) -> Tensor:
     """What the layers outside a depth make of spectral shapes."""
     features, (encoder, _) = network.features(shape), _stacks(network)
     with torch.no_grad():
         return features if depth == 0 else encoder.activation(encoder.activities(features)[depth - 1])
 
 
-def _stacks(network: Autoencoder) -> tuple[Stack, Stack]:
+def _stacks(network: DeepAutoencoder) -> tuple[Stack, Stack]:
     """Both halves of a network whose layers mirror each other."""
     return cast(Stack, network.encoder), cast(Stack, network.decoder)
 
@@ -161,7 +162,7 @@ class BoltzmannMachine:
 
 @torch.no_grad()
 def pretrain_by_boltzmann_machines(
-    network: Autoencoder, frames: Iterator[tuple[Tensor, Tensor]], generator: torch.Generator, *, n_steps: int
+    network: DeepAutoencoder, frames: Iterator[tuple[Tensor, Tensor]], generator: torch.Generator, *, n_steps: int
 ) -> None:
     """Train a deep belief net, layer by layer, and unroll it into the network, in place.
 
@@ -171,7 +172,7 @@ def pretrain_by_boltzmann_machines(
 
     Parameters
     ----------
-    network : Autoencoder
+    network : DeepAutoencoder
         Dense, of sigmoid units, without templates.
     frames : iterator of (Tensor, Tensor)
         Spectral shapes (n_bins, n_frames) and their weights, without end.
@@ -198,7 +199,7 @@ def pretrain_by_boltzmann_machines(
             _set(outwards, machine.weight.T, machine.visible_bias)
 
 
-def _standard(network: Autoencoder, frames: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _standard(network: DeepAutoencoder, frames: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean (n_bins, 1) and deviation, one for all, of what the encoder sees of ``STANDARD_FRAMES`` frames or more."""
     seen = [network.features(next(frames)[0])]
     while sum(features.shape[1] for features in seen) < STANDARD_FRAMES:

@@ -12,8 +12,9 @@ from torch.nn.functional import softplus
 
 from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, spectral_shape
+from sepdict.models.autoencoder import Autoencoder
 from sepdict.models.optim import Adam
+from sepdict.spectral.stft import spectral_shape
 
 EXACT_CODE_SIZE = 8  # up to so many numbers the Jacobian is exact: each costs a pass back through the encoder
 CRITIC_RATE = 1e-3  # Adam's, constant

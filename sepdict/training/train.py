@@ -23,9 +23,10 @@ from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
 from sepdict.errors import AudioError, ConfigError
-from sepdict.models.autoencoder import NetworkConfig, spectral_shape
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.stft import spectral_shape
 from sepdict.training.data import (
     FrameConfig,
     Lesson,

@@ -20,8 +20,9 @@ from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.dictionaries.dictionary import MAX_CHECKS
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import SHALLOW, Autoencoder, NetworkConfig, begin_from, standardize_codes
+from sepdict.models.autoencoder import Autoencoder, DeepAutoencoder, build_autoencoder
 from sepdict.models.layers import initialize, is_finite
+from sepdict.models.network_config import SHALLOW, NetworkConfig
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
@@ -157,13 +158,11 @@ class Descent:
         self, lesson: Lesson, n_bins: int, config: TrainingConfig, generator: torch.Generator, others: Tensor | None
     ) -> None:
         self.lesson, self.config, self.generator, self.others = lesson, config, generator, others
-        self.beta, self.n_patch = beta_of(config.divergence), config.network.n_learned_frames
-        self.network = Autoencoder(config.network, n_bins).to(lesson.shapes.device)
+        self.beta, self.n_patch = beta_of(config.divergence), config.network.n_patch_frames
+        self.network = build_autoencoder(config.network, n_bins).to(lesson.shapes.device)
         initialize(self.network, generator)
-        begin_from(self.network, lesson.shapes, lesson.training_weights, generator)
-        for half in (self.network.encoder, self.network.decoder):
-            if half is not None:
-                half.dropout.p = config.regularization.dropout
+        self.network.start_from(lesson.shapes, lesson.training_weights, generator)
+        self.network.set_dropout(config.regularization.dropout)
         self.critic = Critic(self.network) if config.regularization.adversarial else None
 
     def run(
@@ -209,15 +208,18 @@ class Descent:
         network.load_state_dict(best)
         network.requires_grad_(False).eval()
         heard = self.lesson.shapes[self.lesson.training_weights > 0].T
-        standardize_codes(network, network.encode(heard))
+        network.standardize_codes(network.encode(heard))
         return network, {name: tuple(curve) for name, curve in curves.items()}, stopped
 
     def _pretrain(self) -> None:
-        """Begin layer by layer, where that is asked for."""
+        """Train layer by layer first, if that is configured."""
+        if self.config.pretraining == "none":
+            return
+        assert isinstance(self.network, DeepAutoencoder)  # the configuration was refused otherwise
         examples, n_steps = self._examples(self.lesson), max(1, round(PRETRAINING_SHARE * self.config.n_steps))
         if self.config.pretraining == "autoencoders":
             pretrain_by_autoencoders(self.network, examples, self._mean_divergence, n_steps=n_steps)
-        elif self.config.pretraining == "boltzmann":
+        else:
             pretrain_by_boltzmann_machines(self.network, examples, self.generator, n_steps=n_steps)
 
     def _examples(self, lesson: Lesson) -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,7 +11,7 @@ from sepdict._core.names import MOST_NAME_BYTES, normalized, refuse_unwritable, 
 from sepdict.batch.export import OutputConfig
 from sepdict.dictionaries.dictionary import Card
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.stft import StftConfig
 
 UNWRITABLE = {

@@ -20,7 +20,7 @@ from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import SepdictError
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.training.train import PRESETS, REGULARIZERS, regularized
 from sepdict.training.trainer import Descent
 

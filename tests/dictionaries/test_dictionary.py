@@ -28,9 +28,9 @@ from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.dictionaries.dictionary import FORMAT, FORMAT_VERSION, Dictionary, refuse_too_large, refuse_unfit
 from sepdict.dictionaries.tensor_file import MAX_FILE_BYTES
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
-from sepdict.models.autoencoder import NetworkConfig, spectral_shape
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.bands import n_bands
-from sepdict.spectral.stft import StftConfig
+from sepdict.spectral.stft import StftConfig, spectral_shape
 from sepdict.training.trainer import TrainingConfig
 from sepdict.web.dictionaries import describe
 

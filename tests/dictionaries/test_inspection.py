@@ -26,10 +26,11 @@ from sepdict.dictionaries.inspection import (
     principal_axes,
 )
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig, spectral_shape
+from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import Stack, initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.bands import to_bands, to_bins
-from sepdict.spectral.stft import magnitude, stft
+from sepdict.spectral.stft import magnitude, spectral_shape, stft
 
 DATA = Path(__file__).parents[2] / "data"
 SOURCES = ("violin", "piano", "speech")
@@ -110,7 +111,7 @@ def test_the_global_generator_and_the_network_are_left_alone(violin: Dictionary)
 
 
 def test_units_that_nothing_excites_stay_blank(violin: Dictionary) -> None:
-    network = Autoencoder(violin.card.network, 513)
+    network = build_autoencoder(violin.card.network, 513)
     network.load_state_dict(violin.network.state_dict())
     with torch.no_grad():
         network.encoder.layers[0].weight[3].abs_().neg_()
@@ -126,7 +127,7 @@ def test_units_that_nothing_excites_stay_blank(violin: Dictionary) -> None:
 
 def tiny(config: NetworkConfig) -> Dictionary:
     violin = Dictionary.load(DATA / "violin.safetensors")
-    network = Autoencoder(config, 513)
+    network = build_autoencoder(config, 513)
     initialize(network, torch.Generator().manual_seed(0))
     return Dictionary(replace(violin.card, network=config), network)
 

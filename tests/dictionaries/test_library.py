@@ -10,8 +10,9 @@ from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.dictionaries.library import find_dictionary, installed, library_folder
 from sepdict.dictionaries.loading import load_dictionary
 from sepdict.errors import ConfigError, DictionaryFileError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.stft import StftConfig
 
 
@@ -26,7 +27,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def dictionary_of(source: str) -> Dictionary:
     card = Card(source, 8000, StftConfig(n_fft=64, hop_length=16), NetworkConfig(code_size=2, hidden=()))
-    network = Autoencoder(card.network, card.stft.n_bins)
+    network = build_autoencoder(card.network, card.stft.n_bins)
     initialize(network, torch.Generator().manual_seed(0))
     return Dictionary(card, network)
 

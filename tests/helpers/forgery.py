@@ -13,8 +13,9 @@ import sepdict.dictionaries.dictionary
 from sepdict._core.devices import seeded_generator
 from sepdict.dictionaries.dictionary import FORMAT, Card, Dictionary
 from sepdict.errors import SepdictError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.stft import StftConfig
 
 RECORDING = {
@@ -48,7 +49,7 @@ Edit = Callable[[dict[str, Any]], object]
 
 def dictionary_of(card: Card = CARD, *, seed: int = 0) -> Dictionary:
     """Make a dictionary that has learned nothing."""
-    network = Autoencoder(card.network, card.stft.n_bins)
+    network = build_autoencoder(card.network, card.stft.n_bins)
     initialize(network, seeded_generator(seed))
     return Dictionary(card, network)
 

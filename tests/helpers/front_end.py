@@ -21,7 +21,7 @@ from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
 

@@ -8,16 +8,10 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import (
-    FAINTEST_PARTIAL,
-    MAX_LAYERS,
-    MAX_WIDTH,
-    Autoencoder,
-    NetworkConfig,
-    begin_from,
-    standardize_codes,
-)
+from sepdict.models.autoencoder import AUTOENCODERS, FAINTEST_PARTIAL, Autoencoder, build_autoencoder
 from sepdict.models.layers import ACTIVATIONS, Stack, initialize
+from sepdict.models.network_config import KINDS as NETWORK_KINDS
+from sepdict.models.network_config import MAX_LAYERS, MAX_WIDTH, NetworkConfig
 from sepdict.spectral.bands import band_sums
 
 N_BINS, N_FRAMES, CODE_SIZE = 33, 40, 5
@@ -35,7 +29,7 @@ KINDS = [*LOCAL, *RECURRENT]
 def network_of(n_bins: int = N_BINS, *, seed: int = 0, **settings: Any) -> Autoencoder:
     """A small network with drawn weights, in float64 so that "unchanged" can be told from "hardly changed"."""
     settings = {"code_size": CODE_SIZE, "hidden": (12, 16), "activation": "tanh"} | settings
-    network = Autoencoder(NetworkConfig(**settings), n_bins)
+    network = build_autoencoder(NetworkConfig(**settings), n_bins)
     initialize(network, seeded_generator(seed))
     return network.double().requires_grad_(False)
 
@@ -113,7 +107,7 @@ def test_a_decoder_in_bands_draws_the_sums_of_what_the_decoder_draws(
 ) -> None:
     network, code = network_of(300, **kind), codes(generator, 2)
     summed = band_sums(network.decode(code)[:, :n_heard_bins], 1.01)
-    torch.testing.assert_close(network.in_bands(n_heard_bins, 1.01)(code), summed)
+    torch.testing.assert_close(network.band_decoder(n_heard_bins, 1.01)(code), summed)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -207,17 +201,36 @@ def test_standardizing_codes_changes_no_drawing(generator: torch.Generator, kind
     list(network.encoder.parameters())[-1].add_(3.0)  # codes far from mean zero
     before = network.decode(network.encode(shape))
     for _ in range(2):
-        standardize_codes(network, network.encode(shape))
+        network.standardize_codes(network.encode(shape))
         torch.testing.assert_close(network.decode(network.encode(shape)), before)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_standardized_codes_have_mean_zero_and_deviation_one(generator: torch.Generator, kind: dict[str, Any]) -> None:
     network, shape = network_of(**kind), shapes(generator)
-    standardize_codes(network, network.encode(shape))
+    network.standardize_codes(network.encode(shape))
     code = network.encode(shape)
     torch.testing.assert_close(code.mean(dim=1), torch.zeros(CODE_SIZE).double(), rtol=0, atol=1e-12)
     torch.testing.assert_close(code.std(dim=1, correction=0), torch.ones(CODE_SIZE).double())
+
+
+# --- kinds
+
+
+def test_every_kind_has_a_class_of_its_own() -> None:
+    assert tuple(AUTOENCODERS) == NETWORK_KINDS
+    assert len(set(AUTOENCODERS.values())) == len(AUTOENCODERS)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_weights_have_the_names_that_dictionary_files_have(kind: dict[str, Any]) -> None:
+    network = network_of(**{"n_templates": 7, "hidden": (12,), "prior_weight": 1.0, "critic": (4,)} | kind)
+    stack = ["cells.0.weight_ih_l0", "last.weight"] if kind["kind"] == "recurrent" else ["layers.0.weight"]
+    expected = {f"encoder.{name}" for name in stack} | {"critic.layers.1.bias", "code_mean", "code_deviation"}
+    expected |= {f"decoder.{name}" for name in stack if kind not in SHALLOW}
+    expected |= {"decoder_bias"} if kind["kind"] == "linear" else set()
+    expected |= {"templates"} if network.config.n_templates else set()
+    assert expected <= network.state_dict().keys()
 
 
 # --- settings
@@ -229,10 +242,10 @@ def test_standardized_codes_have_mean_zero_and_deviation_one(generator: torch.Ge
         ({"kind": "recurrent?"}, "network kind is 'recurrent\\?'; expected one of dense"),
         ({"kind": ""}, "network kind is ''"),
         ({"activation": "gelu?"}, "activation is 'gelu\\?'; expected one of relu"),
-        ({"kind": "nonnegative", "hidden": (), "n_templates": 16, "activation": "tanh"}, "'tanh'; .* need relu"),
+        ({"kind": "nonnegative", "hidden": (), "n_templates": 16, "activation": "tanh"}, "'tanh'; .* needs relu"),
         ({"kind": "nonnegative", "hidden": ()}, "n_templates is 256; expected 16"),
         ({"kind": "linear", "hidden": ()}, "n_templates is 256; expected 0"),
-        ({"kind": "linear"}, "linear networks are shallow"),
+        ({"kind": "linear"}, "linear networks have no hidden layers"),
         ({"kind": "recurrent", "hidden": ()}, "expected one or more"),
         ({"kind": "recurrent", "cell": "elman"}, "cell is 'elman'; expected one of gru, lstm"),
         ({"prior_weight": -1.0}, "prior_weight is -1.0"),
@@ -280,7 +293,7 @@ def test_templates_begin_as_shapes_that_were_heard(generator: torch.Generator) -
     network, heard = network_of(n_templates=7), shapes(generator).T  # (n_frames, n_bins)
     weights = torch.ones(N_FRAMES)
     weights[:30] = 0
-    begin_from(network, heard, weights, generator)
+    network.start_from(heard, weights, generator)
     certain = torch.zeros_like(network.decoder.layers[-1].bias)
     for template in range(7):
         network.decoder.layers[-1].bias.copy_(certain)
@@ -301,7 +314,7 @@ def test_what_no_template_has_is_never_drawn(generator: torch.Generator) -> None
 def test_a_network_without_templates_begins_from_nothing(generator: torch.Generator) -> None:
     network = network_of(n_templates=0)
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    begin_from(network, shapes(generator).T, torch.ones(N_FRAMES), generator)
+    network.start_from(shapes(generator).T, torch.ones(N_FRAMES), generator)
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
 
 

@@ -17,7 +17,8 @@ from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import build_autoencoder
+from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
@@ -269,7 +270,7 @@ def test_the_more_the_prior_counts_the_nearer_to_it_are_the_codes() -> None:
 
 def with_prior(dictionary: Dictionary, prior_weight: float) -> Dictionary:
     """The same dictionary, its prior counting otherwise."""
-    network = Autoencoder(replace(dictionary.card.network, prior_weight=prior_weight), SMALL.n_bins)
+    network = build_autoencoder(replace(dictionary.card.network, prior_weight=prior_weight), SMALL.n_bins)
     network.load_state_dict(dictionary.network.state_dict())
     return Dictionary(replace(dictionary.card, network=network.config), network)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.metrics import si_sdr
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _learned, fit_with_background_model
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig, fit_excitations

@@ -20,7 +20,7 @@ from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation.engine import FitSummary, Separation, null_test_db, separate, separate_in_blocks
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations

@@ -13,8 +13,9 @@ from torch import Tensor
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import AudioError, ConfigError, SepdictError, ShapeError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
@@ -33,7 +34,7 @@ THOROUGH = FitConfig(n_iterations=600, tolerance=0.0, prior_weight=0.0)
 def untrained(source: str, network: NetworkConfig = DENSE) -> Dictionary:
     """A dictionary that draws something at random, each source something else."""
     card = Card(source, 8000, SMALL, network)
-    autoencoder = Autoencoder(network, SMALL.n_bins)
+    autoencoder = build_autoencoder(network, SMALL.n_bins)
     initialize(autoencoder, torch.Generator().manual_seed(sum(source.encode())))
     return Dictionary(card, autoencoder)
 

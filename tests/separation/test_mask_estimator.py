@@ -16,7 +16,8 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
 from sepdict.evaluation.metrics import si_sdr
-from sepdict.models.autoencoder import MaskNetwork, NetworkConfig
+from sepdict.models.mask_network import MaskNetwork
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig

@@ -11,7 +11,7 @@ from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError
-from sepdict.models.autoencoder import NetworkConfig
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.training.learning_curve import SHARES, _cut, learning_curve, reconstruction_divergence, training_config_of
 from sepdict.training.train import PRESETS, train_dictionary

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.models.layers import initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.models.optim import Adam
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.training.pretraining import (
@@ -32,7 +33,7 @@ CONVOLUTIONAL = NetworkConfig("convolutional", 3, (6, 10), "tanh", kernel_size=3
 
 def network_of(config: NetworkConfig) -> Autoencoder:
     """A small network with drawn weights."""
-    network = Autoencoder(config, SMALL.n_bins)
+    network = build_autoencoder(config, SMALL.n_bins)
     initialize(network, seeded_generator(0))
     return network
 

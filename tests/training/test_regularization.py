@@ -12,8 +12,9 @@ from torch import Tensor
 from sepdict._core.devices import seeded_generator
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
-from sepdict.models.autoencoder import Autoencoder, NetworkConfig
+from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.models.layers import initialize
+from sepdict.models.network_config import NetworkConfig
 from sepdict.training.regularization import (
     Critic,
     Regularization,
@@ -42,7 +43,7 @@ TRAINING = TrainingConfig(
 
 def network_of(config: NetworkConfig = NETWORK) -> Autoencoder:
     """A small network with drawn weights."""
-    network = Autoencoder(config, SMALL.n_bins)
+    network = build_autoencoder(config, SMALL.n_bins)
     initialize(network, seeded_generator(0))
     return network
 

@@ -13,10 +13,10 @@ from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError
-from sepdict.models.autoencoder import NetworkConfig, spectral_shape
+from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
-from sepdict.spectral.stft import StftConfig, audible, magnitude, stft
+from sepdict.spectral.stft import StftConfig, audible, magnitude, spectral_shape, stft
 from sepdict.training.train import PRESETS, train_dictionary
 from sepdict.training.trainer import Descent, TrainingConfig
 
