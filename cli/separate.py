@@ -34,11 +34,10 @@ from .options.separation import (
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
-    from sepdict._core.job_progress import Plan
     from sepdict.batch.manifest import TrackResult
     from sepdict.batch.track import BatchConfig
     from sepdict.dictionaries.dictionary import Dictionary
-    from sepdict.progress import Progress
+    from sepdict.progress import Plan, Progress
 
 
 def separate(
@@ -167,8 +166,8 @@ class _Listener:
 
     def _plan(self) -> "Plan":
         """Plan what there is to do, now that it is known which tracks there are already."""
-        from sepdict._core.job_progress import plan_separation
         from sepdict.audio.decoding import likely_duration_s
+        from sepdict.separation.plan import plan_separation
 
         done, config = {result.mixture for result in self.results}, self.config
         whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}

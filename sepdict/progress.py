@@ -1,7 +1,8 @@
-"""How long-running functions report where they are."""
+"""How long-running functions report their steps, and how far a whole job of several stages is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,98 @@ class Progress:
     n_steps: int
     divergence: float
 
+    @property
+    def share(self) -> float:
+        """The part of the stage that is done, from 0 to 1."""
+        return min(1.0, self.step / self.n_steps)
+
 
 OnProgress = Callable[[Progress], None]
 """Called after every step; an exception raised inside cancels the task and reaches the caller."""
 
 
 def ignore_progress(_: Progress) -> None:
-    """Listen to nothing: the default of every ``on_progress``."""
+    """Do nothing: the default of every ``on_progress``."""
+
+
+def progress_of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:
+    """Report the steps of one of several equal parts as steps of the whole.
+
+    Examples
+    --------
+    >>> progress_of_part(print, 1, 4)(Progress("train", 5, 10, 0.5))
+    Progress(stage='train', step=15, n_steps=40, divergence=0.5)
+    """
+
+    def report(progress: Progress) -> None:
+        step, n_steps = index * progress.n_steps + progress.step, n_parts * progress.n_steps
+        on_progress(replace(progress, step=step, n_steps=n_steps))
+
+    return report
+
+
+Plan = Mapping[Any, Mapping[str, float]]
+"""The parts of a job in their order, and the cost of each stage of a part, in any unit."""
+
+
+class JobProgress:
+    """Position of a whole job in its plan.
+
+    A part that is skipped without a step, such as a mask estimator that is in the cache, costs nothing, and neither
+    does a part that failed. A stage that ends early counts as done.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Examples
+    --------
+    >>> job_progress = JobProgress({"piano": {"train": 1.0}, "violin": {"train": 1.0}})
+    >>> job_progress.advance(Progress("train", 50, 100, 0.1))
+    >>> job_progress.fraction, job_progress.left_s(60.0)
+    (0.25, 180.0)
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._costs = {name: dict(stages) for name, stages in plan.items()}
+        self._shares = {name: dict.fromkeys(stages, 0.0) for name, stages in plan.items()}
+        self._unfinished = list(plan)
+
+    @property
+    def fraction(self) -> float:
+        """The part of the job that is done, from 0 to 1; it never falls."""
+        spent, total = 0.0, 0.0
+        for name, costs in self._costs.items():
+            spent += sum(cost * self._shares[name][stage] for stage, cost in costs.items())
+            total += sum(costs.values())
+        return spent / total if total else 0.0
+
+    def left_s(self, elapsed_s: float) -> float | None:
+        """Estimate how long the rest takes at the pace so far; None before anything is done."""
+        return elapsed_s * (1 / self.fraction - 1) if self.fraction else None
+
+    def advance(self, progress: Progress) -> None:
+        """Take a step in the first unfinished part that has the stage: an `OnProgress`."""
+        names = [name for name in self._unfinished if progress.stage in self._costs[name]]
+        if not names:
+            return
+        for earlier in self._unfinished[: self._unfinished.index(names[0])]:
+            self.end(earlier, well=any(self._shares[earlier].values()))
+        shares = self._shares[names[0]]
+        for stage in shares:  # the stages before it are as far: each segment goes through all of them
+            shares[stage] = max(shares[stage], progress.share)
+            if stage == progress.stage:
+                return
+
+    def finish(self) -> None:
+        """End all parts well."""
+        for name in list(self._unfinished):
+            self.end(name)
+
+    def end(self, name: Any, *, well: bool = True) -> None:
+        """End a part: its rest counts as done, or if it failed as costing nothing."""
+        if name in self._unfinished:
+            self._unfinished.remove(name)
+            for stage, share in self._shares[name].items():
+                self._costs[name][stage] *= 1.0 if well else share
+                self._shares[name][stage] = 1.0

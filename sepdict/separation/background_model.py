@@ -24,7 +24,7 @@ from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.models.autoencoder import DenseAutoencoder
 from sepdict.models.layers import Layer, Stack
 from sepdict.models.network_config import NetworkConfig
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 
 N_TEMPLATES = 20  # 50 and none of the dictionaries at first were worse, mean of 12 cases
@@ -58,7 +58,7 @@ def fit_with_background_model(
     heard = magnitude.mean(dim=0) / scale  # (n_bins, n_frames)
 
     def fitted(sources: Sequence[Dictionary], n_before: int) -> tuple[ExcitationFit, Tensor]:
-        report = _of_fits(on_progress, n_before)
+        report = progress_of_part(on_progress, n_before, 1 + N_ROUNDS)
         fit = fit_excitations(magnitude, sources, config, n_heard_bins=n_heard_bins, on_progress=report)
         return fit, fit.magnitudes.mean(dim=1) / scale  # (n_sources, n_bins, n_frames)
 
@@ -70,16 +70,6 @@ def fit_with_background_model(
         fit, drawn = fitted([*dictionaries, _dictionary_of(templates, like=dictionaries[0])], n_before)
         known, amounts = drawn[:-1].sum(dim=0), templates.T @ drawn[-1]
     return fit
-
-
-def _of_fits(on_progress: OnProgress, n_before: int) -> OnProgress:
-    """Count the steps of one fit, which may end early, as steps of all of them."""
-
-    def report(progress: Progress) -> None:
-        step, n_steps = n_before * progress.n_steps + progress.step, (1 + N_ROUNDS) * progress.n_steps
-        on_progress(replace(progress, step=step, n_steps=n_steps))
-
-    return report
 
 
 def _start(heard: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from sepdict.audio.overlap_add import SEGMENT_S, Mixture, fade, refuse_short, sp
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
 from sepdict.errors import AudioError
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.diagnostics import Frames, Timeline, TimelineRecorder
 from sepdict.separation.excitations import FitConfig, fit_excitations
@@ -245,7 +245,7 @@ def separate_in_blocks(
     recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, card.stft.hop_length / card.sample_rate)
     unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
     for index, part in enumerate(mixture.blocks(spans)):
-        report = _of_part(on_progress, index, len(spans))
+        report = progress_of_part(on_progress, index, len(spans))
         exponent = peak_exponent(part)  # at a peak near one nothing overflows, and powers of two round nothing
         stems, fit, frames = _separate_segment(
             replace(part, samples=scaled(part.samples, -exponent)),
@@ -354,16 +354,6 @@ def _separate_segment(
     samples = given_back(samples, mixture, masks.cpu(), has_residual=has_residual)
     frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries), scale=scale)
     return samples, FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any()), frames
-
-
-def _of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:
-    """Count the steps of one part of a task as steps of the whole."""
-
-    def report(progress: Progress) -> None:
-        step, n_steps = index * progress.n_steps + progress.step, n_parts * progress.n_steps
-        on_progress(replace(progress, step=step, n_steps=n_steps))
-
-    return report
 
 
 def composed_as_configured(

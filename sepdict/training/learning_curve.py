@@ -11,7 +11,7 @@ from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.dictionary import Card, Dictionary
 from sepdict.errors import AudioError
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.spectral.divergences import beta_divergence, beta_of
 from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, join
 from sepdict.training.regularization import Regularization
@@ -83,15 +83,10 @@ def learning_curve(
     held_out = [_cut(recording, 1 - HELD_OUT_SHARE, 1.0) for recording in recordings]
     minutes, divergences = list[float](), list[float]()
     for index, share in enumerate(SHARES):
-        first_step = index * config.n_steps
-
-        def count(event: Progress, first_step: int = first_step) -> None:
-            """Count steps over all trainings."""
-            on_progress(replace(event, step=first_step + event.step, n_steps=len(SHARES) * event.n_steps))
-
+        report = progress_of_part(on_progress, index, len(SHARES))
         parts = [_cut(recording, 0.0, share * (1 - HELD_OUT_SHARE)) for recording in recordings]
         trained = train_dictionary(
-            parts, replace(config, exemplars_s=0), source=source, device=device, on_progress=count
+            parts, replace(config, exemplars_s=0), source=source, device=device, on_progress=report
         )
         minutes.append(sum(part.duration_s for part in parts) / 60)
         divergences.append(reconstruction_divergence(trained, held_out, config))

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from sepdict import SepdictError
-from sepdict._core.job_progress import JobProgress
 from sepdict._core.processes import Outcome, Send, Worker
-from sepdict.progress import Progress
+from sepdict.progress import JobProgress, Progress
 from sepdict.web.tasks import Task, explain
 
 KILLED = "its process came to a sudden end, perhaps for want of memory; try shorter recordings"

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
 from sepdict._core.fs import to_json, write_atomically
-from sepdict._core.job_progress import Plan, plan_separation
 from sepdict.audio.io import AudioReader, copy_audio, open_audio, writing_audio
 from sepdict.dictionaries.library import library_folder
-from sepdict.progress import OnProgress
+from sepdict.progress import OnProgress, Plan
 from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
 from sepdict.separation.mask_estimator import cache_folder
+from sepdict.separation.plan import plan_separation
 from sepdict.training.recording_checks import survey
 from sepdict.web.dictionaries import describe
 

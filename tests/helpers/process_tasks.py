@@ -12,10 +12,9 @@ import torch
 
 import sepdict.audio.io
 import sepdict.batch.track
-from sepdict._core.job_progress import Plan
 from sepdict._core.processes import Send
 from sepdict.errors import ConfigError
-from sepdict.progress import OnProgress, Progress
+from sepdict.progress import OnProgress, Plan, Progress
 
 
 def identity_of(_: int) -> tuple[int, int]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sepdict_cli.console import PHASES
 
-from sepdict._core.job_progress import PHASES, JobProgress, plan_separation
-from sepdict.progress import Progress
+from sepdict.progress import JobProgress, Progress, progress_of_part
+from sepdict.separation.plan import plan_separation
 
 DURATIONS = st.dictionaries(st.text(max_size=3), st.none() | st.floats(0.1, 1e5), min_size=1, max_size=4)
 EVENTS = st.tuples(st.sampled_from(sorted(PHASES)), st.integers(0, 9), st.sampled_from(["step", "well", "badly"]))
@@ -38,7 +39,7 @@ def test_the_fraction_never_falls_whatever_happens_and_is_one_when_all_has_ended
             durations_s, with_mask_estimator=with_mask_estimator, residual=residual, background_model=background_model
         )
     )
-    names = ["composing", *durations_s]
+    names = ["mask estimator", *durations_s]
     fractions = [job_progress.fraction]
     for stage, number, what in events:
         if what == "step":
@@ -46,7 +47,7 @@ def test_the_fraction_never_falls_whatever_happens_and_is_one_when_all_has_ended
         else:
             job_progress.end(names[number % len(names)], well=what == "well")
         fractions.append(job_progress.fraction)
-    job_progress.end("composing")
+    job_progress.end("mask estimator")
     for name in durations_s:
         job_progress.end(name)
         fractions.append(job_progress.fraction)
@@ -58,7 +59,8 @@ def test_the_fraction_never_falls_whatever_happens_and_is_one_when_all_has_ended
 
 
 def test_the_time_left_is_right_at_a_constant_rate() -> None:
-    job_progress, seconds = JobProgress({"composing": {"estimate": 30.0}, "song": {"fit": 50.0, "adapt": 20.0}}), 0.0
+    job_progress = JobProgress({"mask estimator": {"estimate": 30.0}, "song": {"fit": 50.0, "adapt": 20.0}})
+    seconds = 0.0
     for stage, cost in [("estimate", 30), ("fit", 50), ("adapt", 20)]:
         for number in range(1, cost + 1):
             job_progress.advance(step(stage, number, cost))
@@ -72,7 +74,7 @@ def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
     assert (job_progress.fraction, job_progress.left_s(60.0)) == (0, None)
 
 
-def test_composing_that_is_remembered_takes_no_time() -> None:
+def test_a_mask_estimator_from_the_cache_takes_no_time() -> None:
     job_progress = JobProgress(
         plan_separation({"song": 60.0}, with_mask_estimator=True, residual=True, background_model=False)
     )
@@ -115,6 +117,15 @@ def test_files_that_end_out_of_order_count_with_their_lengths() -> None:
         job_progress.end(name)
         fractions.append(job_progress.fraction)
     assert fractions == pytest.approx([2 / 4.5, 3.5 / 4.5, 1])
+
+
+def test_steps_of_parts_are_steps_of_the_whole() -> None:
+    events: list[Progress] = []
+    for index in range(3):
+        report = progress_of_part(events.append, index, 3)
+        report(step("fit", 1, 4))
+        report(step("fit", 4, 4))
+    assert [event.share for event in events] == pytest.approx([1 / 12, 4 / 12, 5 / 12, 8 / 12, 9 / 12, 1])
 
 
 def test_every_stage_has_a_name() -> None:
