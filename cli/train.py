@@ -230,9 +230,9 @@ def _train(
 ) -> _Trained:
     """Learn from recordings, after a look at them, and save what was learned."""
     from sepdict._core.devices import AUTO
-    from sepdict.training import train as training
     from sepdict.training.data import LEAST_SOUND_S
     from sepdict.training.recording_checks import LITTLE_S, survey
+    from sepdict.training.train import train_dictionary as train
 
     found = survey(recordings)
     if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
@@ -241,7 +241,7 @@ def _train(
             note("note: --augment varies what little there is")
     report.begin(f"training {order.source}{order.which}")
     start = time.perf_counter()
-    dictionary = training.train_dictionary(
+    dictionary = train(
         recordings,
         config,
         source=order.source,

@@ -1,1 +1,37 @@
 """What all packages stand on and no user needs: devices, files, worker processes, checks of settings."""
+
+INTERNAL_API = {
+    "sepdict._core.devices": ("AUTO", "choose_device", "describe_device"),
+    "sepdict._core.fs": (
+        *("refuse_existing", "scratch_folder", "sha256_of"),
+        *("to_json", "writable_folder", "write_atomically"),
+    ),
+    "sepdict._core.names": ("normalized", "refuse_unwritable", "visible"),
+    "sepdict._core.on_demand": ("why",),
+    "sepdict._core.processes": ("Outcome", "Send", "Worker"),
+    "sepdict._core.times": ("parse_time",),
+    "sepdict.audio.decoding": ("likely_duration_s",),
+    "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
+    "sepdict.audio.io": ("AudioReader", "copy_audio", "open_audio", "probe_audio", "writing_audio"),
+    "sepdict.audio.overlap_add": ("SEGMENT_S",),
+    "sepdict.batch.layout": ("find_mixtures",),
+    "sepdict.batch.manifest": ("TrackResult",),
+    "sepdict.batch.run": ("separate_files",),
+    "sepdict.batch.verification": ("check_folder",),
+    "sepdict.dictionaries.dictionary": ("Card", "RESIDUAL", "refuse_unfit"),
+    "sepdict.dictionaries.library": ("EXTENSION", "find_dictionary", "installed", "library_folder"),
+    "sepdict.evaluation.scoring": ("SourceScore",),
+    "sepdict.reports.media": ("look_at", "loudest", "spectrogram"),
+    "sepdict.reports.separation_report": ("evaluation_page",),
+    "sepdict.separation.engine": ("separate_in_blocks", "stem_names"),
+    "sepdict.separation.mask_estimator": ("cache_folder",),
+    "sepdict.separation.plan": ("plan_separation",),
+    "sepdict.spectral.stft": ("StftConfig",),
+    "sepdict.training.data": ("LEAST_SOUND_S",),
+    "sepdict.training.recording_checks": ("LITTLE_S", "survey"),
+    "sepdict.web.server": ("Settings", "create_app"),
+}
+"""What the front ends, sepdict_cli and sepdict.web, import beside the public names of `sepdict`.
+
+Whoever changes one of these looks at the front ends, too; nothing else of the library is theirs to import.
+"""
