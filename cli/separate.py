@@ -81,15 +81,17 @@ def separate(
     from sepdict.batch.run import separate_files
     from sepdict.batch.track import BatchConfig
     from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
-    from sepdict.separation.excitations import FitConfig
+    from sepdict.separation.config import SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
     config = BatchConfig(
-        fit=FitConfig() if quality == "standard" else FitConfig(guide_weight=0),
+        SeparationConfig(
+            residual=residual is not None,
+            background_model=background_model,
+            segment_s=SEGMENT_S if segment_s is None else segment_s,
+            device=AUTO if device is None else device,
+        ).at_quality(quality),
         output=OutputConfig(audio_format, bit_depth, clip_mode, filename, two_stems, residual_name),
-        residual=residual is not None,
-        background_model=background_model,
-        segment_s=SEGMENT_S if segment_s is None else segment_s,
         start_s=start_s,
         duration_s=math.inf if duration_s is None else duration_s,
         n_jobs=jobs,
@@ -97,7 +99,6 @@ def separate(
         skip_existing=skip_existing,
         references=references,
         report=report,
-        device=AUTO if device is None else device,
     )
     loaded = [Dictionary.load(path) for path in files]
     names = _tracks(mixtures, recursive=recursive, out=output)
@@ -173,9 +174,9 @@ class _Listener:
         whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
         return plan_separation(
             {path: each and min(max(0.0, each - config.start_s), config.duration_s) for path, each in whole_s.items()},
-            with_mask_estimator=len(self.sources) > 1 and config.fit.guide_weight > 0,
-            residual=config.residual,
-            background_model=config.background_model,
+            with_mask_estimator=config.separation.trains_mask_estimator(len(self.sources)),
+            residual=config.separation.residual,
+            background_model=config.separation.background_model,
         )
 
     def _what(self, stage: str) -> str:

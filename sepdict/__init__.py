@@ -19,11 +19,11 @@ pyproject.toml holds that); each package's docstring says in one sentence what l
 Examples
 --------
 >>> import torch
->>> from sepdict import Audio, FitConfig, TrainingConfig, separate, train_dictionary
+>>> from sepdict import Audio, SeparationConfig, TrainingConfig, separate, train_dictionary
 >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
 >>> quick = TrainingConfig(n_steps=5)
 >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
->>> separation = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(guide_weight=0))
+>>> separation = separate(Audio(hiss + hum, 8000), dictionaries, SeparationConfig().at_quality("draft"))
 >>> {name: stem.duration_s for name, stem in separation.stems.items()}
 {'hiss': 2.0, 'hum': 2.0}
 """
@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     from sepdict.evaluation.separability import compare as compare
     from sepdict.models.network_config import NetworkConfig as NetworkConfig
     from sepdict.reports.dictionary_report import inspect_dictionary as inspect_dictionary
-    from sepdict.separation.engine import Separation as Separation
+    from sepdict.separation.config import SeparationConfig as SeparationConfig
     from sepdict.separation.engine import separate as separate
     from sepdict.separation.excitations import FitConfig as FitConfig
     from sepdict.separation.mask_estimator import MaskEstimator as MaskEstimator
     from sepdict.separation.mask_estimator import MaskEstimatorConfig as MaskEstimatorConfig
     from sepdict.separation.mask_estimator import train_mask_estimator as train_mask_estimator
+    from sepdict.separation.result import Separation as Separation
     from sepdict.training.regularization import Regularization as Regularization
     from sepdict.training.train import PRESETS as PRESETS
     from sepdict.training.train import REGULARIZERS as REGULARIZERS
@@ -78,7 +79,8 @@ _HOMES = {
     "NetworkConfig": "models.network_config",
     "OutputConfig": "batch.export",
     "Regularization": "training.regularization",
-    "Separation": "separation.engine",
+    "Separation": "separation.result",
+    "SeparationConfig": "separation.config",
     "SepdictError": "errors",
     "TrainingConfig": "training.trainer",
     "compare": "evaluation.separability",

@@ -68,8 +68,8 @@ DICTIONARY = "Dictionary, or the path or installed name of one"
         ),
         (lambda: api.write_audio(sound(), "a.wav"), r"path is Audio\(.*; expected str or Path"),
         (lambda: api.write_audio("a.wav", np.ones(3)), rf"audio is array.*; expected {SOUND}"),
-        (lambda: api.separate(sound(), [trained("hiss")], residual="rest"), "residual is 'rest'; expected bool"),
-        (lambda: api.separate(sound(), [trained("hiss")], segment_s="60"), "segment_s is '60'; expected float"),
+        (lambda: api.SeparationConfig(residual="rest"), "residual is 'rest'; expected bool"),
+        (lambda: api.SeparationConfig(segment_s="60"), "segment_s is '60'; expected float"),
         (
             lambda: api.separate(sound(), [trained("hiss")], on_progress="yes"),
             "on_progress is 'yes'; expected a function",

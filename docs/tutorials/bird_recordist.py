@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sepdict import Audio, BatchConfig, Dictionary, read_audio, separate_folder, write_audio
+from sepdict import Audio, BatchConfig, Dictionary, SeparationConfig, read_audio, separate_folder, write_audio
 
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
@@ -44,7 +44,8 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
 # was interrupted.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
-results = separate_folder(recordings, [dictionary], OUT, BatchConfig(background_model=True, skip_existing=True))
+config = BatchConfig(SeparationConfig(background_model=True), skip_existing=True)
+results = separate_folder(recordings, [dictionary], OUT, config)
 
 
 # %% When is its stem loud?

@@ -19,7 +19,7 @@ from sepdict.batch.layout import Track, manifest_in
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import Evaluation
-from sepdict.separation.engine import SILENCE_DB, Outcome
+from sepdict.separation.result import SILENCE_DB, Outcome
 
 EXPLAINED_STEP_S = 1.0  # of explained energy over time
 LENGTH_S = number(sys.float_info.min, 2.0**40)

@@ -28,10 +28,10 @@ from sepdict.batch.layout import (
 )
 from sepdict.batch.manifest import OnTrack, TrackResult, asked_for, describe, differences, finished, order_of
 from sepdict.batch.track import BatchConfig, Work, separate_track
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import AudioFileError
 from sepdict.progress import OnProgress, Progress, ignore_progress
-from sepdict.separation.engine import composed_as_configured, effective, stem_names
+from sepdict.separation.engine import prepare_mask_estimator, stem_names
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +124,12 @@ def separate_files(
     out = Path(out).absolute()
     config = BatchConfig() if config is None else config
     refuse_unfit(dictionaries)
-    choose_device(config.device)
-    names = stem_names(dictionaries, residual=config.residual or config.background_model)
+    choose_device(config.separation.device)
+    names = stem_names(dictionaries, config.separation)
     tracks = _tracks_of(mixtures, out, names, config)
     alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
     tracks = [track for track in tracks if track.mixture not in results]
-    asked = asked_for(dictionaries, config.what_matters)
+    asked = asked_for(dictionaries, config.stem_settings)
     order = order_of(asked)
     kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
     results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
@@ -146,12 +146,12 @@ def separate_files(
     with writable_folder(out):
         mask_estimator, start = None, time.perf_counter()
         if any(_begins(track.mixture, config.start_s) for track in tracks):
-            mask_estimator = composed_as_configured(
-                dictionaries, config.fit, device=config.device, on_progress=on_progress
-            )
-        manifest["composing_s"] = round(time.perf_counter() - start, 3)  # next to nothing where it is remembered
-        fit = effective(config.fit, composed=mask_estimator is not None, has_residual=RESIDUAL in names)
-        work = Work(dictionaries, replace(config, fit=fit), mask_estimator, manifest)
+            mask_estimator = prepare_mask_estimator(dictionaries, config.separation, on_progress=on_progress)
+        manifest["mask_estimator_s"] = round(time.perf_counter() - start, 3)  # next to nothing if it is cached
+        separation = config.separation.in_effect(
+            has_mask_estimator=mask_estimator is not None, n_dictionaries=len(dictionaries)
+        )
+        work = Work(dictionaries, replace(config, separation=separation), mask_estimator, manifest)
         pairs = list(zip(tracks, truths, strict=True))
         separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
         results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}

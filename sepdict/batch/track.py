@@ -11,12 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from sepdict._core.devices import AUTO, choose_device
+from sepdict._core.devices import choose_device
 from sepdict._core.fs import Snapshot, to_json, write_atomically
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import Context, read_context
 from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio
-from sepdict.audio.overlap_add import SEGMENT_S, refuse_short
 from sepdict.audio.signal import Audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
@@ -28,9 +27,10 @@ from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
 from sepdict.evaluation.scoring import Evaluation, evaluate
 from sepdict.progress import OnProgress, Progress
 from sepdict.reports.separation_report import separation_page
-from sepdict.separation.engine import Outcome, separate_in_blocks, stem_names
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import SeparationConfig
+from sepdict.separation.engine import separate_in_blocks, stem_names
 from sepdict.separation.mask_estimator import MaskEstimator
+from sepdict.separation.result import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +40,30 @@ MOST_NULL_TEST_DB = -80.0  # 32-bit stems sum to the mixture but for rounding, w
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How many mixtures are separated, and what becomes of them.
+    """Settings of the separation of many files.
 
     Parameters
     ----------
-    fit : FitConfig
+    separation : SeparationConfig
+        How each mixture is separated.
     output : OutputConfig
         Which stems are written, under what names, in what format.
-    residual, background_model, segment_s, device
-        As in `separate`.
     start_s, duration_s : float
-        Which part of each mixture is separated, in seconds; by default all of it. It may end before that part does.
+        Which part of each mixture is separated, in seconds; by default all of it. A mixture may end before its part
+        does.
     n_jobs : int
-        So many files at a time, each in a process of its own that has its share of the cores. A program that asks for
-        more than one must start below ``if __name__ == "__main__":``, as Python's processes want it.
+        How many files are separated at a time, each in a process of its own that has its share of the cores. A program
+        with more than one must start below ``if __name__ == "__main__":``, as Python's `multiprocessing` requires.
     overwrite : bool
-        Replace files that exist; others in the same folder are left alone.
+        Replace files that exist; other files in the same folder are left alone.
     skip_existing : bool
-        Leave tracks alone of which all files are there, made of the same mixture with the same dictionaries and
-        settings: what was interrupted goes on where it stopped.
+        Keep the tracks of which all files exist, made from the same mixture with the same dictionaries and settings. An
+        interrupted run then continues where it stopped.
     references : path of a folder, optional
         The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
         mixture ``references/{source}.wav`` will do. The stems are scored against them.
     report : bool
-        Write ``{track}/report.html`` as well: a page to look at and listen to, which needs nothing but itself.
+        Also write ``{track}/report.html``, a page with a player and pictures that needs no other file.
 
     Raises
     ------
@@ -72,15 +72,12 @@ class BatchConfig:
 
     Examples
     --------
-    >>> BatchConfig(output=OutputConfig(format="flac"), residual=True, n_jobs=4).output.format
+    >>> BatchConfig(SeparationConfig(residual=True), output=OutputConfig(format="flac"), n_jobs=4).output.format
     'flac'
     """
 
-    fit: FitConfig = field(default_factory=FitConfig)
+    separation: SeparationConfig = field(default_factory=SeparationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
-    residual: bool = False
-    background_model: bool = False
-    segment_s: float = SEGMENT_S
     start_s: float = 0.0
     duration_s: float = math.inf
     n_jobs: int = 1
@@ -88,11 +85,9 @@ class BatchConfig:
     skip_existing: bool = False
     references: str | Path | None = None
     report: bool = False
-    device: str = AUTO
 
     def __post_init__(self) -> None:
         refuse_other_types(self)
-        refuse_short(self.segment_s)
         if self.n_jobs < 1:
             raise ConfigError(f"n_jobs is {self.n_jobs}; expected 1 or more")
         if not 0 <= self.start_s < math.inf:
@@ -101,10 +96,11 @@ class BatchConfig:
             raise ConfigError(f"the duration is {self.duration_s} s; expected more than 0")
 
     @property
-    def what_matters(self) -> dict[str, Any]:
-        """What makes the stems what they are, for `order_of`."""
-        names = ("fit", "output", "residual", "background_model", "segment_s", "start_s", "duration_s")
-        return {name: value for name, value in asdict(self).items() if name in names}
+    def stem_settings(self) -> dict[str, Any]:
+        """The settings on which the stems depend, for `order_of`."""
+        separation = {name: value for name, value in asdict(self.separation).items() if name != "device"}
+        output = asdict(self.output)
+        return {**separation, "output": output, "start_s": self.start_s, "duration_s": self.duration_s}
 
     def span(self, mixture: AudioReader) -> slice:
         """Say which of a mixture's samples are separated.
@@ -126,7 +122,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Work:
-    """What all tracks are separated with; the fit is the one that is really in effect."""
+    """What all tracks are separated with; the settings of the separation are those in effect."""
 
     dictionaries: Sequence[Dictionary]
     config: BatchConfig
@@ -136,13 +132,12 @@ class Work:
     @property
     def stem_names(self) -> list[str]:
         """Name the stems as the separation does."""
-        return stem_names(self.dictionaries, residual=self.config.residual or self.config.background_model)
+        return stem_names(self.dictionaries, self.config.separation)
 
     def settings(self, outcome: Outcome) -> dict[str, Any]:
         """Collect what the manifest says of how a track was separated."""
-        settings = {name: getattr(self.config, name) for name in ("residual", "background_model", "segment_s")}
-        settings |= {"composed": self.mask_estimator is not None, "n_segments": outcome.n_segments}
-        settings |= {"device": str(choose_device(self.config.device)), "fit": asdict(self.config.fit)}
+        device = str(choose_device(self.config.separation.device))
+        settings = asdict(self.config.separation) | {"device": device, "n_segments": outcome.n_segments}
         return settings | asdict(self.config.output)
 
 
@@ -244,7 +239,7 @@ def _separate_into(
     hidden: Track, mixture: AudioReader, work: Work, context: Context, on_progress: OnProgress
 ) -> tuple[Outcome, float]:
     """Separate an open file into drafts of a track's stems, block by block, and tell the largest sample of them."""
-    output, config, peaks = hidden.output, work.config, [0.0]
+    output, peaks = hidden.output, [0.0]
     form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
     drafts = [output.draft(path) for path in hidden.stems.values()]
     for path in set(hidden.stems.values()).difference(drafts):  # that they can be encoded is known before the work
@@ -265,12 +260,8 @@ def _separate_into(
             mixture,
             work.dictionaries,
             write,
-            config.fit,
-            mask_estimator=work.mask_estimator,
-            residual=config.residual,
-            background_model=config.background_model,
-            segment_s=config.segment_s,
-            device=config.device,
+            work.config.separation,
+            trained_mask_estimator=work.mask_estimator,
             on_progress=on_progress,
         )
     return outcome, max(peaks)

@@ -14,7 +14,7 @@ from sepdict._core.fs import sha256_of
 from sepdict.audio.io import open_audio
 from sepdict.batch.layout import UNFINISHED
 from sepdict.errors import AudioFileError, explain
-from sepdict.separation.engine import null_test_db
+from sepdict.separation.result import null_test_db
 
 MOST_MANIFEST_BYTES = 2**26
 ROUNDING_DB = 1.0  # decoders of other versions round otherwise

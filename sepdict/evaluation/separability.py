@@ -29,11 +29,11 @@ from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.progress import OnProgress, Progress, ignore_progress
-from sepdict.separation.excitations import FitConfig, fit_excitations
+from sepdict.separation.excitations import fit_excitations
 from sepdict.separation.mask_estimator import MaskEstimatorConfig, train_mask_estimator
 from sepdict.spectral.bands import to_bins
 from sepdict.spectral.divergences import kullback_leibler
-from sepdict.spectral.masks import agreed, ratio_masks
+from sepdict.spectral.masks import combine_masks, ratio_masks
 
 N_PIECES = 32  # spread evenly over the exemplars, so that no part of it is missed
 N_PIECE_FRAMES = 16  # a quarter of a second, some fits of a syllable or note; 512 frames are fitted in a second or less
@@ -173,8 +173,8 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
     mixture = references.sum(dim=0)  # (n_bins, n_frames)
     mask_estimator = train_mask_estimator(in_order, MaskEstimatorConfig(n_steps=N_STEPS, seed=seed), device="cpu")
     guide = mask_estimator.masks(mixture.abs()[None], [dictionary.source for dictionary in in_order])
-    fit = fit_excitations(mixture.abs()[None], in_order, masks=guide)
-    masks = agreed(ratio_masks(fit.magnitudes), guide)[:, 0]  # (n_sources, n_bins, n_frames)
+    fit = fit_excitations(mixture.abs()[None], in_order, guide_masks=guide)
+    masks = combine_masks(ratio_masks(fit.magnitudes), guide)[:, 0]  # (n_sources, n_bins, n_frames)
     gained_db = si_sdr_improvement(_parts(masks * mixture), _parts(references), _parts(mixture))
     return Forecast(tuple(dictionary.source for dictionary in dictionaries), float(gained_db.mean()))
 
@@ -218,7 +218,7 @@ def _excerpt(dictionary: Dictionary, n_last_frames: int = 0) -> Tensor:
 def _explained(dictionary: Dictionary, magnitude: Tensor) -> float:
     """Measure how much nearer a dictionary by itself comes to magnitudes (n_bins, n_frames) than a flat spectrum."""
     magnitude = magnitude / magnitude.mean()
-    drawn = fit_excitations(magnitude[None], [dictionary], FitConfig(guide_weight=0)).magnitudes[0, 0]
+    drawn = fit_excitations(magnitude[None], [dictionary]).magnitudes[0, 0]
     flat = magnitude.mean(dim=0).expand_as(magnitude)
     return 1 - float(kullback_leibler(magnitude, drawn).sum() / kullback_leibler(magnitude, flat).sum())
 

@@ -69,7 +69,7 @@ def separation_page(
     Parameters
     ----------
     manifest : mapping
-        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``composing_s``, ``gain`` and ``excerpt`` may be
+        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``mask_estimator_s``, ``gain`` and ``excerpt`` may be
         absent.
     stems : mapping of name to Path
         Where the manifest's stems lie, whatever it says: they may be on their way.

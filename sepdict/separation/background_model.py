@@ -38,7 +38,7 @@ def fit_with_background_model(
     dictionaries: Sequence[Dictionary],
     config: FitConfig,
     *,
-    n_heard_bins: int | None = None,
+    n_fitted_bins: int | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> ExcitationFit:
     """Do what `fit_excitations` does, with one more source at the end: all that the dictionaries do not know.
@@ -59,7 +59,7 @@ def fit_with_background_model(
 
     def fitted(sources: Sequence[Dictionary], n_before: int) -> tuple[ExcitationFit, Tensor]:
         report = progress_of_part(on_progress, n_before, 1 + N_ROUNDS)
-        fit = fit_excitations(magnitude, sources, config, n_heard_bins=n_heard_bins, on_progress=report)
+        fit = fit_excitations(magnitude, sources, config, n_fitted_bins=n_fitted_bins, on_progress=report)
         return fit, fit.magnitudes.mean(dim=1) / scale  # (n_sources, n_bins, n_frames)
 
     fit, drawn = fitted(dictionaries, 0)

@@ -1,131 +1,59 @@
-"""From a mixture and dictionaries to stems.
+"""The engine: from a mixture and dictionaries to stems.
 
-    stft -> mask_estimator.masks -> fit_excitations -> ratio_masks, agreed with the composition's -> istft
+For every segment of the mixture, at the dictionaries' sample rate:
 
-at the dictionaries' rate; what they do not hear is shared out at the mixture's own (see `out_of_band`). The stems, with
-the residual if there is one, always sum to the mixture, sample for sample, at its rate and length and on its channels.
-Long mixtures are taken apart segment by segment, so that no more than one of them need be in memory.
+    X        = STFT(mixture),  M = |X|
+    g_s      = mask_estimator(M)                            guide masks, one per source s
+    V_s      = fit_excitations(M, dictionaries, g)          magnitudes, one per source
+    m_s      = combine(V_s / sum_k V_k, g_s)                masks; g_s now from the mask estimator as adapted
+    stem_s   = inverse STFT of m_s X
+
+The parts of a segment that no dictionary covers (a constant offset, infrasound, frequencies above the dictionaries'
+band) are shared as `out_of_band` describes. The stems, with the residual if there is one, therefore sum to the mixture,
+at its rate and length and on its channels. Neighboring segments are cross-faded.
 """
 
-import itertools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sepdict._core.devices import AUTO, choose_device
+from sepdict._core.devices import choose_device
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.audio.offset import centered
-from sepdict.audio.overlap_add import SEGMENT_S, Mixture, fade, refuse_short, spans_of
+from sepdict.audio.overlap_add import Mixture, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
-from sepdict.errors import AudioError
+from sepdict.errors import AudioError, ConfigError
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.separation.background_model import fit_with_background_model
-from sepdict.separation.diagnostics import Frames, Timeline, TimelineRecorder
-from sepdict.separation.excitations import FitConfig, fit_excitations
+from sepdict.separation.config import SeparationConfig
+from sepdict.separation.diagnostics import Frames, TimelineRecorder
+from sepdict.separation.excitations import ExcitationFit, fit_excitations
 from sepdict.separation.mask_estimator import MaskEstimator, adapt, cached_mask_estimator
 from sepdict.separation.out_of_band import at_rate_of, given_back, with_infrasound
-from sepdict.spectral.masks import agreed, ratio_masks, unexplained
+from sepdict.separation.result import FitSummary, Outcome, Separation, null_test_db
+from sepdict.spectral.masks import combine_masks, ratio_masks, unexplained
 from sepdict.spectral.stft import audible, istft, magnitude, n_infrasonic_bins, stft
 
 log = logging.getLogger(__name__)
 
 MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB better than 2 on estimated magnitudes
-SILENCE_DB = -300.0  # what a ratio of nothing to something is reported as, for JSON knows no infinity
-
-
-@dataclass(frozen=True)
-class FitSummary:
-    """How the fits of all segments went.
-
-    Attributes
-    ----------
-    converged : bool
-        Whether all did.
-    message : str
-        How they ended, in one sentence: that of the first segment that did not converge, or of the longest fit.
-    loss_curve : tuple of float
-        The cost at the start and after each iteration, a mean over the segments.
-    silent : bool
-        Whether there was nothing to fit; silent segments among others count for nothing.
-    """
-
-    converged: bool
-    message: str
-    loss_curve: tuple[float, ...]
-    silent: bool = False
-
-    @classmethod
-    def of(cls, fits: Sequence["FitSummary"]) -> "FitSummary":
-        """Summarize fits of equal weight; one that has ended stays at its last cost."""
-        fits = [fit for fit in fits if not fit.silent] or fits[:1]
-        longest = max(len(fit.loss_curve) for fit in fits)
-        curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
-        told = max(fits, key=lambda fit: (not fit.converged, len(fit.loss_curve)))
-        mean_curve = tuple(sum(costs) / len(fits) for costs in zip(*curves, strict=True))
-        return cls(all(fit.converged for fit in fits), told.message, mean_curve, all(fit.silent for fit in fits))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a separation went.
-
-    Attributes
-    ----------
-    fit : FitSummary
-    explained_energy : float
-        Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1; nan of silence.
-    null_test_db : float
-        Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
-    n_segments : int
-        In how many the mixture was taken apart.
-    timeline : Timeline
-        How it went over time, coarsely.
-    """
-
-    fit: FitSummary
-    explained_energy: float
-    null_test_db: float
-    n_segments: int
-    timeline: Timeline
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Separation(Outcome):
-    """What a mixture was taken apart into, and how that went.
-
-    Attributes
-    ----------
-    stems : mapping of str to Audio
-        One per dictionary, in their order, then ``"residual"`` if there is one; each of the mixture's
-        length, rate and channels.
-    """
-
-    stems: Mapping[str, Audio]
-
-    def __repr__(self) -> str:
-        return f"Separation({', '.join(self.stems)}; explained_energy={self.explained_energy:.3f}; {self.fit.message})"
 
 
 @checks_types
 def separate(
     mixture: Audio,
     dictionaries: Sequence[Dictionary],
-    config: FitConfig | None = None,
+    config: SeparationConfig | None = None,
     *,
-    mask_estimator: MaskEstimator | None = None,
-    residual: bool = False,
-    background_model: bool = False,
-    segment_s: float = SEGMENT_S,
-    device: str = AUTO,
+    trained_mask_estimator: MaskEstimator | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Separation:
-    """Pull the sources out of a mixture.
+    """Separate a mixture into one stem per dictionary.
 
     Parameters
     ----------
@@ -133,24 +61,12 @@ def separate(
         Of any length, rate and number of channels.
     dictionaries : sequence of Dictionary
         One per source, trained at one rate and STFT.
-    config : FitConfig, optional
-    mask_estimator : MaskEstimator, optional
-        Of these dictionaries. By default they are composed here, which takes a minute once and is then kept (see
-        `cached_mask_estimator`); with ``FitConfig(guide_weight=0)`` they are not.
-    residual : bool
-        Whether what no dictionary explains becomes a stem of its own, named ``"residual"``, instead of being shared
-        out among the sources. With a single dictionary there always is one: it is the other half of the answer.
-    background_model : bool
-        Whether what no dictionary knows gets one of its own, made from the mixture, beside which the others need not
-        explain everything; its share is the residual. Five times as slow. For mixtures that hold more than what there
-        are dictionaries of, and where they do, better on average and not always: compare with ``residual``.
-    segment_s : float
-        Longer mixtures are separated in segments of this length, in seconds, which are cross-faded: it bounds the
-        memory that a separation takes beside the stems.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    config : SeparationConfig, optional
+    trained_mask_estimator : MaskEstimator, optional
+        A mask estimator of these dictionaries, from `train_mask_estimator`. By default one is trained as
+        ``config.mask_estimator`` says and kept on disk for the next time (see `cached_mask_estimator`).
     on_progress : callable
-        Called after every iteration of the fit; raising from it cancels.
+        Called after every iteration; raising from it cancels.
 
     Returns
     -------
@@ -161,15 +77,15 @@ def separate(
     AudioError
         If the mixture is so loud that its stems are beyond float32.
     ConfigError
-        If there is no dictionary, one is there twice, two have the same source name, they differ in rate or STFT,
-        ``segment_s`` is too short, or something is of another type.
+        If there is no dictionary, one is given twice, two have the same source name, they differ in rate or STFT,
+        a mask estimator is given although ``config.mask_estimator`` is None, or something is of another type.
 
     Notes
     -----
-    A mixture at another rate than the dictionaries' is resampled for the fit. What it holds above their band no
-    dictionary knows: it goes to the residual, or without one is shared out, frame by frame, as the top quarter of
-    the band was. Nor do they hear a constant offset and what is below 20 Hz, which go the same way: an offset is
-    shared equally, infrasound as the sound just above it is.
+    A mixture at another rate than the dictionaries' is resampled for the fit. Its frequencies above the dictionaries'
+    band go to the residual; without a residual they are shared, frame by frame, like the top quarter of the band.
+    A constant offset and what is below 20 Hz go to the residual, too; without one the stems get equal parts of the
+    offset, and infrasound is shared like the sound just above it.
 
     Examples
     --------
@@ -177,103 +93,124 @@ def separate(
     >>> hiss, hum = torch.randn(2, 16000), torch.randn(2, 16000).cumsum(1) / 100
     >>> quick = TrainingConfig(n_steps=5)
     >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
-    >>> stems = separate(Audio(hiss + hum, 8000), dictionaries, FitConfig(guide_weight=0)).stems
+    >>> stems = separate(Audio(hiss + hum, 8000), dictionaries, SeparationConfig().at_quality("draft")).stems
     >>> list(stems), stems["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
+    config = SeparationConfig() if config is None else config
     blocks: list[Tensor] = []
     outcome = separate_in_blocks(
         mixture,
         dictionaries,
         blocks.append,
         config,
-        mask_estimator=mask_estimator,
-        residual=residual,
-        background_model=background_model,
-        segment_s=segment_s,
-        device=device,
+        trained_mask_estimator=trained_mask_estimator,
         on_progress=on_progress,
     )
-    names = stem_names(dictionaries, residual=residual or background_model)
+    names = stem_names(dictionaries, config)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
     return Separation(**vars(outcome), stems=stems)
 
 
-def stem_names(dictionaries: Sequence[Dictionary], *, residual: bool) -> list[str]:
-    """Name the stems that there will be, in their order."""
+def stem_names(dictionaries: Sequence[Dictionary], config: SeparationConfig) -> list[str]:
+    """Return the names of the stems, in their order: those of the sources, and of the residual if there is one."""
     names = [dictionary.source for dictionary in dictionaries]
-    return [*names, RESIDUAL] if residual or len(dictionaries) == 1 else names
+    return [*names, RESIDUAL] if config.has_residual(len(names)) else names
 
 
 def separate_in_blocks(
     mixture: Mixture,
     dictionaries: Sequence[Dictionary],
     write: Callable[[Tensor], None],
-    config: FitConfig | None = None,
+    config: SeparationConfig | None = None,
     *,
-    mask_estimator: MaskEstimator | None = None,
-    residual: bool = False,
-    background_model: bool = False,
-    segment_s: float = SEGMENT_S,
-    device: str = AUTO,
+    trained_mask_estimator: MaskEstimator | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Outcome:
-    """Do what `separate` does, and hand the stems over block by block, so that nothing is held in memory whole.
+    """Separate as `separate` does, but pass the stems on block by block, so that no stem is in memory as a whole.
 
     Parameters
     ----------
     mixture : Mixture
     write : callable
-        Given the next samples of all stems, shape (n_stems, n_channels, n_new_samples), again and again.
+        Called again and again with the next samples of all stems, shape (n_stems, n_channels, n_new_samples).
 
     The other parameters and the exceptions are those of `separate`.
     """
+    config = SeparationConfig() if config is None else config
     refuse_unfit(dictionaries)
-    refuse_short(segment_s)
-    config = FitConfig() if config is None else config
-    refuse_other_type("config", config, FitConfig)
-    chosen = choose_device(device)
-    dictionaries = [dictionary.to(chosen) for dictionary in dictionaries]
-    spans = spans_of(mixture, segment_s)
-    if mask_estimator is None:
-        mask_estimator = composed_as_configured(dictionaries, config, device=device, on_progress=on_progress)
-    has_residual = RESIDUAL in stem_names(dictionaries, residual=residual or background_model)
-    config = effective(config, composed=mask_estimator is not None, has_residual=has_residual)
-    fits, misses = list[FitSummary](), list[tuple[float, float]]()
-    card = dictionaries[0].card
-    recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, card.stft.hop_length / card.sample_rate)
-    unfinished = torch.zeros(0)  # what the segments so far have to say of samples that the next will also hear
-    for index, part in enumerate(mixture.blocks(spans)):
-        report = progress_of_part(on_progress, index, len(spans))
-        exponent = peak_exponent(part)  # at a peak near one nothing overflows, and powers of two round nothing
-        stems, fit, frames = _separate_segment(
-            replace(part, samples=scaled(part.samples, -exponent)),
-            dictionaries,
-            config,
-            mask_estimator,
-            has_residual=has_residual,
-            background_model=background_model,
-            device=chosen,
-            scale=2.0**exponent,
-            on_progress=report,
+    refuse_other_type("config", config, SeparationConfig)
+    _refuse_unwanted(trained_mask_estimator, config)
+    device = choose_device(config.device)
+    dictionaries = [dictionary.to(device) for dictionary in dictionaries]
+    spans = spans_of(mixture, config.segment_s)
+    mask_estimator = trained_mask_estimator or prepare_mask_estimator(dictionaries, config, on_progress=on_progress)
+    has_mask_estimator = mask_estimator is not None
+    config = config.in_effect(has_mask_estimator=has_mask_estimator, n_dictionaries=len(dictionaries))
+    separator = _SegmentSeparator(dictionaries, config, mask_estimator, device)
+    return _separate_segments(mixture, spans, separator, write, on_progress=on_progress)
+
+
+def prepare_mask_estimator(
+    dictionaries: Sequence[Dictionary], config: SeparationConfig, *, on_progress: OnProgress = ignore_progress
+) -> MaskEstimator | None:
+    """Train a mask estimator of the dictionaries, or load it from the cache.
+
+    Returns
+    -------
+    MaskEstimator or None
+        None if the settings ask for none, there is a single dictionary, or one has no exemplars.
+    """
+    if config.mask_estimator is None or not config.trains_mask_estimator(len(dictionaries)):
+        return None
+    without_exemplars = [dictionary for dictionary in dictionaries if not dictionary.has_exemplars]
+    if unasked := [d.source for d in without_exemplars if d.card.training.get("memory_s") != 0]:
+        log.warning("no mask estimator, for better stems train again what has no exemplars: %s", ", ".join(unasked))
+    if without_exemplars:
+        return None
+    return cached_mask_estimator(dictionaries, config.mask_estimator, device=config.device, on_progress=on_progress)
+
+
+def _refuse_unwanted(trained_mask_estimator: MaskEstimator | None, config: SeparationConfig) -> None:
+    """Refuse a mask estimator that the settings exclude."""
+    if trained_mask_estimator is not None and config.mask_estimator is None:
+        raise ConfigError(
+            "trained_mask_estimator is given, but mask_estimator is None in SeparationConfig; leave one of them out"
         )
-        faded = fade(spans, index) * scaled(stems, exponent)
-        faded[..., : unfinished.shape[-1]] += unfinished
+
+
+def _separate_segments(
+    mixture: Mixture,
+    spans: Sequence[slice],
+    separator: "_SegmentSeparator",
+    write: Callable[[Tensor], None],
+    *,
+    on_progress: OnProgress,
+) -> Outcome:
+    """Separate segment by segment, cross-fade the stems of neighboring ones, and sum up how it went."""
+    fits, misses = list[FitSummary](), list[tuple[float, float]]()
+    recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, separator.hop_s)
+    tail = torch.zeros(0)  # the end of the last segment's stems, which fades out while the next segment fades in
+    for index, segment in enumerate(mixture.blocks(spans)):
+        stems, fit, frames = separator.separate(segment, on_progress=progress_of_part(on_progress, index, len(spans)))
+        faded = fade(spans, index) * stems
+        faded[..., : tail.shape[-1]] += tail
         n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
-        finished, unfinished = faded[..., :n_finished], faded[..., n_finished:].clone()
-        _refuse_not_finite(finished, part)
+        finished, tail = faded[..., :n_finished], faded[..., n_finished:].clone()
+        _refuse_not_finite(finished, segment)
         write(finished)
         log.debug("segment %d of %d: %s cost %.4g", index + 1, len(spans), fit.message, fit.loss_curve[-1])
-        mixed = part.samples[:, :n_finished]
+        mixed = segment.samples[:, :n_finished]
         misses.append((float((mixed - finished.sum(dim=0, dtype=torch.float64)).abs().max()), float(mixed.abs().max())))
         fits.append(fit)
         recorder.add(spans[index].start / mixture.sample_rate, frames)
-    return _outcome(fits, misses, recorder.timeline())
+    timeline = recorder.timeline()
+    return Outcome(FitSummary.of(fits), timeline.explained_energy, null_test_db(misses), len(fits), timeline)
 
 
 def _refuse_not_finite(stems: Tensor, mixture: Audio) -> None:
-    """Refuse to hand over what is no sound: a mixture too loud for its stems, or a dictionary that draws none."""
+    """Refuse NaN and infinite samples: the mixture is too loud for its stems, or a dictionary decodes to none."""
     if not stems.isfinite().all():
         raise AudioError(
             f"{mixture.name}: its stems would hold NaN or infinite samples; "
@@ -281,94 +218,107 @@ def _refuse_not_finite(stems: Tensor, mixture: Audio) -> None:
         )
 
 
-def effective(config: FitConfig, *, composed: bool, has_residual: bool) -> FitConfig:
-    """Say what a fit is really made with: a composition would give all that is unknown to somebody it knows."""
-    return config if composed and not has_residual else replace(config, guide_weight=0.0, n_adaptation_steps=0)
+@dataclass(frozen=True, eq=False)
+class _SegmentSeparator:
+    """Separates segments, with dictionaries that lie on the device and settings that are in effect."""
 
+    dictionaries: Sequence[Dictionary]
+    config: SeparationConfig
+    mask_estimator: MaskEstimator | None
+    device: torch.device
 
-def _outcome(fits: Sequence[FitSummary], misses: Sequence[tuple[float, float]], timeline: Timeline) -> Outcome:
-    """Sum up how all segments went, and how far the blocks of stems were from the mixture, at its peak."""
-    return Outcome(
-        fit=FitSummary.of(fits),
-        explained_energy=timeline.explained_energy,
-        null_test_db=null_test_db(misses),
-        n_segments=len(fits),
-        timeline=timeline,
-    )
+    @property
+    def hop_s(self) -> float:
+        """The time from one frame to the next, in seconds."""
+        card = self.dictionaries[0].card
+        return card.stft.hop_length / card.sample_rate
 
+    @property
+    def has_residual(self) -> bool:
+        """Whether the last stem is the residual."""
+        return self.config.has_residual(len(self.dictionaries))
 
-def null_test_db(misses: Sequence[tuple[float, float]]) -> float:
-    """Measure by how much sums of stems miss a mixture, given of each block the largest difference and the peak.
+    def separate(self, segment: Audio, *, on_progress: OnProgress) -> tuple[Tensor, FitSummary, Frames]:
+        """Separate one segment into stems of shape (n_stems, n_channels, n_samples)."""
+        exponent = peak_exponent(segment)  # at a peak near one nothing overflows, and powers of two round nothing
+        mixture = replace(segment, samples=scaled(segment.samples, -exponent))
+        card = self.dictionaries[0].card
+        resampled = resample(centered(mixture), card.sample_rate)
+        spectrum = stft(resampled.samples.to(self.device), card.stft)  # (n_channels, n_bins, n_frames)
+        observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
+        guide_masks = None if self.mask_estimator is None else self.mask_estimator.masks(observed, self._sources)
+        fit = self._fit(observed, mixture.sample_rate, guide_masks, on_progress=on_progress)
+        explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
+        masks = self._masks(fit, observed, guide_masks, on_progress=on_progress)
+        masks = self._with_residual(masks, fit, observed, explained)
+        masks = self._with_infrasound(masks, observed)
+        samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
+        samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
+        samples = given_back(samples, mixture, masks.cpu(), has_residual=self.has_residual)
+        frames = Frames.of(fit, observed, explained, n_sources=len(self.dictionaries), scale=2.0**exponent)
+        summary = FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any())
+        return scaled(samples, exponent), summary, frames
 
-    Of what is not finite this is nan.
-    """
-    if not all(map(math.isfinite, itertools.chain(*misses))):
-        return math.nan
-    miss, peak = map(max, zip(*misses, strict=True))
-    return max(SILENCE_DB, 20 * math.log10(miss / peak)) if miss > 0 and peak > 0 else SILENCE_DB
+    @property
+    def _sources(self) -> list[str]:
+        return [dictionary.source for dictionary in self.dictionaries]
 
+    def _fit(
+        self, observed: Tensor, sample_rate: int, guide_masks: Tensor | None, *, on_progress: OnProgress
+    ) -> ExcitationFit:
+        """Fit the excitations to the bins that the mixture's own sample rate can hold."""
+        card, settings = self.dictionaries[0].card, self.config.fit
+        n_bins = math.ceil(card.stft.n_bins * min(1.0, sample_rate / card.sample_rate))
+        if self.config.background_model:
+            return fit_with_background_model(
+                observed, self.dictionaries, settings, n_fitted_bins=n_bins, on_progress=on_progress
+            )
+        return fit_excitations(
+            observed,
+            self.dictionaries,
+            settings,
+            guide_masks=guide_masks,
+            n_fitted_bins=n_bins,
+            on_progress=on_progress,
+        )
 
-def _separate_segment(
-    mixture: Audio,
-    dictionaries: Sequence[Dictionary],
-    config: FitConfig,
-    mask_estimator: MaskEstimator | None,
-    *,
-    has_residual: bool,
-    background_model: bool,
-    device: torch.device,
-    scale: float,
-    on_progress: OnProgress,
-) -> tuple[Tensor, FitSummary, Frames]:
-    """Separate at once, into (n_stems, n_channels, n_samples), with dictionaries that lie on the device.
+    def _explained(self, fit: ExcitationFit) -> Tensor:
+        """Sum the magnitudes of the dictionaries, (n_channels, n_bins, n_frames)."""
+        explained, *others = fit.magnitudes[: len(self.dictionaries)].unbind()
+        for magnitudes in others:
+            explained = explained + magnitudes
+        return explained
 
-    The frames are as they would be of a mixture so many times as loud.
-    """
-    card = dictionaries[0].card
-    names = [dictionary.source for dictionary in dictionaries]
-    heard = resample(centered(mixture), card.sample_rate)
-    spectrum = stft(heard.samples.to(device), card.stft)  # (n_channels, n_bins, n_frames)
-    observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
-    n_heard_bins = math.ceil(card.stft.n_bins * min(1.0, mixture.sample_rate / card.sample_rate))
-    guide = None if mask_estimator is None else mask_estimator.masks(observed, names)
-    options: dict[str, Any] = {"n_heard_bins": n_heard_bins, "on_progress": on_progress}
-    if background_model:
-        fit = fit_with_background_model(observed, dictionaries, config, **options)
-        *drawn, rest = fit.magnitudes
-    else:
-        fit = fit_excitations(observed, dictionaries, config, masks=guide, **options)
-        drawn, rest = list(fit.magnitudes), unexplained(observed, fit.magnitudes)
-    explained = audible(sum(drawn[1:], drawn[0]), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
-    masks = ratio_masks(torch.stack(drawn), exponent=MASK_EXPONENT)  # (n_sources, n_channels, n_bins, n_frames)
-    if mask_estimator is not None and guide is not None:
-        taken_for = agreed(masks, guide) * observed
-        adapted = adapt(mask_estimator, taken_for, names, n_steps=config.n_adaptation_steps, on_progress=on_progress)
-        masks = agreed(masks, adapted.masks(observed, names))
-    if has_residual:
-        known, others = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
-        masks = torch.cat([masks * known, others[None]])
-    n_infrasonic = n_infrasonic_bins(card.stft, card.sample_rate)
-    masks = with_infrasound(masks, observed, n_infrasonic, has_residual=has_residual)
-    samples = istft(masks * spectrum, card.stft, n_samples=heard.n_samples).cpu()  # (n_stems, n_channels, n_samples)
-    samples = at_rate_of(mixture, samples, card.sample_rate)
-    samples = given_back(samples, mixture, masks.cpu(), has_residual=has_residual)
-    frames = Frames.of(fit, observed, explained, n_sources=len(dictionaries), scale=scale)
-    return samples, FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any()), frames
+    def _masks(
+        self, fit: ExcitationFit, observed: Tensor, guide_masks: Tensor | None, *, on_progress: OnProgress
+    ) -> Tensor:
+        """Compute the masks of the sources, (n_sources, n_channels, n_bins, n_frames), summing to one.
 
+        With a mask estimator, they are the geometric mean of the fit's and of those that the mask estimator gives
+        after it was adapted to the segment.
+        """
+        masks = ratio_masks(fit.magnitudes[: len(self.dictionaries)], exponent=MASK_EXPONENT)
+        if self.mask_estimator is None or guide_masks is None or self.config.mask_estimator is None:
+            return masks
+        adapted = adapt(
+            self.mask_estimator,
+            combine_masks(masks, guide_masks) * observed,
+            self._sources,
+            n_steps=self.config.mask_estimator.n_adaptation_steps,
+            on_progress=on_progress,
+        )
+        return combine_masks(masks, adapted.masks(observed, self._sources))
 
-def composed_as_configured(
-    dictionaries: Sequence[Dictionary],
-    config: FitConfig,
-    *,
-    device: str = AUTO,
-    on_progress: OnProgress = ignore_progress,
-) -> MaskEstimator | None:
-    """Compose the dictionaries, or None where that is not asked for or they cannot be: what `separate` begins with."""
-    if len(dictionaries) == 1 or config.guide_weight == 0:
-        return None
-    forgetful = [dictionary for dictionary in dictionaries if not dictionary.has_exemplars]
-    if unasked := [d.source for d in forgetful if d.card.training.get("memory_s") != 0]:
-        log.warning("not composed, for better stems train again what remembers nothing: %s", ", ".join(unasked))
-    if forgetful:
-        return None
-    return cached_mask_estimator(dictionaries, device=device, on_progress=on_progress)
+    def _with_residual(self, masks: Tensor, fit: ExcitationFit, observed: Tensor, explained: Tensor) -> Tensor:
+        """Append the mask of the residual, if there is one, and lower the others by it."""
+        if not self.has_residual:
+            return masks
+        rest = fit.magnitudes[-1] if self.config.background_model else unexplained(observed, fit.magnitudes)
+        known, unknown = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
+        return torch.cat([masks * known, unknown[None]])
+
+    def _with_infrasound(self, masks: Tensor, observed: Tensor) -> Tensor:
+        """Replace the masks of the infrasonic bins."""
+        card = self.dictionaries[0].card
+        n_infrasonic = n_infrasonic_bins(card.stft, card.sample_rate)
+        return with_infrasound(masks, observed, n_infrasonic, has_residual=self.has_residual)

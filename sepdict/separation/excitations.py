@@ -45,15 +45,13 @@ class FitConfig:
     divergence : str
         ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
     guide_weight : float
-        What the composition's masks count beside the mixture itself, ``c``. With 0 the dictionaries are not composed
-        and nothing but their decoders decides.
+        The weight of the guide masks in the cost, ``c``. With 0 the fit only starts from them, and its masks are only
+        afterwards combined with those of the mask estimator.
     prior_weight : float
         What it counts that codes are likely, normal as they were in training: ``prior_weight |z|^2 / 2`` beside the
         divergence of a shape summed over its bins. Variational dictionaries bring a weight of their own.
     critic_weight : float
         What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
-    n_adaptation_steps : int
-        Updates by which the composition then learns the very mixture; 0 leaves it as it is.
     n_iterations : int
         At most this many; each costs one pass through the decoders and back.
     tolerance : float
@@ -74,7 +72,6 @@ class FitConfig:
     guide_weight: float = 0.3
     prior_weight: float = 1.0
     critic_weight: float = 0.0
-    n_adaptation_steps: int = 50
     n_iterations: int = 100
     tolerance: float = 1e-2
     history: int = 10
@@ -87,8 +84,6 @@ class FitConfig:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
         if self.n_iterations < 1 or self.history < 1:
             raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
-        if self.n_adaptation_steps < 0:
-            raise ConfigError(f"n_adaptation_steps is {self.n_adaptation_steps}; expected 0 or more")
         if not 0 <= self.guide_weight < math.inf:
             raise ConfigError(f"guide_weight is {self.guide_weight}; expected 0 or more")
         for name in ("prior_weight", "critic_weight"):
@@ -129,8 +124,8 @@ def fit_excitations(
     dictionaries: Sequence[Dictionary],
     config: FitConfig | None = None,
     *,
-    masks: Tensor | None = None,
-    n_heard_bins: int | None = None,
+    guide_masks: Tensor | None = None,
+    n_fitted_bins: int | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> ExcitationFit:
     """Find excitations whose decoded magnitudes sum to the mixture.
@@ -143,9 +138,10 @@ def fit_excitations(
     magnitude : Tensor, shape (n_channels, n_bins, n_frames), linear amplitude, >= 0
     dictionaries : sequence of Dictionary, one per source, on the magnitude's device, of one StftConfig
     config : FitConfig, optional
-    masks : Tensor, shape (n_sources, n_channels, n_bins, n_frames), 0 to 1, optional
-        A guide on who owns what: where the fit starts, and with `FitConfig.guide_weight` a part of its cost.
-    n_heard_bins : int, optional
+    guide_masks : Tensor, shape (n_sources, n_channels, n_bins, n_frames), 0 to 1, optional
+        The share of each source in each bin, as far as it is known. The fit starts from these shares, and they enter
+        its cost with the weight `FitConfig.guide_weight`.
+    n_fitted_bins : int, optional
         How many of the lowest bins the mixture's own rate can hold; those above are not fitted. By default all.
     on_progress : callable
         Called after every iteration; raising from it cancels.
@@ -181,9 +177,9 @@ def fit_excitations(
     if not ((magnitude >= 0) & magnitude.isfinite()).all():
         raise AudioError("magnitude has negative, NaN or infinite values; expected linear amplitude, 0 or more")
     expected = (len(dictionaries), *magnitude.shape)
-    if masks is not None and masks.shape != expected:
-        raise ShapeError(f"masks have shape {tuple(masks.shape)}; expected {expected}")
-    problem = _Problem(magnitude, dictionaries, config, masks, n_heard_bins)
+    if guide_masks is not None and guide_masks.shape != expected:
+        raise ShapeError(f"guide_masks have shape {tuple(guide_masks.shape)}; expected {expected}")
+    problem = _Problem(magnitude, dictionaries, config, guide_masks, n_fitted_bins)
     if not problem.scale > 0:
         nothing = Minimum(problem.start(), (0.0,), converged=True)
         return problem.solution(nothing, "The mixture is silent: there was nothing to fit.")
@@ -219,11 +215,11 @@ class _Problem:
         magnitude: Tensor,
         dictionaries: Sequence[Dictionary],
         config: FitConfig,
-        masks: Tensor | None,
-        n_heard_bins: int | None,
+        guide_masks: Tensor | None,
+        n_fitted_bins: int | None,
     ) -> None:
-        self.magnitude, self.dictionaries, self.n_heard_bins = magnitude, dictionaries, n_heard_bins
-        self.masks, self.guide_weight = masks, config.guide_weight
+        self.magnitude, self.dictionaries, self.n_fitted_bins = magnitude, dictionaries, n_fitted_bins
+        self.guide_masks, self.guide_weight = guide_masks, config.guide_weight
         self.prior_weight, self.critic_weight = config.prior_weight, config.critic_weight
         self.beta = beta_of(config.divergence)
         self.n_channels, _, self.n_frames = magnitude.shape
@@ -231,11 +227,11 @@ class _Problem:
         self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
         self.sizes.append(len(dictionaries) * self.n_channels)
         self.coupled = any(dictionary.card.network.sees_neighbors for dictionary in dictionaries)
-        heard = magnitude[:, :n_heard_bins] / (self.scale or 1)  # (n_channels, n_heard_bins, n_frames)
+        heard = magnitude[:, :n_fitted_bins] / (self.scale or 1)  # (n_channels, n_fitted_bins, n_frames)
         self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
-        guides = [] if masks is None or self.guide_weight == 0 else list(masks)
-        self.shares = [band_sums(mask[:, :n_heard_bins] * heard, FINE) for mask in guides]
-        self.decoders = [dictionary.network.band_decoder(n_heard_bins, FINE) for dictionary in dictionaries]
+        guides = [] if guide_masks is None or self.guide_weight == 0 else list(guide_masks)
+        self.shares = [band_sums(mask[:, :n_fitted_bins] * heard, FINE) for mask in guides]
+        self.decoders = [dictionary.network.band_decoder(n_fitted_bins, FINE) for dictionary in dictionaries]
         level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
         self.penalty_weights = level.sqrt() / level.sqrt().sum()
         self.weights = self.penalty_weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so
@@ -243,11 +239,11 @@ class _Problem:
     def start(self) -> Tensor:
         """Stack what each encoder hears in its share of the mixture, and the logarithms of the shares' levels."""
         n_sources = len(self.dictionaries)
-        shares = [1 / n_sources] * n_sources if self.masks is None else self.masks
+        shares = [1 / n_sources] * n_sources if self.guide_masks is None else self.guide_masks
         parts = [share * self.magnitude for share in shares]  # each (n_channels, n_bins, n_frames)
         codes = [d.encode(part.mean(dim=0)) for d, part in zip(self.dictionaries, parts, strict=True)]
         levels = [
-            part[:, : self.n_heard_bins].mean(dim=1) / (self.scale or 1) for part in parts
+            part[:, : self.n_fitted_bins].mean(dim=1) / (self.scale or 1) for part in parts
         ]  # (n_channels, n_frames)
         return torch.cat([*codes, *(level.clamp(min=FAINTEST_GAIN).log() for level in levels)])
 

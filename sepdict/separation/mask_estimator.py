@@ -64,8 +64,10 @@ class MaskEstimatorConfig:
         Share of the pieces in which a source sounds twice at once: solos of single notes also teach chords.
     learning_rate : float
         Of Adam at its height; it falls to zero along half a cosine.
+    n_adaptation_steps : int
+        Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
     seed : int
-        Same seed, same machine, same mask_estimator.
+        The same seed on the same machine gives the same mask estimator.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class MaskEstimatorConfig:
     gain_range_db: float = 10.0
     doubled_share: float = 0.5
     learning_rate: float = 3e-3
+    n_adaptation_steps: int = 50
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -90,6 +93,7 @@ class MaskEstimatorConfig:
             "gain_range_db": (0, 60),
             "doubled_share": (0, 1),
             "learning_rate": (0, 1),
+            "n_adaptation_steps": (0, math.inf),
             "seed": (0, 2**63 - 1),
         }
         refuse_out_of_range(self, ranges)
@@ -267,20 +271,25 @@ def _learn(
 
 
 def cached_mask_estimator(
-    dictionaries: Sequence[Dictionary], *, device: str = AUTO, on_progress: OnProgress = ignore_progress
+    dictionaries: Sequence[Dictionary],
+    config: MaskEstimatorConfig | None = None,
+    *,
+    device: str = AUTO,
+    on_progress: OnProgress = ignore_progress,
 ) -> MaskEstimator:
-    """Compose dictionaries with the default settings, or take what was composed of the same ones before.
+    """Load the mask estimator of these dictionaries and settings from the cache, or train it and save it there.
 
-    Compositions are kept in the folder that the environment variable ``SEPDICT_CACHE`` names, by default
-    ``~/.cache/sepdict``; it can be deleted at any time.
+    The cache is the folder that the environment variable ``SEPDICT_CACHE`` names, by default ``~/.cache/sepdict``;
+    it can be deleted at any time.
 
     Parameters and exceptions are those of :func:`train_mask_estimator`.
     """
+    config = MaskEstimatorConfig() if config is None else config
     refuse_unfit(dictionaries)
-    config = MaskEstimatorConfig()
     sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
-    facts = json.dumps([CACHE_VERSION, asdict(config), checksums])
+    settings = {name: value for name, value in asdict(config).items() if name != "n_adaptation_steps"}  # comes later
+    facts = json.dumps([CACHE_VERSION, settings, checksums])
     key = hashlib.sha256(facts.encode()).hexdigest()[:32]
     network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
     if _found(network, key):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-DOUBT = 1e-5  # nobody is surer than this (-100 dB): two who contradict each other flatly still have a mean
+MASK_FLOOR = 1e-5  # added to masks (-100 dB): masks that contradict each other everywhere still have a mean
 
 
 def ratio_masks(magnitudes: Tensor, *, exponent: float = 1.0) -> Tensor:
@@ -46,10 +46,10 @@ def unexplained(magnitude: Tensor, magnitudes: Tensor) -> Tensor:
     return (magnitude - magnitudes.sum(dim=0)).clamp(min=0)
 
 
-def agreed(one: Tensor, other: Tensor) -> Tensor:
-    """Let two guides on the masks meet: their geometric mean, ``sqrt(a_s b_s) / sum_k sqrt(a_k b_k)``.
+def combine_masks(one: Tensor, other: Tensor) -> Tensor:
+    """Combine two sets of masks by their geometric mean: ``sqrt(a_s b_s) / sum_k sqrt(a_k b_k)``.
 
-    Where one is sure that a source is silent, so is the result; neither alone can make a source loud.
+    A source is silent where one of them says so, and loud only where both do.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def agreed(one: Tensor, other: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> agreed(torch.tensor([[0.9], [0.1]]), torch.tensor([[0.5], [0.5]]))
+    >>> combine_masks(torch.tensor([[0.9], [0.1]]), torch.tensor([[0.5], [0.5]]))
     tensor([[0.7500],
             [0.2500]])
     """
-    both = ((one + DOUBT) * (other + DOUBT)).sqrt()
+    both = ((one + MASK_FLOOR) * (other + MASK_FLOOR)).sqrt()
     return both / both.sum(dim=0)

@@ -8,7 +8,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from sepdict.dictionaries.library import EXTENSION
-from sepdict.web.service import Quality, Service
+from sepdict.separation.config import Quality
+from sepdict.web.service import Service
 
 UPLOADS = "/api/uploads"
 MOST_IN_A_REQUEST = 500

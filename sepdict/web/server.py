@@ -30,7 +30,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from sepdict import PRESETS, FitConfig, SepdictError, TrainingConfig
+from sepdict import PRESETS, SeparationConfig, SepdictError, TrainingConfig
 from sepdict.dictionaries.library import library_folder
 from sepdict.web.dictionaries import Library
 from sepdict.web.middleware import LOOPBACK, SecurityMiddleware
@@ -53,14 +53,14 @@ class Settings:
     library : Path
     limits : Limits
     training : TrainingConfig
-    fit : FitConfig
+    separation : SeparationConfig
     """
 
     hosts: Sequence[str] = ()
     library: Path = field(default_factory=library_folder)
     limits: Limits = field(default_factory=Limits)
     training: TrainingConfig = PRESETS["default"]
-    fit: FitConfig = field(default_factory=FitConfig)
+    separation: SeparationConfig = field(default_factory=SeparationConfig)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -93,7 +93,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the service, look after it, and clear it at the end."""
     settings: Settings = app.state.settings
-    service = app.state.service = Service(Library(settings.library), settings.limits, settings.training, settings.fit)
+    service = Service(Library(settings.library), settings.limits, settings.training, settings.separation)
+    app.state.service = service
     sweeping = asyncio.create_task(_sweep(service))
     try:
         yield

@@ -8,12 +8,12 @@ import zipfile
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
-from sepdict import PRESETS, Dictionary, FitConfig, SepdictError, TrainingConfig
+from sepdict import PRESETS, Dictionary, SeparationConfig, SepdictError, TrainingConfig
 from sepdict._core.fs import sha256_of
 from sepdict._core.names import refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
@@ -21,12 +21,12 @@ from sepdict.audio.io import probe_audio
 from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.errors import AudioFileError
+from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.tasks import ABOUT, DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
-Quality = Literal["draft", "standard"]
 LONGEST_NAME = 255  # no file system has longer ones
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
@@ -41,11 +41,13 @@ class Service:
     library : Library
     limits : Limits
     training : TrainingConfig
-    fit : FitConfig
+    separation : SeparationConfig
     """
 
-    def __init__(self, library: Library, limits: Limits, training: TrainingConfig, fit: FitConfig) -> None:
-        self.library, self.limits, self.training, self.fit = library, limits, training, fit
+    def __init__(
+        self, library: Library, limits: Limits, training: TrainingConfig, separation: SeparationConfig
+    ) -> None:
+        self.library, self.limits, self.training, self.separation = library, limits, training, separation
         self.store = Uploads(limits)
         self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
 
@@ -105,10 +107,8 @@ class Service:
             refuse_unfit([Dictionary.load(each.path) for each in found])
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
-        fit = self.fit if quality == "standard" else replace(self.fit, guide_weight=0.0)
-        task = Separating(
-            Sound(upload.path, upload.name), found, fit, residual, background_model, upload.facts["duration_s"]
-        )
+        config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
+        task = Separating(Sound(upload.path, upload.name), found, config, upload.facts["duration_s"])
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:

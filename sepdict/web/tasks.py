@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from sepdict import Audio, Dictionary, FitConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
+from sepdict import Audio, Dictionary, SeparationConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
 from sepdict._core.fs import to_json, write_atomically
 from sepdict.audio.io import AudioReader, copy_audio, open_audio, writing_audio
 from sepdict.dictionaries.library import library_folder
@@ -93,38 +93,28 @@ class Separating:
 
     mixture: Sound
     dictionaries: Sequence[Sound]
-    config: FitConfig
-    residual: bool
-    background_model: bool
+    config: SeparationConfig
     duration_s: float
 
     @property
     def plan(self) -> Plan:
         """What its stages cost."""
-        with_mask_estimator = len(self.dictionaries) > 1 and self.config.guide_weight > 0
+        with_mask_estimator = self.config.trains_mask_estimator(len(self.dictionaries))
         durations_s = {self.mixture.name: self.duration_s}
         return plan_separation(
             durations_s,
             with_mask_estimator=with_mask_estimator,
-            residual=self.residual,
-            background_model=self.background_model,
+            residual=self.config.residual,
+            background_model=self.config.background_model,
         )
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Separate block by block, and describe the stems and how it went."""
         dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
-        names = stem_names(dictionaries, residual=self.residual or self.background_model)
+        names = stem_names(dictionaries, self.config)
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, _writing(paths, mixture) as write:
-            outcome = separate_in_blocks(
-                mixture,
-                dictionaries,
-                write,
-                self.config,
-                residual=self.residual,
-                background_model=self.background_model,
-                on_progress=on_progress,
-            )
+            outcome = separate_in_blocks(mixture, dictionaries, write, self.config, on_progress=on_progress)
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         is_silent, explained = outcome.fit.silent, outcome.explained_energy
@@ -151,11 +141,7 @@ class Separating:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "mixture": self.mixture.name,
             "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
-            "settings": {
-                "residual": self.residual,
-                "background_model": self.background_model,
-                "fit": asdict(self.config),
-            },
+            "settings": asdict(self.config),
         }
 
 

@@ -12,11 +12,11 @@ from front_end import sound, trained
 
 from sepdict import (
     AugmentationConfig,
-    BatchConfig,
     FitConfig,
     MaskEstimatorConfig,
     NetworkConfig,
     Regularization,
+    SeparationConfig,
     TrainingConfig,
     regularized,
     train_dictionary,
@@ -42,6 +42,8 @@ from sepdict.spectral.stft import StftConfig
         (FitConfig, "n_iterations", "5", "int"),
         (FitConfig, "guide_weight", None, "float"),
         (MaskEstimatorConfig, "seed", None, "int"),
+        (SeparationConfig, "fit", SeparationConfig(), "FitConfig"),
+        (SeparationConfig, "mask_estimator", True, "MaskEstimatorConfig or None"),
         (NetworkConfig, "hidden", 256, "tuple"),
         (AugmentationConfig, "background_snr_db", 3, "tuple"),
         (Regularization, "dropout", "a", "float"),
@@ -71,7 +73,7 @@ def test_numbers_of_numpy_and_whole_numbers_for_floats_are_taken() -> None:
         ),
         (AugmentationConfig(background_snr_db=(np.float32(1), 2)), AugmentationConfig(background_snr_db=(1.0, 2.0))),
         (FitConfig(guide_weight=0, n_iterations=True), FitConfig(guide_weight=0.0, n_iterations=1)),
-        (BatchConfig(segment_s=60, residual=False), BatchConfig(segment_s=60.0)),
+        (SeparationConfig(segment_s=60, residual=False), SeparationConfig(segment_s=60.0)),
     ],
     ids=lambda config: type(config).__name__,
 )

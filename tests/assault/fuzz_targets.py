@@ -35,6 +35,7 @@ from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import FORMAT, Dictionary
 from sepdict.errors import SepdictError
 from sepdict.separation.engine import separate
+from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import cached_mask_estimator
 
 
@@ -251,7 +252,7 @@ def _separate_with(dictionary: Dictionary) -> None:
     if dictionary.card.stft.n_fft > 4096 or dictionary.card.sample_rate > 100_000:  # it takes long
         return
     try:
-        stems = separate(mixture(n_samples=1000), [dictionary], replace(FIT, n_iterations=1)).stems
+        stems = separate(mixture(n_samples=1000), [dictionary], replace(FIT, fit=FitConfig(n_iterations=1))).stems
     except SepdictError:
         return
     assert all(stem.samples.isfinite().all() for stem in stems.values())
@@ -266,7 +267,7 @@ def _separated() -> tuple[Path, bytes]:
     folder = Path(tempfile.mkdtemp(prefix="separated-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     write_audio(folder / "a.wav", mixture(n_samples=1000))
-    (result,) = separate_files([folder / "a.wav"], pair(), folder / "out", BatchConfig(fit=FIT))
+    (result,) = separate_files([folder / "a.wav"], pair(), folder / "out", BatchConfig(FIT))
     assert result.manifest is not None
     return folder, result.manifest.read_bytes()
 
@@ -296,7 +297,7 @@ def go_on_beside(path: Path) -> str:
         with contextlib.suppress(SepdictError):
             find_mixtures(path.parent / "out", recursive=True)
         try:
-            config = BatchConfig(fit=FIT, overwrite=overwrite, skip_existing=not overwrite)
+            config = BatchConfig(FIT, overwrite=overwrite, skip_existing=not overwrite)
             (result,) = separate_files([path.parent / "a.wav"], pair(), path.parent / "out", config)
         except SepdictError as error:
             said_in_one_line(error)

@@ -24,6 +24,7 @@ from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import (
     MaskEstimator,
@@ -35,7 +36,7 @@ from sepdict.separation.mask_estimator import (
 from sepdict.training.train import train_dictionary
 from sepdict.web.uploads import Limits, Store
 
-FIT = FitConfig(n_iterations=2, n_adaptation_steps=0)
+FIT = SeparationConfig(FitConfig(n_iterations=2), MaskEstimatorConfig(n_adaptation_steps=0))
 N_SAMPLES = 2000  # a quarter of a second
 REPORT = "report.html"
 
@@ -178,7 +179,7 @@ def _separation(
             write_audio(folder / f"{track}.wav", mixture(n_samples=N_SAMPLES, seed=seed))
         _explained(separated(folder, "whole", config))
         if older:
-            earlier = replace(config, fit=replace(FIT, n_iterations=1), overwrite=False)
+            earlier = replace(config, separation=replace(FIT, fit=FitConfig(n_iterations=1)), overwrite=False)
             _explained(separated(folder, "older", earlier))
             _explained(separated(folder, "out", earlier))
 
@@ -340,7 +341,7 @@ def _upload_law(folder: Path, done: bool) -> None:
     assert not done or (folder / "upload").stat().st_size == 256 * 40
 
 
-QUICK = BatchConfig(fit=FIT)
+QUICK = BatchConfig(FIT)
 SIDE_BY_SIDE = OutputConfig(filename="{source}/{track}.{ext}", format="flac")
 
 SEPARATIONS = [

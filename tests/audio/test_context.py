@@ -25,6 +25,7 @@ from sepdict.batch.export import OutputConfig
 from sepdict.batch.manifest import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
 RATE = 8000
@@ -69,7 +70,11 @@ def write_wav(path: Path, chunks: bytes, *, n_channels: int = 1, mask: int | Non
 
 
 def separated(path: Path, out: Path, *, output: OutputConfig | None = None, **settings: Any) -> TrackResult:
-    config = BatchConfig(fit=FitConfig(n_iterations=1, guide_weight=0), output=output or OutputConfig(), **settings)
+    config = BatchConfig(
+        separation=SeparationConfig(FitConfig(n_iterations=1), mask_estimator=None),
+        output=output or OutputConfig(),
+        **settings,
+    )
     (result,) = separate_files([path], [trained("hiss"), trained("hum")], out, config)
     assert result.error is None, result.error
     return result

@@ -27,9 +27,10 @@ from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import evaluate
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=2, guide_weight=0)
+QUICK = SeparationConfig(FitConfig(n_iterations=2), mask_estimator=None)
 BY_EXTENSION = "{track}.{mixture_ext}/{source}.{ext}"
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Fl\u00f6te") for form in ("NFC", "NFD"))
 
@@ -53,7 +54,7 @@ def test_only_mixtures_whose_files_would_meet_fail(tmp_path: Path, pair: list[Di
         tmp_path / "in",
         pair,
         tmp_path / "out",
-        BatchConfig(fit=QUICK, n_jobs=n_jobs),
+        BatchConfig(QUICK, n_jobs=n_jobs),
         on_track=lambda result: told.append(result.mixture),
     )
     assert [result.mixture for result in results] == sorted(told) == [other, flac, wav]
@@ -84,7 +85,7 @@ def test_the_command_says_of_each_file_of_a_clash_how_to_mend_it(
 
 def test_a_template_tells_mixtures_apart_by_their_extensions(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_takes(tmp_path / "in")
-    settings = {"fit": QUICK, "output": OutputConfig(filename=BY_EXTENSION)}
+    settings = {"separation": QUICK, "output": OutputConfig(filename=BY_EXTENSION)}
     results = separate_files(paths, pair, tmp_path / "out", BatchConfig(**settings))
     assert [result.error for result in results] == [None] * 3
     assert results[1].stems["hum"] == tmp_path / "out" / "take.flac" / "hum.wav"
@@ -126,7 +127,7 @@ def test_names_that_look_the_same_clash(tmp_path: Path, pair: list[Dictionary]) 
     write_mixtures(tmp_path / "in", COMPOSED, "other", DECOMPOSED)
     if len(list((tmp_path / "in").iterdir())) < 3:
         pytest.skip("this file system takes both names for one")
-    results = separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    results = separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(QUICK))
     assert [result.error is None for result in results] == [result.mixture.stem == "other" for result in results]
 
 
@@ -138,7 +139,7 @@ def test_references_are_found_whichever_way_their_letters_are_composed(
     write_references(tmp_path / "true" / DECOMPOSED)
     (tmp_path / "true" / DECOMPOSED / "hum.wav").rename(tmp_path / "true" / DECOMPOSED / f"{DECOMPOSED}.wav")
     pair = [trained("hiss"), trained(COMPOSED)]
-    config = BatchConfig(fit=QUICK, references=tmp_path / "true")
+    config = BatchConfig(QUICK, references=tmp_path / "true")
     (result,) = separate_files([path], pair, tmp_path / "out", config)
     assert result.error is None
     assert {score.source for score in result.evaluation.scores} == {"hiss", COMPOSED}

@@ -1,6 +1,7 @@
 """What a track's files are when something else than the default is asked for."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from sepdict.batch.run import separate_files, separate_folder
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, guide_weight=0)
+QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 LOUD = 3.0  # full scale is 1
 
 
@@ -30,9 +32,12 @@ def pair() -> list[Dictionary]:
 
 
 def one(path: Path, pair: list[Dictionary], out: Path, *, works: bool = True, **settings: Any) -> TrackResult:
-    """Separate a file; the settings of `OutputConfig` may stand among those of `BatchConfig`."""
+    """Separate a file; the settings of all three configurations stand side by side."""
+    how = {name: settings.pop(name) for name in SeparationConfig.__annotations__ if name in settings}
     written = {name: settings.pop(name) for name in OutputConfig.__annotations__ if name in settings}
-    (result,) = separate_files([path], pair, out, BatchConfig(fit=QUICK, output=OutputConfig(**written), **settings))
+    (result,) = separate_files(
+        [path], pair, out, BatchConfig(replace(QUICK, **how), output=OutputConfig(**written), **settings)
+    )
     assert (result.error is None) == works, result.error
     return result
 
@@ -257,7 +262,7 @@ def test_an_earlier_stem_of_one_track_that_would_be_one_of_another_is_refused(
 ) -> None:
     paths, filename = write_mixtures(tmp_path / "in", "a", "a-x"), "{track}-{source}.{ext}"
     one(paths[0], [trained("x-hiss")], tmp_path / "out", filename=filename)
-    before, config = tree(tmp_path), BatchConfig(fit=QUICK, output=OutputConfig(filename=filename), overwrite=True)
+    before, config = tree(tmp_path), BatchConfig(QUICK, output=OutputConfig(filename=filename), overwrite=True)
     with pytest.raises(ConfigError, match=r"a-x-hiss\.wav: is a stem of .*/a\.wav by its manifest"):
         separate_files(paths, pair, tmp_path / "out", config)
     assert tree(tmp_path) == before
@@ -314,7 +319,7 @@ def test_more_than_there_is_is_all_there_is(tmp_path: Path, pair: list[Dictionar
 def test_a_mixture_that_ends_before_the_start_fails_alone(tmp_path: Path, pair: list[Dictionary]) -> None:
     (short,) = write_mixtures(tmp_path, "short")
     long = write_audio(tmp_path / "long.wav", mixture(n_samples=12_000))
-    config = BatchConfig(fit=QUICK, start_s=0.75)
+    config = BatchConfig(QUICK, start_s=0.75)
     failed, done = separate_files([short, long], pair, tmp_path / "out", config)
     assert failed.error == f"{short}: lasts 0.8 s; expected more than the start, which is at 0.75 s"
     assert done.error is None
@@ -335,18 +340,18 @@ def write_deep(folder: Path) -> None:
 
 def test_folders_in_folders_become_folders_in_folders(tmp_path: Path, pair: list[Dictionary]) -> None:
     write_deep(tmp_path / "in")
-    results = separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(fit=QUICK), recursive=True)
+    results = separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(QUICK), recursive=True)
     assert [result.error for result in results] == [None] * 3
     manifests = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("manifest.json")}
     assert manifests == {Path(name, "take/manifest.json") for name in ("", "monday", "monday/late")}
-    flat = separate_folder(tmp_path / "in", pair, tmp_path / "flat", BatchConfig(fit=QUICK))
+    flat = separate_folder(tmp_path / "in", pair, tmp_path / "flat", BatchConfig(QUICK))
     assert [result.mixture for result in flat] == [tmp_path / "in/take.wav"]
 
 
 @pytest.mark.parametrize("out", ["in", "in/stems"])
 def test_stems_of_an_earlier_run_are_no_mixtures(tmp_path: Path, pair: list[Dictionary], out: str) -> None:
     write_deep(tmp_path / "in")
-    config = BatchConfig(fit=QUICK, skip_existing=True)
+    config = BatchConfig(QUICK, skip_existing=True)
     first = separate_folder(tmp_path / "in", pair, tmp_path / out, config, recursive=True)
     again = separate_folder(tmp_path / "in", pair, tmp_path / out, config, recursive=True)
     assert [(result.mixture, result.kept) for result in again] == [(result.mixture, True) for result in first]
@@ -354,7 +359,7 @@ def test_stems_of_an_earlier_run_are_no_mixtures(tmp_path: Path, pair: list[Dict
 
 def test_an_output_folder_among_the_mixtures_is_not_searched(tmp_path: Path, pair: list[Dictionary]) -> None:
     write_deep(tmp_path / "in")
-    config = BatchConfig(fit=QUICK, skip_existing=True, output=OutputConfig(filename="{track}_{source}.{ext}"))
+    config = BatchConfig(QUICK, skip_existing=True, output=OutputConfig(filename="{track}_{source}.{ext}"))
     for _ in range(2):  # the second time there are stems, and no manifest is called as usual
         assert len(separate_folder(tmp_path / "in", pair, tmp_path / "in/stems", config, recursive=True)) == 3
 
@@ -364,12 +369,12 @@ def test_mixtures_may_lie_in_a_folder_of_the_output_folder(
     tmp_path: Path, pair: list[Dictionary], recursive: bool
 ) -> None:
     write_mixtures(tmp_path / "recordings", "a")
-    (result,) = separate_folder(tmp_path / "recordings", pair, tmp_path, BatchConfig(fit=QUICK), recursive=recursive)
+    (result,) = separate_folder(tmp_path / "recordings", pair, tmp_path, BatchConfig(QUICK), recursive=recursive)
     assert result.manifest == tmp_path / "a/manifest.json"
 
 
 def test_a_folder_of_nothing_but_stems_is_refused(tmp_path: Path, pair: list[Dictionary]) -> None:
-    separate_files(write_mixtures(tmp_path, "a"), pair, tmp_path / "stems", BatchConfig(fit=QUICK))
+    separate_files(write_mixtures(tmp_path, "a"), pair, tmp_path / "stems", BatchConfig(QUICK))
     with pytest.raises(AudioFileError, match="stems: holds nothing but stems of an earlier run; expected mixtures"):
         separate_folder(tmp_path / "stems", pair, tmp_path / "out", recursive=True)
 
@@ -377,4 +382,4 @@ def test_a_folder_of_nothing_but_stems_is_refused(tmp_path: Path, pair: list[Dic
 def test_a_manifest_of_somebody_else_hides_no_mixture(tmp_path: Path, pair: list[Dictionary]) -> None:
     write_deep(tmp_path / "in")
     (tmp_path / "in/monday/manifest.json").write_text('{"name": "my app"}')
-    assert len(separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(fit=QUICK), recursive=True)) == 3
+    assert len(separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(QUICK), recursive=True)) == 3

@@ -14,9 +14,10 @@ from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, explain
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, guide_weight=0)
+QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 UNEXPECTED = " (unexpected; the log shows where it came from)"
 ANY: dict[str, tuple[Exception, str]] = {  # an exception, and what is said of it behind the file's path
     "of memory": (MemoryError(), "there is not enough memory for it; free some, or take it apart in shorter segments"),

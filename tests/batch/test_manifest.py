@@ -21,14 +21,16 @@ from sepdict.batch.manifest import TrackResult, asked_for, differences, finished
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.errors import ConfigError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
+from sepdict.separation.mask_estimator import MaskEstimatorConfig
 
-QUICK = FitConfig(n_iterations=3, guide_weight=0)
+QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 
 
 def separate(paths: list[Path], out: Path, **settings: Any) -> list[TrackResult]:
     on_track = settings.pop("on_track", lambda _: None)
-    config = BatchConfig(**{"fit": QUICK, "skip_existing": True} | settings)
+    config = BatchConfig(**{"separation": QUICK, "skip_existing": True} | settings)
     return separate_files(paths, [trained("hiss"), trained("hum")], out, config, on_track=on_track)
 
 
@@ -55,7 +57,7 @@ def test_a_kept_track_says_what_it_said_when_it_was_made(tmp_path: Path) -> None
 def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_mixtures(tmp_path / "in", "a")
     separate(paths, tmp_path / "out")
-    monkeypatch.setattr("sepdict.batch.run.composed_as_configured", None)  # would be called
+    monkeypatch.setattr("sepdict.batch.run.prepare_mask_estimator", None)  # would be called
     monkeypatch.setattr("sepdict.batch.track.separate_in_blocks", None)
     assert separate(paths, tmp_path / "out")[0].kept
 
@@ -133,9 +135,10 @@ def test_a_track_that_is_not_whole_is_made_again(tmp_path: Path, change: str) ->
 @pytest.mark.parametrize(
     "settings",
     [
-        {"fit": replace(QUICK, n_iterations=4)},
-        {"residual": True},
-        {"segment_s": 5.0},
+        {"separation": replace(QUICK, fit=FitConfig(n_iterations=4))},
+        {"separation": replace(QUICK, mask_estimator=MaskEstimatorConfig(n_adaptation_steps=4))},
+        {"separation": replace(QUICK, residual=True)},
+        {"separation": replace(QUICK, segment_s=5.0)},
         {"start_s": 0.1},
         {"duration_s": 0.5},
         {"output": OutputConfig(bit_depth="16")},
@@ -195,7 +198,7 @@ def test_the_manifest_tells_when_and_how_long(tmp_path: Path) -> None:
     age_s = (datetime.now(UTC) - datetime.fromisoformat(said["date"])).total_seconds()
     assert -1 <= age_s < 300
     assert said["seconds"] == pytest.approx(result.seconds, abs=1e-3)
-    assert 0 <= said["composing_s"] < 300
+    assert 0 <= said["mask_estimator_s"] < 300
 
 
 def test_that_kept_stems_are_not_scored_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

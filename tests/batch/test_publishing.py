@@ -21,6 +21,7 @@ from sepdict.batch.publishing import publishing
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.errors import AudioFileError, ConfigError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
 OWN_FOLDER, BY_SOURCE, FLAT = "{track}/{source}.{ext}", "{source}/{track}.{ext}", "{track}_{source}.{ext}"
@@ -236,7 +237,7 @@ def test_a_batch_goes_on_where_it_was_killed_among_the_moves_of_a_track(
 ) -> None:
     paths, pair = write_mixtures(tmp_path / "in", "a", "b"), [trained("hiss"), trained("hum")]
     output = OutputConfig(filename=BY_SOURCE)
-    config = BatchConfig(FitConfig(n_iterations=3, guide_weight=0), output, skip_existing=True)
+    config = BatchConfig(SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None), output, skip_existing=True)
     replace = os.replace
 
     def die(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,10 @@ from sepdict.batch.run import TrackResult, separate_files, separate_folder
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3)
+QUICK = SeparationConfig(FitConfig(n_iterations=3))
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def pair() -> list[Dictionary]:
 def test_a_folder_becomes_a_folder_of_stems_per_file(tmp_path: Path, pair: list[Dictionary]) -> None:
     write_mixtures(tmp_path / "mixtures", "b", "a.live", "c")
     (tmp_path / "mixtures" / "notes.txt").write_text("no audio")
-    results = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    results = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(QUICK))
     assert [result.mixture.name for result in results] == ["a.live.wav", "b.wav", "c.wav"]
     expected = {str(Path(track, *name)) for track in ("a.live", "b", "c") for name in [(), ("hiss.wav",), ("hum.wav",)]}
     assert set(tree(tmp_path / "out")) == expected | {f"{track}/manifest.json" for track in ("a.live", "b", "c")}
@@ -85,7 +87,7 @@ def test_stems_are_float_files_of_the_mixtures_form_that_sum_to_it(
 ) -> None:
     original = mixture(**shape)
     (result,) = separate_files(
-        [write_audio(tmp_path / "mix.wav", original)], pair, tmp_path / "out", BatchConfig(fit=QUICK)
+        [write_audio(tmp_path / "mix.wav", original)], pair, tmp_path / "out", BatchConfig(QUICK)
     )
     assert result.error is None
     for path in result.stems.values():
@@ -111,7 +113,7 @@ def test_a_residual_is_written_when_asked_for_or_when_there_is_one_dictionary(
 ) -> None:
     paths = write_mixtures(tmp_path, "mix")
     (result,) = separate_files(
-        paths, [trained(name) for name in names], tmp_path / "out", BatchConfig(fit=QUICK, residual=residual)
+        paths, [trained(name) for name in names], tmp_path / "out", BatchConfig(replace(QUICK, residual=residual))
     )
     expected = [*names, "residual"] if residual or len(names) == 1 else names
     assert list(result.stems) == expected
@@ -122,7 +124,7 @@ def test_the_manifest_says_what_was_used_and_how_it_went(tmp_path: Path, pair: l
     (path,) = write_mixtures(tmp_path, "mix")
     file = pair[0].save(tmp_path / "hiss.safetensors")
     (result,) = separate_files(
-        [path], pair, tmp_path / "out", BatchConfig(device="cpu"), dictionary_files={"hiss": file}
+        [path], pair, tmp_path / "out", BatchConfig(SeparationConfig(device="cpu")), dictionary_files={"hiss": file}
     )
     manifest = read_json(tmp_path / "out" / "mix" / "manifest.json")
     assert manifest["mixture"]["file"] == str(path)
@@ -150,7 +152,7 @@ def test_json_has_null_for_what_it_lacks_and_text_for_paths() -> None:
 def test_a_bad_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictionary], what: str) -> None:
     write_mixtures(tmp_path / "mixtures", "a", "c")
     bad = write_bad(tmp_path / "mixtures" / "b.wav", what)
-    first, failed, last = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    first, failed, last = separate_folder(tmp_path / "mixtures", pair, tmp_path / "out", BatchConfig(QUICK))
     assert first.error is None
     assert last.error is None
     assert failed.error is not None
@@ -163,7 +165,7 @@ def test_a_bad_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictiona
 
 def test_a_missing_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dictionary]) -> None:
     (good,) = write_mixtures(tmp_path, "good")
-    results = separate_files([tmp_path / "no.wav", good], pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    results = separate_files([tmp_path / "no.wav", good], pair, tmp_path / "out", BatchConfig(QUICK))
     assert [result.error for result in results] == [f"{tmp_path / 'no.wav'}: no such file", None]
 
 
@@ -203,10 +205,10 @@ def test_tracks_of_one_name_are_refused_before_any_work(tmp_path: Path, pair: li
 
 def test_stems_that_an_earlier_run_left_go_when_it_is_overwritten(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(fit=QUICK))
+    separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(QUICK))
     (tmp_path / "out/a/notes.txt").write_text("mine")
     assert (tmp_path / "out/a/residual.wav").exists()
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, overwrite=True))
     assert {path.name for path in (tmp_path / "out/a").iterdir()} == {
         "hiss.wav",
         "hum.wav",
@@ -220,14 +222,14 @@ def test_what_somebody_elses_manifest_names_is_not_removed(tmp_path: Path, pair:
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text('{"stems": {"vocals": "vocals.mp3"}}')
     (folder / "vocals.mp3").write_text("theirs")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, overwrite=True))
     assert (folder / "vocals.mp3").read_text() == "theirs"
 
 
 def test_a_mixture_among_the_stems_of_an_earlier_run_is_not_removed(tmp_path: Path, pair: list[Dictionary]) -> None:
-    (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    (earlier,) = separate_files(write_mixtures(tmp_path, "hum"), pair, tmp_path / "out", BatchConfig(QUICK))
     with pytest.raises(ConfigError, match="is a mixture and would be overwritten"):
-        separate_files([earlier.stems["hum"]], pair[:1], tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+        separate_files([earlier.stems["hum"]], pair[:1], tmp_path / "out", BatchConfig(QUICK, overwrite=True))
 
 
 @pytest.mark.parametrize(
@@ -254,20 +256,20 @@ def test_what_is_in_the_way_is_refused_before_any_work(
 
 def test_how_many_files_exist_is_said(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK))
     with pytest.raises(ConfigError, match=r"hiss\.wav: exists already \(and 2 more\);"):
         separate_files(paths, pair, tmp_path / "out")
 
 
 def test_overwriting_replaces_the_stems_and_keeps_other_files(tmp_path: Path, pair: list[Dictionary]) -> None:
     paths = write_mixtures(tmp_path, "song")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK))
     folder = tmp_path / "out" / "song"
     once, heard = tree(folder), read_audio(folder / "hiss.wav")
     (folder / "hiss.wav").write_text("old")
     (folder / "manifest.json").write_text("old")
     (folder / "lyrics.txt").write_text("mine")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, overwrite=True))
     again = tree(folder)
     assert {*again} == {*once, "lyrics.txt"}
     assert read_json(folder / "manifest.json")["order"] == json.loads(once["manifest.json"])["order"]
@@ -345,7 +347,7 @@ def test_a_full_disk_is_each_tracks_error_and_leaves_nothing(
     (tmp_path / "out").mkdir()
     before = tree(tmp_path)
     monkeypatch.setattr(os, step, full_disk)
-    results = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    results = separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK))
     for result, track in zip(results, ["a", "b"], strict=True):
         assert result.error is not None
         assert result.error.startswith(f"{tmp_path / 'out' / track}")
@@ -365,7 +367,7 @@ def test_a_disk_that_is_full_at_the_end_is_told_of_in_the_users_words(
         fsync(descriptor) if left[0] else full_disk()
 
     monkeypatch.setattr(os, "fsync", fill)
-    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, report=True))
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, report=True))
     file = ["report.html", "manifest.json"][n - 1]
     assert result.error == f"{tmp_path}/out/a/{file}: No space left on device"
 
@@ -396,7 +398,7 @@ def test_ctrl_c_keeps_finished_tracks_and_leaves_no_half_written_one(
     done: list[TrackResult] = []
     Interruption(monkeypatch, target, n)
     with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_track=done.append)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK), on_track=done.append)
     assert [result.mixture for result in done] == paths[:1]
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
 
@@ -406,12 +408,12 @@ def test_ctrl_c_while_overwriting_keeps_the_older_files(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, target: str, n: int
 ) -> None:
     paths = write_mixtures(tmp_path, "a")
-    separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK))
     before = tree(tmp_path)
     write_audio(paths[0], mixture(seed=7))
     Interruption(monkeypatch, target, n)
     with pytest.raises(KeyboardInterrupt):
-        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK, overwrite=True))
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, overwrite=True))
     assert {name: content for name, content in tree(tmp_path).items() if name != "a.wav"} == {
         name: content for name, content in before.items() if name != "a.wav"
     }
@@ -423,9 +425,9 @@ def test_what_another_run_wrote_meanwhile_is_not_replaced(tmp_path: Path, pair: 
 
     def meanwhile(_: object) -> None:
         if not (tmp_path / "out/a").exists():
-            others.extend(separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(fit=QUICK)))
+            others.extend(separate_files(paths, pair[:1], tmp_path / "out", BatchConfig(QUICK)))
 
-    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_progress=meanwhile)
+    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK), on_progress=meanwhile)
     assert result.error == f"{tmp_path}/out/a/hiss.wav: was written meanwhile; choose another output folder"
     assert set(tree(tmp_path / "out")) == {"a", "a/hiss.wav", "a/manifest.json", "a/residual.wav"}
     assert read_json(tmp_path / "out/a/manifest.json")["explained_energy"] == others[0].explained_energy
@@ -441,7 +443,7 @@ def test_what_a_listener_raises_ends_the_batch_and_reaches_the_caller(tmp_path: 
         separate_files(paths, pair, tmp_path / "out", on_progress=cancel)
     assert not (tmp_path / "out").exists()
     with pytest.raises(RuntimeError, match="enough"):
-        separate_files(paths, pair, tmp_path / "out", BatchConfig(fit=QUICK), on_track=cancel)
+        separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK), on_track=cancel)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a"]
 
 
@@ -453,7 +455,7 @@ def test_several_at_a_time_become_what_one_after_the_other_does(
     paths.insert(1, tmp_path / "mixtures" / "bad.wav")
     told: list[TrackResult] = []
     one, two = (
-        separate_files(paths, pair, tmp_path / f"out{n}", BatchConfig(fit=QUICK, n_jobs=n), on_track=told.append)
+        separate_files(paths, pair, tmp_path / f"out{n}", BatchConfig(QUICK, n_jobs=n), on_track=told.append)
         for n in (1, 2)
     )
     assert [result.mixture for result in two] == paths
@@ -484,7 +486,7 @@ def test_a_mixture_that_changes_while_it_is_read_is_its_tracks_error_and_one_rem
         return outcome
 
     monkeypatch.setattr(sepdict.batch.track, "separate_in_blocks", meanwhile)
-    (result,) = separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK))
+    (result,) = separate_files([path], pair, tmp_path / "out", BatchConfig(QUICK))
     assert result.error == (None if removed else f"{path}: was changed while it was read; separate it again")
     assert (tmp_path / "out" / "song").exists() == removed
 
@@ -500,7 +502,7 @@ def test_a_file_is_never_held_whole(tmp_path: Path, pair: list[Dictionary], monk
         return read(file, frames, **options)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", watch)
-    separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK, segment_s=3.0))
+    separate_files([path], pair, tmp_path / "out", BatchConfig(replace(QUICK, segment_s=3.0)))
     reading = [n for n in longest if n > 1]  # the last sample of a written stem is read to see that it is there
     assert sum(reading) == sound.n_samples
     assert max(longest) <= 3 * 8000
@@ -531,7 +533,7 @@ def test_a_mixture_among_its_references_is_not_taken_for_one(
     (path,) = write_mixtures(folder, "mix")
     seen: list[set[str]] = []
     monkeypatch.setattr(sepdict.batch.track, "evaluate", lambda _, references, **__: seen.append(set(references)))
-    separate_files([path], pair, tmp_path / "out", BatchConfig(fit=QUICK, references=folder))
+    separate_files([path], pair, tmp_path / "out", BatchConfig(QUICK, references=folder))
     assert seen == [{"hiss", "hum"}]
 
 

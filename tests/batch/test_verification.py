@@ -21,9 +21,10 @@ from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.batch.verification import check_folder
 from sepdict.errors import AudioFileError
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
-QUICK = FitConfig(n_iterations=3, guide_weight=0)
+QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 
 
 def separated(folder: Path, names: tuple[str, ...] = ("a",), **settings: Any) -> list[TrackResult]:
@@ -198,7 +199,7 @@ def test_stems_that_do_not_sum_to_the_mixture_are_never_published(
     [
         ({"output": OutputConfig(format="flac")}, "output format wav, now flac"),
         ({"residual": True}, "residual False, now True"),
-        ({"fit": replace(QUICK, n_iterations=4)}, "fit n_iterations 3, now 4"),
+        ({"fit": replace(QUICK, fit=FitConfig(n_iterations=4))}, "fit n_iterations 3, now 4"),
         ({"duration_s": 0.5}, "duration_s None, now 0.5"),
     ],
     ids=str,

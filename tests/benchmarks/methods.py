@@ -36,7 +36,16 @@ from rivals import (
 )
 
 import sepdict  # before torch: it has idle threads sleep
-from sepdict import Audio, Dictionary, FitConfig, TrainingConfig, evaluate, train_dictionary, write_audio
+from sepdict import (
+    Audio,
+    Dictionary,
+    FitConfig,
+    SeparationConfig,
+    TrainingConfig,
+    evaluate,
+    train_dictionary,
+    write_audio,
+)
 
 OURS = "sepdict, default"
 
@@ -94,10 +103,10 @@ def sepdict_dictionaries(
         dictionaries.append(train_dictionary(solos, config, source=source, backgrounds=backgrounds))
     if with_mask_estimator:
         mask_estimator = sepdict.train_mask_estimator(dictionaries, sepdict.MaskEstimatorConfig(seed=seed))
-        separate = partial(sepdict.separate, mask_estimator=mask_estimator)
+        separate = partial(sepdict.separate, trained_mask_estimator=mask_estimator)
     else:
-        fit = FitConfig(guide_weight=0, prior_weight=prior_weight, critic_weight=critic_weight)
-        separate = partial(sepdict.separate, config=fit)
+        fit = FitConfig(prior_weight=prior_weight, critic_weight=critic_weight)
+        separate = partial(sepdict.separate, config=SeparationConfig(fit, mask_estimator=None))
     trained = time.perf_counter()
     stems = separate(scene.mixture, dictionaries).stems
     separated = time.perf_counter()
@@ -114,8 +123,8 @@ def one_unknown(scene: Scene, seed: int, *, background_model: bool) -> Separated
     names, stems = list(trained), []
     for source, missing in zip(names, [*names[1:], names[0]], strict=True):
         known = [dictionary for name, dictionary in trained.items() if name != missing]
-        alone = FitConfig(guide_weight=0)
-        separation = sepdict.separate(scene.mixture, known, alone, residual=True, background_model=background_model)
+        alone = SeparationConfig(mask_estimator=None, residual=True, background_model=background_model)
+        separation = sepdict.separate(scene.mixture, known, alone)
         stems.append(separation.stems[source].samples)
     return Separated(torch.cat(stems), ready - start, (time.perf_counter() - ready) / len(names))
 

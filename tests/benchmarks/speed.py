@@ -31,6 +31,7 @@ from sepdict import (
     Dictionary,
     FitConfig,
     MaskEstimatorConfig,
+    SeparationConfig,
     separate,
     train_dictionary,
     train_mask_estimator,
@@ -210,12 +211,13 @@ def shortcuts() -> Facts:
         dictionaries, one = trained(name), scene(name).mixture
         mask_estimator = cached_mask_estimator(dictionaries)
         mixture = replace(one, samples=one.samples.repeat(1, round(120 / one.duration_s)))
+        at_once = SeparationConfig(segment_s=200.0)
+        cases = {"at once": at_once, "in segments of 10 s": SeparationConfig(segment_s=10.0)}
         converged = FitConfig(tolerance=1e-4, n_iterations=500)
-        cases = {"at once": {"segment_s": 200.0}, "in segments of 10 s": {"segment_s": 10.0}}
-        cases["at once, fits fully converged"] = {"segment_s": 200.0, "config": converged}
+        cases["at once, fits fully converged"] = replace(at_once, fit=converged)
         facts[name] = {
-            case: gain_db(name, separate(mixture, dictionaries, mask_estimator=mask_estimator, **options).stems)
-            for case, options in cases.items()
+            case: gain_db(name, separate(mixture, dictionaries, config, trained_mask_estimator=mask_estimator).stems)
+            for case, config in cases.items()
         }
     return {"gains_db": facts}
 
@@ -285,7 +287,7 @@ def growth() -> Facts:
     pair = trained(PAIR)
     mask_estimator = train_mask_estimator(pair, MaskEstimatorConfig(n_steps=N_SHORT))
     by_duration = {
-        duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, mask_estimator=mask_estimator))
+        duration_s: clock(partial(separate, lasting(PAIR, duration_s), pair, trained_mask_estimator=mask_estimator))
         for duration_s in (DURATIONS_S[0], *DURATIONS_S)  # the first run warms up
     }
     joined = [torch.cat([solo.samples for solo in solos], dim=1) for solos in scene(PAIR).solos.values()]
@@ -300,7 +302,7 @@ def growth() -> Facts:
     for n_sources in N_SOURCES:
         chosen = many[:n_sources]
         composed = train_mask_estimator(chosen, MaskEstimatorConfig(n_steps=10))
-        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, mask_estimator=composed))
+        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, trained_mask_estimator=composed))
     return {"by_duration": by_duration, "by_sources": by_sources}
 
 

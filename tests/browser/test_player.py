@@ -21,6 +21,7 @@ from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.reports.media import look_at
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
 pytestmark = pytest.mark.browser
@@ -44,8 +45,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
     sources = [trained("hiss"), trained("hum")]
-    config = FitConfig(guide_weight=0, n_iterations=3)
-    options = BatchConfig(fit=config, residual=True, report=True)
+    config = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
+    options = BatchConfig(replace(config, residual=True), report=True)
     (result,) = separate_files([path], sources, folder / "out", options, command=COMMAND)
     assert result.report is not None
     return result.report
@@ -331,7 +332,7 @@ def test_a_long_name_stays_in_the_page(browser: Any, tmp_path: Path) -> None:
     path = write_audio(tmp_path / f"{'Sunday morning, ' * 8}take-{'7' * 50}.wav", mixture(n_samples=4000))
     hum = trained("hum")
     long = Dictionary(replace(hum.card, source="an-uncommonly-long-name-of-a-source-without-any-space"), hum.network)
-    config = BatchConfig(fit=FitConfig(guide_weight=0, n_iterations=1), report=True)
+    config = BatchConfig(SeparationConfig(FitConfig(n_iterations=1), mask_estimator=None), report=True)
     (result,) = separate_files([path], [trained("hiss"), long], tmp_path / "out", config)
     for size in SIZES.values():
         page = browser.new_page(viewport=size)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from front_end import (
     run,
     sound,
     succeed,
+    train_mask_estimators_briefly,
     trained,
     tree,
     write_bad,
@@ -39,7 +39,6 @@ import sepdict.batch.track
 from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
-from sepdict.separation.mask_estimator import MaskEstimatorConfig
 from sepdict.training.train import train_dictionary
 
 
@@ -353,7 +352,7 @@ def test_short_segments_and_a_dictionary_of_the_unknown_are_made_on_request(here
     folder = here / "separated" / "song"
     assert {path.name for path in folder.iterdir()} == {"hiss.wav", "residual.wav", "manifest.json"}
     settings = read_json(folder / "manifest.json")["settings"]
-    assert (settings["segment_s"], settings["background_model"], settings["composed"]) == (3.0, True, False)
+    assert (settings["segment_s"], settings["background_model"], settings["mask_estimator"]) == (3.0, True, None)
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -416,9 +415,7 @@ def test_dictionaries_are_composed_once_and_not_at_all_on_request(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=3, width=8)
-    )
+    train_mask_estimators_briefly(monkeypatch, n_steps=3)
     options = []
     for name in ("hiss", "hum"):
         config = replace(TINY, exemplars_s=60.0)

@@ -9,18 +9,18 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
+from front_end import train_mask_estimators_briefly
 from PIL import Image
 from torch import Tensor
 
 import sepdict
-from sepdict import Audio, MaskEstimatorConfig, read_audio, write_audio
+from sepdict import Audio, read_audio, write_audio
 from sepdict.audio.io import probe_audio
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +65,7 @@ def moved(script: str, root: Path, *names: str) -> Path:
 def quick() -> Iterator[None]:
     """A thirtieth of the training: enough to tell these sources apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=100)
-        )
+        train_mask_estimators_briefly(patch, n_steps=100)
         yield
 
 
@@ -118,9 +116,7 @@ def test_the_musician_is_told_what_was_gained_and_when_to_listen(musician: Run) 
 def test_the_musician_learns_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=20)}
     monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
-    monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=5)
-    )
+    train_mask_estimators_briefly(monkeypatch, n_steps=5)
     script = moved("musician.py", tmp_path, "solos", "duet.flac", "duet_references", "piano.safetensors")
     learned = run(script, tmp_path / "musician")
     assert (tmp_path / "data" / "violin.safetensors").is_file()

@@ -4,16 +4,15 @@ import hashlib
 import re
 import shlex
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 import torch
-from front_end import succeed
+from front_end import succeed, train_mask_estimators_briefly
 
 import sepdict
-from sepdict import Dictionary, MaskEstimatorConfig, read_audio
+from sepdict import Dictionary, read_audio
 from sepdict.audio.discovery import find_audio_files
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +30,7 @@ def test_the_python_of_the_readme_runs(
 ) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
     monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
-    monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=20)
-    )
+    train_mask_estimators_briefly(monkeypatch, n_steps=20)
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
@@ -46,9 +43,7 @@ def test_the_python_of_the_readme_runs(
 
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
-    monkeypatch.setattr(
-        "sepdict.separation.mask_estimator.MaskEstimatorConfig", partial(MaskEstimatorConfig, n_steps=300)
-    )  # a tenth
+    train_mask_estimators_briefly(monkeypatch, n_steps=300)  # a tenth
     monkeypatch.chdir(tmp_path)
     command, *_ = blocks("sh")
     words = shlex.split(command.replace("\\\n", ""))

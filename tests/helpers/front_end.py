@@ -22,6 +22,7 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig
+from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, train_mask_estimator
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
 
@@ -52,6 +53,15 @@ def trained(source: str) -> Dictionary:
     taps = "hum" if source == "hum" else "hiss"
     dictionary = train_dictionary(sound(taps, n_samples=2 * SAMPLE_RATE, seed=9), TINY, source=taps)
     return Dictionary(replace(dictionary.card, source=source), dictionary.network)  # also a name that training refuses
+
+
+def train_mask_estimators_briefly(patch: pytest.MonkeyPatch, *, n_steps: int) -> None:
+    """Have mask estimators that come from the cache trained with so many steps only."""
+
+    def train_briefly(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig, **options: Any) -> MaskEstimator:
+        return train_mask_estimator(dictionaries, replace(config, n_steps=n_steps), **options)
+
+    patch.setattr("sepdict.separation.mask_estimator.train_mask_estimator", train_briefly)
 
 
 def write_mixtures(folder: Path, *names: str) -> list[Path]:

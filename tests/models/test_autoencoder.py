@@ -100,14 +100,14 @@ def test_decoded_shapes_are_positive_and_average_one(
     torch.testing.assert_close(drawn.mean(dim=-2), torch.ones(2, N_FRAMES, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("n_heard_bins", [None, 20])
+@pytest.mark.parametrize("n_fitted_bins", [None, 20])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_decoder_in_bands_draws_the_sums_of_what_the_decoder_draws(
-    generator: torch.Generator, kind: dict[str, Any], n_heard_bins: int | None
+    generator: torch.Generator, kind: dict[str, Any], n_fitted_bins: int | None
 ) -> None:
     network, code = network_of(300, **kind), codes(generator, 2)
-    summed = band_sums(network.decode(code)[:, :n_heard_bins], 1.01)
-    torch.testing.assert_close(network.band_decoder(n_heard_bins, 1.01)(code), summed)
+    summed = band_sums(network.decode(code)[:, :n_fitted_bins], 1.01)
+    torch.testing.assert_close(network.band_decoder(n_fitted_bins, 1.01)(code), summed)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -19,6 +19,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.network_config import NetworkConfig
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
@@ -98,7 +99,7 @@ def test_each_member_trains_saves_loads_and_separates(member: str, tmp_path: Pat
     assert torch.equal(drawn(loaded), drawn(dictionary))
     assert torch.equal(drawn(loaded), drawn(loaded))  # whatever is dropped out or drawn in training
     mixture = mixed(0.5)
-    separation = separate(mixture, [loaded, piano()], BRIEF, device="cpu")
+    separation = separate(mixture, [loaded, piano()], SeparationConfig(BRIEF, device="cpu"))
     assert set(separation.stems) >= {"speech", "piano"}
     missed = sum(stem.samples for stem in separation.stems.values()) - mixture.samples
     assert float(missed.abs().max()) < 10 ** (-110 / 20) * float(mixture.samples.abs().max())

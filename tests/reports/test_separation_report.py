@@ -29,10 +29,11 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import Evaluation, SourceScore
 from sepdict.reports import media, svg
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Timeline
 from sepdict.separation.excitations import FitConfig
 
-UNCOMPOSED = FitConfig(guide_weight=0, n_iterations=3)
+DRAFT = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 WICKED = '<script>alert(1)<b title="x">&amp; \'ü“{{ 7 * 7 }}'
 NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"}
 
@@ -86,7 +87,8 @@ def report(
     folder.mkdir(exist_ok=True)
     path = write_audio(folder / f"{name}.wav", mixed)
     sources = [trained("hiss"), trained("hum")] if dictionaries is None else dictionaries
-    config = BatchConfig(fit=UNCOMPOSED, report=True, **options)
+    how = {name: options.pop(name) for name in SeparationConfig.__annotations__ if name in options}
+    config = BatchConfig(replace(DRAFT, **how), report=True, **options)
     (result,) = separate_files(
         [path], sources, folder / "out", config, command=command, dictionary_files=dictionary_files
     )
@@ -301,9 +303,9 @@ def test_a_report_says_when_it_was_made_and_how_long_that_took(tmp_path: Path) -
     assert "2026-03-01, 12:34 UTC" in page.text
     assert ("datetime", "2026-03-01T12:34:56Z") in page.attributes
     assert re.search(r"separated in\s*1 min 23 s\s*\n", page.text)
-    learned = redrawn(result, seconds=3.7, composing_s=140.0)
+    learned = redrawn(result, seconds=3.7, mask_estimator_s=140.0)
     assert "3.7 s after 2 min 20 s of learning to tell the sources apart" in learned.text
-    assert "of learning" not in redrawn(result, seconds=3.7, composing_s=0.02).text
+    assert "of learning" not in redrawn(result, seconds=3.7, mask_estimator_s=0.02).text
     assert "of learning" not in page.text  # of a test's own settings nothing is learned
 
 
@@ -383,7 +385,7 @@ def test_the_player_marks_the_frequencies_that_pictures_are_drawn_of(tmp_path: P
     assert (float(lowest), float(highest)) == (media.LOWEST_HZ, media.HIGHEST_HZ)
     odd = replace(mixture(), sample_rate=9000)
     path = write_audio(tmp_path / "odd.wav", odd)
-    config = BatchConfig(fit=UNCOMPOSED, report=True)
+    config = BatchConfig(DRAFT, report=True)
     (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", config)
     assert result.report is not None
     data = Page.of(result.report.read_text("utf-8")).data
@@ -500,7 +502,7 @@ def test_the_manifest_tells_what_is_explained_when(tmp_path: Path) -> None:
 def test_a_report_that_is_not_asked_for_again_goes_with_what_it_was_of(tmp_path: Path) -> None:
     result, _ = report(tmp_path, mixture())
     sources = [trained("hiss"), trained("hum")]
-    again = BatchConfig(fit=UNCOMPOSED, overwrite=True)
+    again = BatchConfig(DRAFT, overwrite=True)
     (later,) = separate_files([result.mixture], sources, tmp_path / "out", again)
     assert later.report is None
     assert {path.name for path in (tmp_path / "out/song").iterdir()} == {"hiss.wav", "hum.wav", "manifest.json"}
@@ -517,7 +519,7 @@ def test_a_report_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_several_processes_write_a_report_each(tmp_path: Path) -> None:
     paths = write_mixtures(tmp_path / "mixtures", "one", "two")
     sources = [trained("hiss"), trained("hum")]
-    results = separate_files(paths, sources, tmp_path / "out", BatchConfig(fit=UNCOMPOSED, report=True, n_jobs=2))
+    results = separate_files(paths, sources, tmp_path / "out", BatchConfig(DRAFT, report=True, n_jobs=2))
     for result, name in zip(results, ["one", "two"], strict=True):
         assert result.report == tmp_path / "out" / name / "report.html"
         assert f"<h1>{name}.wav</h1>" in result.report.read_text()
@@ -529,7 +531,7 @@ def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("sepdict.batch.track.separation_page", full)
     (path,) = write_mixtures(tmp_path / "mixtures", "song")
-    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", BatchConfig(fit=UNCOMPOSED, report=True))
+    (result,) = separate_files([path], [trained("hiss")], tmp_path / "out", BatchConfig(DRAFT, report=True))
     assert result.error is not None
     assert "No space left" in result.error
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """What no dictionary draws gets a dictionary of its own, and the known sources are better for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _learned, fit_with_background_model
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig, fit_excitations
 from sepdict.spectral.stft import StftConfig, magnitude, stft
@@ -27,7 +29,7 @@ TINY = TrainingConfig(
     learning_rate=1e-2,
     exemplars_s=0,
 )
-CONFIG = FitConfig(guide_weight=0)
+CONFIG = SeparationConfig(mask_estimator=None)
 
 
 def notes(pitches: list[float], *, seed: int, seconds: float = 4.0) -> Tensor:
@@ -60,7 +62,7 @@ def test_a_known_source_comes_out_cleaner_where_the_unknown_is_learned(
     mixture = Audio(sum(sources), RATE)
     plain, learned = (
         si_sdr(
-            separate(mixture, [dictionary], CONFIG, background_model=background_model).stems["organ"].samples,
+            separate(mixture, [dictionary], replace(CONFIG, background_model=background_model)).stems["organ"].samples,
             sources[0],
         ).mean()
         for background_model in (False, True)
@@ -73,17 +75,23 @@ def test_stems_and_residual_sum_to_the_mixture(
     dictionary: Dictionary, sources: tuple[Tensor, Tensor], n_channels: int
 ) -> None:
     samples = torch.cat([sum(sources), 0.3 * sources[0]])[:n_channels]
-    result = separate(Audio(samples, RATE), [dictionary], FitConfig(n_iterations=3), background_model=True)
+    result = separate(
+        Audio(samples, RATE), [dictionary], SeparationConfig(FitConfig(n_iterations=3), background_model=True)
+    )
     assert list(result.stems) == ["organ", RESIDUAL]
     torch.testing.assert_close(sum(stem.samples for stem in result.stems.values()), samples, rtol=0, atol=1e-5)
     assert 0 <= result.explained_energy <= 1
 
 
 def test_silence_and_what_is_known_entirely_are_taken_too(dictionary: Dictionary) -> None:
-    silent = separate(Audio(torch.zeros(1, RATE), RATE), [dictionary], FitConfig(n_iterations=3), background_model=True)
+    silent = separate(
+        Audio(torch.zeros(1, RATE), RATE),
+        [dictionary],
+        SeparationConfig(FitConfig(n_iterations=3), background_model=True),
+    )
     assert not any(stem.samples.any() for stem in silent.stems.values())
     alone = notes([220, 330, 440, 550], seed=4)
-    stem = separate(Audio(alone, RATE), [dictionary], CONFIG, background_model=True).stems["organ"].samples
+    stem = separate(Audio(alone, RATE), [dictionary], replace(CONFIG, background_model=True)).stems["organ"].samples
     assert float(si_sdr(stem, alone).mean()) > 3  # dB: the unknown takes its share even of what is known
 
 
@@ -92,12 +100,12 @@ def test_the_unknown_is_the_last_source_and_the_dictionaries_stay_as_they_are(
 ) -> None:
     observed, before = magnitude(stft(sum(sources), SMALL)), dictionary.sha256
     copy = observed.clone()
-    fit = fit_with_background_model(observed, [dictionary], CONFIG)
+    fit = fit_with_background_model(observed, [dictionary], CONFIG.fit)
     assert fit.magnitudes.shape == (2, *observed.shape)
     assert fit.excitations[-1].shape == (N_TEMPLATES, observed.shape[-1])
     assert dictionary.sha256 == before
     assert torch.equal(observed, copy)
-    alone = fit_excitations(observed, [dictionary], CONFIG)
+    alone = fit_excitations(observed, [dictionary], CONFIG.fit)
     assert fit.loss_curve[-1] < alone.loss_curve[-1]  # two explain more than one
 
 

@@ -1,6 +1,7 @@
 """What is kept of a separation over time: the same in columns as in frames, however it comes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from front_end import mixture, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import N_COLUMNS, Frames, TimelineRecorder
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.spectral.pooling import Columns
 
-UNCOMPOSED = FitConfig(guide_weight=0, n_iterations=3)
+DRAFT = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 
 
 @given(n_frames=st.integers(1, 50), n_columns=st.integers(1, 20), n_pieces=st.integers(1, 5), seed=st.integers(0, 9))
@@ -39,7 +41,7 @@ def test_columns_of_a_constant_are_that_constant_also_where_no_frame_fell() -> N
 @pytest.mark.parametrize("segment_s", [60.0, 3.0])
 def test_the_timeline_explains_as_much_as_the_whole(segment_s: float) -> None:
     sources = [trained("hiss"), trained("hum")]
-    separation = separate(mixture(n_samples=60000, n_channels=2), sources, UNCOMPOSED, segment_s=segment_s)
+    separation = separate(mixture(n_samples=60000, n_channels=2), sources, replace(DRAFT, segment_s=segment_s))
     timeline = separation.timeline
     assert separation.n_segments == (1 if segment_s == 60 else 4)
     assert timeline.explained_energy == separation.explained_energy
@@ -54,7 +56,7 @@ def test_the_timeline_explains_as_much_as_the_whole(segment_s: float) -> None:
 
 def test_silence_has_no_share_as_a_whole_either() -> None:
     silence = mixture(n_samples=8000)
-    separation = separate(type(silence)(0 * silence.samples, 8000), [trained("hiss"), trained("hum")], UNCOMPOSED)
+    separation = separate(type(silence)(0 * silence.samples, 8000), [trained("hiss"), trained("hum")], DRAFT)
     assert math.isnan(separation.timeline.explained_energy)
     assert separation.timeline.explained(0.1)[1].isnan().all()
 
@@ -62,7 +64,7 @@ def test_silence_has_no_share_as_a_whole_either() -> None:
 def test_what_sounds_in_one_place_is_there() -> None:
     sound = mixture(n_samples=16000)
     sound.samples[:, :8000] = 0
-    timeline = separate(sound, [trained("hiss"), trained("hum")], UNCOMPOSED).timeline
+    timeline = separate(sound, [trained("hiss"), trained("hum")], DRAFT).timeline
     half = len(timeline.energy) // 2
     assert timeline.gains[:, : half - 3].amax() < 1e-3 * timeline.gains[:, half + 3 :].amax()
     assert timeline.energy[: half - 3].sum() < 1e-6 * timeline.energy.sum()
@@ -79,7 +81,7 @@ def test_hours_are_kept_in_no_more_columns_than_a_few_thousand() -> None:
 
 
 def test_a_timeline_prints_as_one_line_however_long_it_is() -> None:
-    timeline = separate(mixture(n_samples=16000), [trained("hiss"), trained("hum")], UNCOMPOSED).timeline
+    timeline = separate(mixture(n_samples=16000), [trained("hiss"), trained("hum")], DRAFT).timeline
     assert "\n" not in repr(timeline)
     assert len(repr(timeline)) < 120
     assert f"2 sources, {len(timeline.energy)} columns" in repr(timeline)

@@ -21,9 +21,11 @@ from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.models.network_config import NetworkConfig
-from sepdict.progress import Progress
-from sepdict.separation.engine import FitSummary, Separation, null_test_db, separate, separate_in_blocks
+from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.separation.config import SeparationConfig
+from sepdict.separation.engine import separate, separate_in_blocks
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.separation.result import FitSummary, Separation, null_test_db
 from sepdict.spectral.stft import StftConfig, stft
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
@@ -37,7 +39,8 @@ TINY = TrainingConfig(
     learning_rate=1e-2,
     exemplars_s=0,
 )
-BRIEF = FitConfig(n_iterations=4)  # for what holds whether or not the fit has converged
+STANDARD = SeparationConfig(device="cpu")
+BRIEF = replace(STANDARD, fit=FitConfig(n_iterations=4))  # for what holds whether or not the fit has converged
 NULL_DB = (
     -110
 )  # stems may miss the mixture by float32's rounding of a few additions and transforms, relative to its peak
@@ -76,8 +79,16 @@ def dictionaries() -> list[Dictionary]:
     ]
 
 
-def take_apart(samples: Tensor, dictionaries: list[Dictionary], *args: Any, rate: int = RATE, **kw: Any) -> Separation:
-    return separate(Audio(samples, rate), dictionaries, *args, device="cpu", **kw)
+def take_apart(
+    samples: Tensor,
+    dictionaries: list[Dictionary],
+    config: SeparationConfig = STANDARD,
+    *,
+    rate: int = RATE,
+    on_progress: OnProgress = ignore_progress,
+    **settings: Any,
+) -> Separation:
+    return separate(Audio(samples, rate), dictionaries, replace(config, **settings), on_progress=on_progress)
 
 
 def total(separation: Separation) -> Tensor:
@@ -413,7 +424,7 @@ def test_progress_counts_through_the_segments(dictionaries: list[Dictionary]) ->
     assert [(progress.step, progress.n_steps) for progress in seen] == [(step, 12) for step in range(1, 13)]
 
 
-@pytest.mark.parametrize("segment_s", [2.9, 0, -1, float("nan")])
+@pytest.mark.parametrize("segment_s", [2.9, 0.0, -1.0, float("nan")])
 def test_segments_too_short_to_fade_are_refused(dictionaries: list[Dictionary], segment_s: float) -> None:
     with pytest.raises(ConfigError, match=f"segments are of {segment_s} s; expected 3 s or more"):
         take_apart(hiss(0.2, seed=3), dictionaries, segment_s=segment_s)
@@ -474,7 +485,7 @@ def test_unfit_dictionaries_are_refused_with_the_reason(dictionaries: list[Dicti
 
 def test_an_unknown_device_is_refused_by_name(dictionaries: list[Dictionary]) -> None:
     with pytest.raises(ConfigError, match="abacus"):
-        separate(Audio(rumble(0.1, seed=3), RATE), dictionaries, device="abacus")
+        separate(Audio(rumble(0.1, seed=3), RATE), dictionaries, SeparationConfig(device="abacus"))
 
 
 # Real sound: SEPDICT_AUDIO names a folder of sources, each with recordings under train/ and test/

@@ -111,7 +111,7 @@ def test_the_more_an_opinion_counts_the_nearer_the_fit_comes_to_it(pair: list[Di
     distances = []
     for weight in (0.0, 0.1, 10.0):
         config = replace(THOROUGH, divergence="kl", guide_weight=weight)
-        gains = fit_excitations(observed, pair, config, masks=masks).gains
+        gains = fit_excitations(observed, pair, config, guide_masks=masks).gains
         distances.append(float((gains / gains.sum(dim=0) - torch.tensor([0.2, 0.8])[:, None, None]).abs().mean()))
     assert distances[0] > distances[1] > distances[2]
 
@@ -120,7 +120,7 @@ def test_without_weight_an_opinion_is_only_where_the_fit_starts(pair: list[Dicti
     sources = draw(pair, 40)
     masks = sources / sources.sum(dim=0)
     config = replace(THOROUGH, divergence="kl", guide_weight=0.0)
-    found = fit_excitations(sources.sum(dim=0), pair, config, masks=masks)
+    found = fit_excitations(sources.sum(dim=0), pair, config, guide_masks=masks)
     plain = fit_excitations(sources.sum(dim=0), pair, config)
     assert found.loss_curve[0] < 0.5 * plain.loss_curve[0]
     assert torch.allclose(found.gains, plain.gains, rtol=0.05, atol=0.02)
@@ -165,10 +165,10 @@ def test_one_frame_is_enough(n_frames: int, network: NetworkConfig) -> None:
 
 def test_bins_that_were_not_heard_are_drawn_as_the_dictionary_knows_them(pair: list[Dictionary]) -> None:
     whole = draw(pair[:1], 40).sum(dim=0)
-    n_heard_bins = 40
+    n_fitted_bins = 40
     cut = whole.clone()
-    cut[:, n_heard_bins:] = 0
-    told = fit_excitations(cut, pair[:1], THOROUGH, n_heard_bins=n_heard_bins)
+    cut[:, n_fitted_bins:] = 0
+    told = fit_excitations(cut, pair[:1], THOROUGH, n_fitted_bins=n_fitted_bins)
     untold = fit_excitations(cut, pair[:1], THOROUGH)
     errors = [(found.magnitudes[0] - whole).abs().mean() / whole.mean() for found in (told, untold)]
     assert told.loss_curve[-1] < 1e-4
@@ -420,7 +420,7 @@ def test_another_number_of_bins_is_refused_with_both_numbers(pair: list[Dictiona
 def test_masks_of_another_shape_are_refused(pair: list[Dictionary]) -> None:
     observed = torch.ones(1, SMALL.n_bins, 5)
     with pytest.raises(ShapeError, match=r"masks have shape \(1, 1, 129, 5\); expected \(2, 1, 129, 5\)"):
-        fit_excitations(observed, pair, masks=observed[None])
+        fit_excitations(observed, pair, guide_masks=observed[None])
 
 
 def test_no_dictionary_is_refused() -> None:

@@ -19,6 +19,7 @@ from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
+from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import (
@@ -94,8 +95,8 @@ def test_channels_are_heard_one_by_one(mask_estimator: MaskEstimator) -> None:
 def test_sources_that_only_move_differently_are_told_apart_by_composing(pair: list[Dictionary]) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     mixture = Audio(up + down, RATE)
-    composed = separate(mixture, pair, mask_estimator=train_mask_estimator(pair, replace(BRIEF, n_steps=200)))
-    alone = separate(mixture, pair, FitConfig(guide_weight=0))
+    composed = separate(mixture, pair, trained_mask_estimator=train_mask_estimator(pair, replace(BRIEF, n_steps=200)))
+    alone = separate(mixture, pair, SeparationConfig(mask_estimator=None))
     scores = [
         float(si_sdr(result.stems["up"].samples[0], up[0]) + si_sdr(result.stems["down"].samples[0], down[0])) / 2
         for result in (composed, alone)
@@ -188,16 +189,20 @@ def test_there_is_nothing_to_tune_in_silence_or_without_steps(mask_estimator: Ma
 
 @pytest.mark.parametrize(
     ("settings", "n_adapted"),
-    [({}, 3), ({"residual": True}, 0), ({"config": FitConfig(n_iterations=2, n_adaptation_steps=0)}, 0)],
+    [({}, 3), ({"residual": True}, 0), ({"mask_estimator": MaskEstimatorConfig(n_adaptation_steps=0)}, 0)],
     ids=["usually", "with a residual", "not wanted"],
 )
 def test_separating_tunes_where_all_sources_are_known(
     pair: list[Dictionary], mask_estimator: MaskEstimator, settings: dict[str, Any], n_adapted: int
 ) -> None:
     events: list[Progress] = []
-    settings = {"config": FitConfig(n_iterations=2, n_adaptation_steps=3)} | settings
+    config = SeparationConfig(FitConfig(n_iterations=2), MaskEstimatorConfig(n_adaptation_steps=3))
     separate(
-        Audio(chirps(2, rising=True), RATE), pair, mask_estimator=mask_estimator, on_progress=events.append, **settings
+        Audio(chirps(2, rising=True), RATE),
+        pair,
+        replace(config, **settings),
+        trained_mask_estimator=mask_estimator,
+        on_progress=events.append,
     )
     assert sum(event.stage == "adapt" for event in events) == n_adapted
 
@@ -208,11 +213,10 @@ def cached(
 ) -> Callable[[], tuple[MaskEstimator, int]]:
     """Compose by way of an empty cache, and count the steps that were made."""
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sepdict.separation.mask_estimator, "MaskEstimatorConfig", lambda: replace(BRIEF, n_steps=3))
 
     def make() -> tuple[MaskEstimator, int]:
         events: list[Progress] = []
-        mask_estimator = cached_mask_estimator(pair, on_progress=events.append)
+        mask_estimator = cached_mask_estimator(pair, replace(BRIEF, n_steps=3), on_progress=events.append)
         return mask_estimator, len(events)
 
     return make
@@ -231,7 +235,7 @@ def test_other_dictionaries_are_composed_anew(
 ) -> None:
     cached()
     events: list[Progress] = []
-    cached_mask_estimator([learned("up", rising=False), pair[1]], on_progress=events.append)
+    cached_mask_estimator([learned("up", rising=False), pair[1]], replace(BRIEF, n_steps=3), on_progress=events.append)
     assert len(events) == 3
 
 

@@ -10,20 +10,22 @@ from torch import Tensor
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.evaluation.metrics import si_sdr
-from sepdict.separation.engine import Separation, separate
+from sepdict.separation.config import SeparationConfig
+from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
+from sepdict.separation.result import Separation
 from sepdict.spectral.stft import StftConfig, audible, n_infrasonic_bins
 from sepdict.training.train import train_dictionary
 
 RATE = 8000
-BRIEF = FitConfig(guide_weight=0, n_iterations=20)
+BRIEF = SeparationConfig(FitConfig(n_iterations=20), mask_estimator=None)
 OFFSETS = [0.05, 0.3, -2.0]
 ROUNDING = 1e-6  # float32 beside the largest offset
 
 
 def take_apart(samples: Tensor, *, rate: int = RATE, residual: bool = False, segment_s: float = 60.0) -> Separation:
     sources = [trained("hiss"), trained("hum")]
-    return separate(Audio(samples, rate), sources, BRIEF, residual=residual, segment_s=segment_s)
+    return separate(Audio(samples, rate), sources, replace(BRIEF, residual=residual, segment_s=segment_s))
 
 
 def free_of_offset(samples: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sepdict.spectral.masks import agreed, ratio_masks, unexplained
+from sepdict.spectral.masks import combine_masks, ratio_masks, unexplained
 
 EXPONENTS = [0.5, 1.0, 1.5, 2.0, 20.0]
 ROUNDING = 1e-6  # a few float32 steps at 1
@@ -102,17 +102,17 @@ def test_magnitudes_are_not_written_into(generator: torch.Generator) -> None:
 
 def test_agreed_masks_sum_to_one_and_do_not_ask_who_spoke_first(generator: torch.Generator) -> None:
     one, other = (torch.rand(3, 5, 7, generator=generator).softmax(0) for _ in range(2))
-    both = agreed(one, other)
+    both = combine_masks(one, other)
     torch.testing.assert_close(both.sum(0), torch.ones(5, 7))
-    assert torch.equal(both, agreed(other, one))
+    assert torch.equal(both, combine_masks(other, one))
 
 
 def test_those_who_agree_are_taken_at_their_word(generator: torch.Generator) -> None:
     masks = torch.rand(3, 5, 7, generator=generator).softmax(0)
-    torch.testing.assert_close(agreed(masks, masks), masks, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(combine_masks(masks, masks), masks, rtol=1e-3, atol=1e-4)
 
 
 def test_what_one_is_sure_of_the_other_cannot_undo() -> None:
     sure, unsure = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.6], [0.4]])
-    assert agreed(sure, unsure)[0] < 0.01
-    assert agreed(sure, sure.flip(0)).tolist() == [[0.5], [0.5]]
+    assert combine_masks(sure, unsure)[0] < 0.01
+    assert combine_masks(sure, sure.flip(0)).tolist() == [[0.5], [0.5]]

@@ -52,7 +52,7 @@ def test_the_stems_sum_to_the_mixture(client: TestClient) -> None:
     about = read_json(archive.read("separation.json").decode())  # how they were made
     assert (about["mixture"], list(about["dictionaries"])) == ("sound.wav", ["hiss", "hum"])
     assert about["explained_energy"] == job["result"]["explained_energy"]
-    assert about["settings"]["fit"]["guide_weight"] > 0
+    assert about["settings"]["mask_estimator"]["n_steps"] > 0
     pictures = [client.get(f"/api/jobs/{job['id']}/{name}.png").content for name in ("mixture", "0", "1")]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert len(set(pictures)) == 3

@@ -1,0 +1,50 @@
+"""The settings of a separation, and how they act."""
+
+import pytest
+from front_end import mixture, trained
+
+from sepdict.errors import ConfigError
+from sepdict.separation.config import SeparationConfig
+from sepdict.separation.engine import separate
+from sepdict.separation.excitations import FitConfig
+from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig
+
+
+def test_a_draft_has_no_mask_estimator_and_the_standard_quality_changes_nothing() -> None:
+    config = SeparationConfig(FitConfig(n_iterations=3), residual=True)
+    assert config.at_quality("standard") == config
+    assert config.at_quality("draft") == SeparationConfig(FitConfig(n_iterations=3), None, residual=True)
+
+
+def test_an_unknown_quality_is_refused() -> None:
+    with pytest.raises(ConfigError, match="quality is 'best'; expected draft or standard"):
+        SeparationConfig().at_quality("best")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{"residual": True}, {"background_model": True}])
+def test_beside_a_residual_guide_masks_have_no_weight_and_are_not_adapted(settings: dict[str, bool]) -> None:
+    config = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=7), **settings)
+    acting = config.in_effect(has_mask_estimator=True, n_dictionaries=2)
+    assert acting.fit == FitConfig(guide_weight=0.0)
+    assert acting.mask_estimator == MaskEstimatorConfig(n_steps=7, n_adaptation_steps=0)
+
+
+def test_settings_say_when_no_mask_estimator_could_be_trained() -> None:
+    acting = SeparationConfig().in_effect(has_mask_estimator=False, n_dictionaries=2)
+    assert (acting.mask_estimator, acting.fit.guide_weight) == (None, 0.0)
+    assert SeparationConfig().in_effect(has_mask_estimator=True, n_dictionaries=2) == SeparationConfig()
+
+
+def test_one_dictionary_has_a_residual_and_needs_no_mask_estimator() -> None:
+    assert SeparationConfig().has_residual(1)
+    assert not SeparationConfig().has_residual(2)
+    assert not SeparationConfig().trains_mask_estimator(1)
+    assert SeparationConfig().trains_mask_estimator(2)
+    assert not SeparationConfig(mask_estimator=None).trains_mask_estimator(2)
+
+
+def test_a_trained_mask_estimator_and_settings_without_one_contradict_each_other() -> None:
+    pair = [trained("hiss"), trained("hum")]
+    estimator = object.__new__(MaskEstimator)
+    with pytest.raises(ConfigError, match="trained_mask_estimator is given, but mask_estimator is None"):
+        separate(mixture(), pair, SeparationConfig(mask_estimator=None), trained_mask_estimator=estimator)
