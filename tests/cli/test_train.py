@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
-from sepdict_cli import training_options
+from sepdict_cli.options import training as training_options
 
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.io import read_audio, write_audio

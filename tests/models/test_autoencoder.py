@@ -327,3 +327,38 @@ def test_a_stacks_activities_are_what_its_last_layer_is_given_before_the_activat
     assert torch.equal(first, stack.layers[0](features))
     assert torch.equal(stack.layers[2](torch.tanh(last)), stack(features))
     assert Stack((6, 3), (1,), "relu").activities(features) == []
+
+
+# --- settings that were chosen by measuring: what each was chosen for
+
+
+def test_templates_can_move_as_far_as_they_must_in_a_hundred_steps_and_do_not_jump() -> None:
+    """Adam moves every parameter by its rate, here 1e-3, or less: from -40 dB to the mean and not far beyond."""
+    network = build_autoencoder(NetworkConfig(code_size=1, hidden=(), n_templates=1), N_BINS)
+    network.set_templates(torch.cat([torch.full((N_BINS - 1, 1), 0.0), torch.full((1, 1), float(N_BINS))]))
+    assert network.templates is not None
+    before = network.template_shapes().log()
+    with torch.no_grad():
+        network.templates[0] += 300 * 1e-3
+    moved = float((network.template_shapes().log() - before)[0].detach())
+    assert 3 < moved < 6  # nepers: 26 to 52 dB within a tenth of a usual training's 3000 steps
+
+
+def test_templates_begin_40_db_below_the_mean_where_a_frame_has_nothing() -> None:
+    network = build_autoencoder(NetworkConfig(code_size=1, hidden=(), n_templates=1), N_BINS)
+    network.set_templates(torch.cat([torch.zeros(N_BINS - 1, 1), torch.full((1, 1), float(N_BINS))]))
+    assert -44 < 20 * float(network.template_shapes()[0].log10().detach()) < -36
+
+
+def test_a_linear_network_bends_only_what_is_near_zero_and_below() -> None:
+    drawn = torch.tensor([-0.5, -0.02, 0.0, 0.2, 1.0, 5.0])[:, None]
+    linear = build_autoencoder(NetworkConfig(kind="linear", code_size=1, hidden=(), n_templates=0), len(drawn))
+    for parameter in linear.requires_grad_(False).parameters():
+        parameter.zero_()
+    linear.decoder_bias.copy_(drawn)  # type: ignore[operator]
+    shape = linear.decode(torch.zeros(1, 1))
+    assert (shape > 0).all()
+    assert (shape.diff(dim=0) > 0).all()
+    relative = shape / shape[-1] * 5
+    torch.testing.assert_close(relative[-3:], drawn[-3:], rtol=0.01, atol=0)  # what is loud enough stays as it is
+    assert -46 < 20 * float(relative[2].log10()) < -34  # and nothing becomes soft, but not so soft that slopes vanish

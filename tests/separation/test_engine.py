@@ -1,5 +1,6 @@
 """Separation: stems that sum to the mixture, whatever it is, and that hold what their names say."""
 
+import functools
 import math
 import os
 from dataclasses import replace
@@ -19,18 +20,20 @@ from sepdict.audio.overlap_add import OVERLAP_S, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.errors import AudioError, ConfigError
-from sepdict.evaluation.metrics import si_sdr_improvement
+from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.separation.config import SeparationConfig
-from sepdict.separation.engine import separate, separate_in_blocks
+from sepdict.separation.engine import MASK_EXPONENT, separate, separate_in_blocks
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.separation.result import FitSummary, Separation, null_test_db
+from sepdict.spectral.masks import ratio_masks
 from sepdict.spectral.stft import StftConfig, stft
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
 
 RATE = 8000
+DATA = Path(__file__).parents[2] / "data"
 TINY = TrainingConfig(
     network=NetworkConfig(code_size=2, hidden=(16, 16)),
     stft=StftConfig(n_fft=256, hop_length=64),
@@ -513,3 +516,50 @@ def test_real_sources_are_pulled_apart(sources: tuple[str, str]) -> None:
     result = take_apart(mixture, real)
     estimates = torch.cat([stem.samples for stem in result.stems.values()])
     assert float(si_sdr_improvement(estimates, references, mixture).mean()) > 1
+
+
+# Settings that were chosen by measuring: what each was chosen for
+
+
+@pytest.mark.parametrize("other", [MASK_EXPONENT / 2, 2 * MASK_EXPONENT])
+def test_sources_that_are_known_roughly_are_best_shared_by_amplitude(other: float, generator: torch.Generator) -> None:
+    """Spectra that differ by some 6 dB from bin to bin, and are known as well as that."""
+    levels = 10 ** (6 / 20 * torch.randn(2, 200, 50, generator=generator))
+    sources = levels * torch.randn(2, 200, 50, generator=generator, dtype=torch.complex64)
+    estimates = levels * 10 ** (6 / 20 * torch.randn(2, 200, 50, generator=generator))
+
+    def error(exponent: float) -> float:
+        stems = ratio_masks(estimates, exponent=exponent) * sources.sum(dim=0)
+        return float((stems - sources).abs().square().sum())
+
+    assert error(MASK_EXPONENT) < 0.98 * error(other)
+
+
+DUET = ("violin", "piano")
+
+
+@functools.cache
+def duet_of(prior_weight: float, tolerance: float) -> tuple[float, int]:
+    """Take three seconds of the demo apart by its dictionaries alone: the stems' mean ratio in dB, and iterations."""
+    demo = [read_audio(DATA / name) for name in ("duet.flac", *(f"duet_references/{source}.flac" for source in DUET))]
+    mixture, *sources = (replace(each, samples=each.samples[:, 144_000:192_000]) for each in demo)
+    fit = FitConfig(prior_weight=prior_weight, tolerance=tolerance)
+    config = SeparationConfig(fit, mask_estimator=None, device="cpu")
+    result = separate(mixture, [Dictionary.load(DATA / f"{source}.safetensors") for source in DUET], config)
+    ratios = [si_sdr(result.stems[each].samples, x.samples) for each, x in zip(DUET, sources, strict=True)]
+    return float(torch.stack(ratios).mean()), len(result.fit.loss_curve) - 1
+
+
+def test_by_default_the_prior_saves_iterations_and_costs_next_to_nothing() -> None:
+    usual, n_usual = duet_of(FitConfig.prior_weight, FitConfig.tolerance)
+    free, n_free = duet_of(0.0, FitConfig.tolerance)
+    assert n_usual < 0.9 * n_free
+    assert usual > free - 0.4
+
+
+def test_by_default_a_fit_ends_early_and_is_as_good_as_one_that_goes_on() -> None:
+    usual, n_usual = duet_of(FitConfig.prior_weight, FitConfig.tolerance)
+    thorough, n_thorough = duet_of(FitConfig.prior_weight, 1e-3)
+    assert n_thorough <= FitConfig.n_iterations
+    assert n_usual < 0.7 * n_thorough
+    assert usual > thorough - 0.2

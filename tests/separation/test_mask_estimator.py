@@ -1,5 +1,6 @@
 """Laws of composing: dictionaries that were trained apart learn to be told apart."""
 
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -366,3 +367,76 @@ def test_the_cache_keeps_the_latest_only(
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(SepdictError, match=f"{name} is {value}"):
         MaskEstimatorConfig(**{name: value})
+
+
+# Settings that were chosen by measuring: what each was chosen for
+
+
+def error_of(which: MaskEstimator) -> float:
+    """Measure how far masks of a mixture are from the true shares."""
+    up, down = chirps(2, rising=True), chirps(3, rising=False)
+    truth = sources_of(up, down)
+    shares = truth.square() / truth.square().sum(dim=0)
+    return float(((masks_of(which, up + down) - shares).abs() * truth).sum() / truth.sum())
+
+
+@pytest.mark.parametrize(("order", "least", "most"), [((0, 1), -0.09, -0.025), ((1, 0), 0.0, 0.09)], ids=str)
+def test_the_default_adaptation_learns_from_a_mixture_and_does_not_follow_a_wrong_start_far(
+    mask_estimator: MaskEstimator, order: tuple[int, int], least: float, most: float
+) -> None:
+    both = sources_of(chirps(2, rising=True), chirps(3, rising=False))
+    names = [("up", "down")[index] for index in order]  # right, or each taken for the other
+    adapted = adapt(mask_estimator, both, names, n_steps=MaskEstimatorConfig.n_adaptation_steps)
+    assert least < error_of(adapted) - error_of(mask_estimator) < most
+
+
+def test_learning_starts_slowly_until_averages_are_full_and_then_goes_at_its_rate(
+    pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, seen = MaskEstimatorConfig(width=8, n_cuts=1), list[torch.Tensor]()
+
+    def watch(progress: Progress) -> None:
+        seen.append(weights[0].detach().clone())
+        if progress.step == 40:
+            raise InterruptedError
+
+    weights: list[torch.Tensor] = []
+    monkeypatch.setattr(MaskNetwork, "forward", recording_weights(MaskNetwork.forward, weights))
+    with pytest.raises(InterruptedError):
+        train_mask_estimator(pair, config, on_progress=watch)
+    moves = [float((after - before).abs().max()) for before, after in itertools.pairwise(seen)]
+    assert moves[0] < config.learning_rate / 8  # the second step; Adam's first ones are as long as its rate
+    assert max(moves[30:]) > config.learning_rate / 3
+
+
+def recording_weights(forward: Callable[..., torch.Tensor], weights: list[torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def record(network: MaskNetwork, bands: torch.Tensor) -> torch.Tensor:
+        weights[:] = [network.first.weight]
+        return forward(network, bands)
+
+    return record
+
+
+N_BANDS = 20
+WIDTHS = torch.ones(N_BANDS, 1)
+
+
+def pieces(level_db: float, *, n_cuts: int = 64, **settings: float) -> torch.Tensor:
+    """Levels in dB of pieces cut from exemplars that are so much softer than usual, (n_cuts,)."""
+    config = MaskEstimatorConfig(n_cuts=n_cuts, **settings)
+    exemplars = torch.full((N_BANDS, 64), 10 ** (level_db / 20) / N_BANDS**0.5)
+    mixed = sepdict.separation.mask_estimator._mix_pieces(exemplars, WIDTHS, config, torch.Generator().manual_seed(0))
+    return 10 * mixed.square().sum(dim=0).reshape(n_cuts, 64).mean(dim=1).log10()
+
+
+def test_a_soft_piece_is_raised_to_the_usual_level_and_a_pause_stays_one() -> None:
+    still = {"gain_range_db": 0.0, "doubled_share": 0.0}
+    assert pieces(-14, **still).min() > -1
+    assert pieces(-34, **still).max() < -12
+
+
+def test_by_default_sources_meet_at_levels_up_to_20_db_apart_and_half_of_the_pieces_are_chords() -> None:
+    single = pieces(0, doubled_share=0.0)
+    assert 16 < float(single.max() - single.min()) < 24
+    doubled = pieces(0, gain_range_db=0.0)
+    assert 0.4 < float((doubled.abs() > 0.01).float().mean()) < 0.6

@@ -7,6 +7,7 @@ import torch
 from front_end import TINY, mixture, sound, trained
 from torch import Tensor
 
+from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.evaluation.metrics import si_sdr
@@ -115,3 +116,12 @@ def test_infrasonic_bins_are_those_below_20_hz_and_never_many(rate: int) -> None
     kept = audible(torch.ones(config.n_bins, 3), config, rate)
     assert not kept[:n_bins].any()
     assert kept[n_bins:].eq(1).all()
+
+
+def test_what_a_sound_happens_to_average_is_no_offset_and_what_clicks_is(generator: torch.Generator) -> None:
+    """Where it ends an offset of 5 % of the sound would be heard to click; noise of a second averages below 1 %."""
+    noise = torch.randn(1, RATE, generator=generator)
+    noise = noise / noise.square().mean().sqrt()
+    noise = noise - noise.mean()
+    assert torch.equal(centered(Audio(noise + 0.008, RATE)).samples, noise + 0.008)
+    assert float(centered(Audio(noise + 0.05, RATE)).samples.mean().abs()) < 1e-6

@@ -23,6 +23,7 @@ from sepdict.training.data import (
     join,
     patches,
 )
+from sepdict.training.trainer import TrainingConfig
 
 FRAMES = FrameConfig(RATE, SMALL, -60.0, 2)
 CPU = torch.device("cpu")
@@ -165,3 +166,21 @@ def test_how_many_frames_of_a_short_memory_were_held_out_is_known(exemplars_s: f
     told = decode_exemplars(memory)[-1] > 0.01
     assert n_held_out == int(told.sum())
     assert told[len(told) - n_held_out :].all()
+
+
+# Settings that were chosen by measuring: what each was chosen for
+
+
+def test_by_default_soft_notes_are_learned_and_hiss_does_not_take_over() -> None:
+    """What frames of a note, of one 20 dB softer and of hiss 55 dB down count, all of them as many."""
+    config = TrainingConfig()
+    frames = FrameConfig(RATE, SMALL, config.silence_db, 0)
+    tone = torch.sin(torch.arange(RATE) * 0.6)
+    levels_db = torch.tensor([0.0, -20.0, -55.0, -66.0]).repeat_interleave(RATE)
+    sound = extract_frames(Audio(tone.repeat(4) * 10 ** (levels_db / 20), RATE), frames)
+    weights = join([sound], config.level_exponent, CPU).training_weights
+    per_s = RATE // SMALL.hop_length
+    loud, soft, hiss, below = (float(weights[i * per_s + 5 : (i + 1) * per_s - 5].mean()) for i in range(4))
+    assert 0.2 < soft / loud < 0.5
+    assert 0 < hiss / loud < 0.1
+    assert below == 0  # what is 60 dB down is silence
