@@ -26,14 +26,6 @@ PARTLY_DONE = 3
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
 SELDOM_S = 30.0  # between two lines in a pipe of how far a job is
-PHASES = {  # what the stages of a `Progress` are called
-    "train": "learning",
-    "estimate": "telling the sources apart",
-    "fit": "finding the sources",
-    "adapt": "adapting to the mixture",
-    "compare": "comparing",
-    "tracks": "several at a time",
-}
 
 
 def say(text: str) -> None:
@@ -292,6 +284,8 @@ class _TimeLeft:
 
 def _phase(event: "Progress") -> str:
     """Name what is going on, with what there is to say of it."""
+    from sepdict.progress import PHASES
+
     if event.stage == "tracks":
         return f"{event.step} of {event.n_steps} done"
     return PHASES[event.stage] + (f", divergence {event.divergence:.4g}" if event.stage == "train" else "")

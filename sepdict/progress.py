@@ -1,8 +1,21 @@
 """How long-running functions report their steps, and how far a whole job of several stages is."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+PHASES: Mapping[str, str] = {  # the stages of a `Progress` in words
+    "train": "learning",
+    "estimate": "telling the sources apart",
+    "fit": "finding the sources",
+    "adapt": "adapting to the mixture",
+    "compare": "comparing",
+    "tracks": "several at a time",
+}
 
 
 @dataclass(frozen=True)
@@ -31,11 +44,29 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Called after every step; an exception raised inside cancels the task and reaches the caller."""
+"""Called after every step; an exception raised inside cancels the task and reaches the caller.
+
+Its method ``close``, if it has one, is called when the task has ended, also when it failed.
+"""
 
 
 def ignore_progress(_: Progress) -> None:
     """Do nothing: the default of every ``on_progress``."""
+
+
+def closes_progress(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Make a function call ``on_progress.close`` at its end, where there is one, so that a bar leaves the screen."""
+
+    @functools.wraps(function)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close = getattr(kwargs.get("on_progress"), "close", None)
+            if close is not None:
+                close()
+
+    return run
 
 
 def progress_of_part(on_progress: OnProgress, index: int, n_parts: int) -> OnProgress:

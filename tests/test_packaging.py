@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.metadata
+import inspect
 import os
 import re
 import shutil
@@ -75,27 +76,25 @@ def test_from_another_folder_only_our_own_names_are_found(tmp_path: Path) -> Non
 
 
 def test_the_version_is_the_same_everywhere(pyproject: dict[str, Any]) -> None:
-    assert importlib.metadata.version("sepdict") == pyproject["project"]["version"]
+    assert sepdict.__version__ == importlib.metadata.version("sepdict") == pyproject["project"]["version"]
 
 
 def test_every_public_name_is_there() -> None:
     assert len(set(sepdict.__all__)) == len(sepdict.__all__)
     assert all(hasattr(sepdict, name) for name in sepdict.__all__)
     assert set(sepdict.__all__) <= set(dir(sepdict))
-    with pytest.raises(AttributeError, match="module 'sepdict' has no attribute 'seperate'"):
+    with pytest.raises(AttributeError, match="seperate"):
         sepdict.seperate  # noqa: B018
 
 
-def test_type_checkers_see_every_public_name_come_from_where_it_is_loaded_from() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    seen = {
-        (alias.asname, f"{node.module}.{alias.name}")
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert seen == {(name, f"sepdict.{home}.{name}") for name, home in sepdict._HOMES.items()}
+def test_every_error_is_public() -> None:
+    errors = {name for name, value in vars(sepdict.errors).items() if inspect.isclass(value) and name.endswith("Error")}
+    assert errors <= set(sepdict.__all__)
+
+
+def test_the_stub_that_type_checkers_read_is_installed(pyproject: dict[str, Any]) -> None:
+    assert (PACKAGE / "__init__.pyi").is_file()
+    assert "*.pyi" in pyproject["tool"]["setuptools"]["package-data"]["sepdict"]
 
 
 FIRST_USE = """

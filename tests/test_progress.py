@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sepdict_cli.console import PHASES
 
-from sepdict.progress import JobProgress, Progress, progress_of_part
+from sepdict.progress import PHASES, JobProgress, Progress, progress_of_part
 from sepdict.separation.plan import plan_separation
 
 DURATIONS = st.dictionaries(st.text(max_size=3), st.none() | st.floats(0.1, 1e5), min_size=1, max_size=4)

@@ -30,7 +30,7 @@ from sepdict.batch.manifest import OnTrack, TrackResult, asked_for, describe, di
 from sepdict.batch.track import BatchConfig, Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.errors import AudioFileError
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def separate_folder(
 
 
 @checks_types
+@closes_progress
 def separate_files(
     mixtures: Sequence[str | Path] | Mapping[Path, str],
     dictionaries: Sequence[Dictionary],

@@ -1,13 +1,14 @@
-"""How close an estimated source is to its reference, in decibels.
+"""Measures of how close an estimated source is to its reference, in decibels.
 
-Pure functions on tensors. `si_sdr` is the measure to quote; `bss_eval` splits the error into what
-leaked in from other sources (SIR) and what the separation itself added (SAR).
+`si_sdr` is the measure to quote; `bss_eval` splits the error into what leaks in from other sources (SIR) and what the
+separation itself adds (SAR). Signals are tensors, arrays or `Audio`, whose shape is (n_channels, n_samples).
 """
 
 import math
 import warnings
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,10 +16,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from sepdict._core.settings import Words, checks_types
+from sepdict.audio.signal import Audio
 from sepdict.errors import ShapeError
 
+Signal: TypeAlias = Annotated[Tensor | NDArray[np.floating[Any]] | Audio, Words("a tensor, an array or Audio")]
 
-def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
+
+@checks_types
+def si_sdr(estimate: Signal, reference: Signal) -> Tensor:
     """Measure the scale-invariant signal-to-distortion ratio of an estimate.
 
     With ``alpha = <estimate, reference> / <reference, reference>``::
@@ -27,9 +33,8 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
 
     Parameters
     ----------
-    estimate, reference : Tensor, shape (..., n_samples), linear amplitude
-        Neither is modified. Scaling the estimate by any factor but zero, negative ones included,
-        leaves the result as it is.
+    estimate, reference : Tensor, array or Audio, shape (..., n_samples), linear amplitude
+        Neither is modified. The result does not depend on the scale or the sign of the estimate.
 
     Returns
     -------
@@ -37,9 +42,9 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
         Higher is better. The ends of the scale:
 
         - ``nan`` where the reference is silent, because the ratio is not defined there;
-        - ``-inf`` where the reference sounds and the estimate is silent, or holds nothing of it;
-        - ``inf`` where the estimate equals the reference. There is no cap and no epsilon, but beyond
-          some 300 dB the value tells the rounding of float64 and not the estimate.
+        - ``-inf`` where the reference is not silent and the estimate is silent or orthogonal to it;
+        - ``inf`` where the estimate equals the reference. There is no cap and no epsilon, but above
+          about 300 dB the value measures the rounding of float64.
 
     Raises
     ------
@@ -48,8 +53,8 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
 
     Notes
     -----
-    The mean of the signals is *not* removed: a constant offset counts as distortion. Sums run in
-    float64 whatever the input is, since float32 cannot resolve an error 100 dB below its signal.
+    The mean of the signals is *not* removed: a constant offset counts as distortion. Sums are in
+    float64 for every input, because float32 cannot resolve an error 100 dB below its signal.
 
     References
     ----------
@@ -65,31 +70,32 @@ def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
     >>> round(si_sdr(5 * (reference + error), reference).item(), 3)
     20.0
     """
-    _require_same_shape("estimate", estimate, "reference", reference)
+    guess, truth = _as_tensor(estimate), _as_tensor(reference)
+    _require_same_shape("estimate", guess, "reference", truth)
     # contiguous: equal signals in different memory layouts must sum in the same order
-    estimate = estimate.to(torch.float64).contiguous()
-    reference = reference.to(torch.float64).contiguous()
-    reference_energy = (reference * reference).sum(dim=-1)  # (...)
-    alpha = (estimate * reference).sum(dim=-1) / reference_energy  # (...)
-    target = alpha.unsqueeze(-1) * reference  # (..., n_samples)
+    guess, truth = guess.to(torch.float64).contiguous(), truth.to(torch.float64).contiguous()
+    reference_energy = (truth * truth).sum(dim=-1)  # (...)
+    alpha = (guess * truth).sum(dim=-1) / reference_energy  # (...)
+    target = alpha.unsqueeze(-1) * truth  # (..., n_samples)
     target_energy = target.square().sum(dim=-1)  # (...)
-    distortion_energy = (estimate - target).square().sum(dim=-1)  # (...)
+    distortion_energy = (guess - target).square().sum(dim=-1)  # (...)
     ratio = target_energy / distortion_energy
     # 0 / 0 has a clear meaning for a silent estimate, and none for a silent reference
     ratio = ratio.masked_fill(target_energy == 0, 0.0).masked_fill(reference_energy == 0, math.nan)
     return 10 * ratio.log10()
 
 
-def si_sdr_improvement(estimate: Tensor, reference: Tensor, mixture: Tensor) -> Tensor:
+@checks_types
+def si_sdr_improvement(estimate: Signal, reference: Signal, mixture: Signal) -> Tensor:
     """Measure how much closer the estimate is to its reference than the mixture was.
 
     ``SI-SDRi = SI-SDR(estimate, reference) - SI-SDR(mixture, reference)``
 
     Parameters
     ----------
-    estimate, reference : Tensor, shape (..., n_samples), linear amplitude
-    mixture : Tensor, shape (..., n_samples), linear amplitude
-        Either of the shape of the others or, for one mixture of many sources, ``(n_samples,)``.
+    estimate, reference : Tensor, array or Audio, shape (..., n_samples), linear amplitude
+    mixture : Tensor, array or Audio, shape (..., n_samples), linear amplitude
+        Of the shape of the others or, for one mixture of many sources, ``(n_samples,)``.
 
     Returns
     -------
@@ -108,11 +114,12 @@ def si_sdr_improvement(estimate: Tensor, reference: Tensor, mixture: Tensor) -> 
     >>> round(si_sdr_improvement(piano + 0.1 * flute, piano, piano + flute).item(), 3)
     20.0
     """
-    _require_same_shape("estimate", estimate, "reference", reference)
-    if mixture.ndim == 1 and mixture.shape == reference.shape[-1:]:
-        mixture = mixture.expand_as(reference)
-    _require_same_shape("mixture", mixture, "reference", reference)
-    return si_sdr(estimate, reference) - si_sdr(mixture, reference)
+    guess, truth, whole = _as_tensor(estimate), _as_tensor(reference), _as_tensor(mixture)
+    _require_same_shape("estimate", guess, "reference", truth)
+    if whole.ndim == 1 and whole.shape == truth.shape[-1:]:
+        whole = whole.expand_as(truth)
+    _require_same_shape("mixture", whole, "reference", truth)
+    return si_sdr(guess, truth) - si_sdr(whole, truth)
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,9 @@ class BssEval:
     sdr : Tensor, shape (n_sources,), float64, dB
         Signal to distortion: everything that is not the (filtered) source.
     sir : Tensor, shape (n_sources,), float64, dB
-        Signal to interference: what other sources left in the estimate.
+        Signal to interference: parts of the other sources in the estimate.
     sar : Tensor, shape (n_sources,), float64, dB
-        Signal to artifacts: what belongs to no source.
+        Signal to artifacts: parts of the estimate that belong to no source.
     """
 
     sdr: Tensor
@@ -134,8 +141,9 @@ class BssEval:
     sar: Tensor
 
 
-def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
-    """Measure SDR, SIR and SAR as BSS Eval v3 does (computed by mir_eval 0.8).
+@checks_types
+def bss_eval(estimates: Signal, references: Signal) -> BssEval:
+    """Measure SDR, SIR and SAR of BSS Eval v3 (computed by mir_eval 0.8).
 
     Each estimate is projected on its own reference, and on all references, delayed by 0 to 511
     samples; so an estimate may differ from its reference by any 512-tap filter at no cost::
@@ -149,7 +157,7 @@ def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
 
     Parameters
     ----------
-    estimates, references : Tensor, shape (n_sources, n_samples), linear amplitude
+    estimates, references : Tensor or array, shape (n_sources, n_samples), linear amplitude
         Neither is modified.
 
     Returns
@@ -157,11 +165,11 @@ def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
     BssEval
         On the device of ``estimates``. The ends of the scale:
 
-        - ``nan`` for a source whose reference is silent; it is left out of the projections;
-        - ``-inf``, all three, for a silent estimate of a source that sounds;
-        - ``inf`` as the SIR where no second reference sounds, for nothing is there to interfere;
-        - ``nan`` for all sources when delayed copies of the references cannot be told apart at all
-          (an exactly singular system, as two equal clicks are).
+        - ``nan`` for a source whose reference is silent; the projections leave it out;
+        - ``-inf``, all three, for a silent estimate of a reference that is not silent;
+        - ``inf`` as the SIR where all other references are silent, because nothing can interfere;
+        - ``nan`` for all sources when delayed copies of the references make an exactly singular
+          system, as two equal clicks do.
 
     Raises
     ------
@@ -170,8 +178,8 @@ def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
 
     Notes
     -----
-    A perfect estimate gets some 200 to 300 dB and not ``inf``: that is the rounding of the
-    projection, and it differs between machines.
+    A perfect estimate gets about 200 to 300 dB and not ``inf``: the rounding of the projection,
+    which differs between machines.
 
     References
     ----------
@@ -187,30 +195,31 @@ def bss_eval(estimates: Tensor, references: Tensor) -> BssEval:
     >>> scores.sir.item(), round(scores.sdr.item()), round(scores.sar.item())
     (inf, 20, 20)
     """
-    _require_same_shape("estimates", estimates, "references", references)
-    if references.ndim != 2:
+    guesses, truths = _as_tensor(estimates), _as_tensor(references)
+    _require_same_shape("estimates", guesses, "references", truths)
+    if truths.ndim != 2:
         raise ShapeError(
             f"bss_eval expected (n_sources, n_samples), but estimates and references have shape "
-            f"{tuple(references.shape)}; join or choose the channels first"
+            f"{tuple(truths.shape)}; join or choose the channels first"
         )
-    heard = references.any(dim=1)  # (n_sources,)
-    silent_estimates = ~estimates.any(dim=1)  # (n_sources,)
+    sounding = truths.any(dim=1)  # (n_sources,)
+    silent_estimates = ~guesses.any(dim=1)  # (n_sources,)
     # mir_eval refuses silent estimates: the reference stands in, and its score is overwritten below
-    stand_ins = torch.where(silent_estimates.unsqueeze(1), references, estimates)
-    ratios = torch.full((3, len(references)), math.nan, dtype=torch.float64)
-    heard, silent_estimates = heard.cpu(), silent_estimates.cpu()
-    if heard.any():
-        computed = _mir_eval_ratios(_to_numpy(stand_ins)[heard.numpy()], _to_numpy(references)[heard.numpy()])
-        ratios[:, heard] = torch.from_numpy(computed)
-    ratios[:, heard & silent_estimates] = -math.inf
-    sdr, sir, sar = ratios.to(estimates.device)
+    stand_ins = torch.where(silent_estimates.unsqueeze(1), truths, guesses)
+    ratios = torch.full((3, len(truths)), math.nan, dtype=torch.float64)
+    sounding, silent_estimates = sounding.cpu(), silent_estimates.cpu()
+    if sounding.any():
+        computed = _mir_eval_ratios(_to_numpy(stand_ins)[sounding.numpy()], _to_numpy(truths)[sounding.numpy()])
+        ratios[:, sounding] = torch.from_numpy(computed)
+    ratios[:, sounding & silent_estimates] = -math.inf
+    sdr, sir, sar = ratios.to(guesses.device)
     return BssEval(sdr=sdr, sir=sir, sar=sar)
 
 
 def _mir_eval_ratios(estimates: NDArray[np.float64], references: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Call mir_eval on sources none of which is silent; the rows of the result are SDR, SIR and SAR."""
+    """Call mir_eval on sources of which none is silent; the rows of the result are SDR, SIR and SAR."""
     separation = import_module("mir_eval.separation")  # here, because it is slow to import
-    one_thread = threadpool_limits(1, user_api="blas")  # more wait for each other where other programs compute
+    one_thread = threadpool_limits(1, user_api="blas")  # several wait for each other on cores that others use
     with one_thread, warnings.catch_warnings(), np.errstate(divide="ignore"):  # log10(0) is the -inf that we document
         warnings.filterwarnings(
             "ignore", r"mir_eval\.separation\.bss_eval_sources\s+Deprecated", category=FutureWarning
@@ -219,13 +228,20 @@ def _mir_eval_ratios(estimates: NDArray[np.float64], references: NDArray[np.floa
         try:
             sdr, sir, sar, _ = separation.bss_eval_sources(references, estimates, compute_permutation=False)
         except (AttributeError, DeprecationWarning) as error:
-            # For a singular system mir_eval 0.8 falls back on least squares, but it looks up the exception to catch
-            # under numpy.linalg.linalg, which newer versions of numpy no longer have, and older ones warn of: one
-            # result with all of them.
+            # For a singular system mir_eval 0.8 means to use least squares, but it looks up the exception to catch
+            # under numpy.linalg.linalg, which newer versions of NumPy lack and older ones warn of. The result is to be
+            # the same with all of them.
             if not isinstance(error.__context__, np.linalg.LinAlgError):
                 raise
             return np.full((3, len(references)), np.nan)
     return np.stack([sdr, sir, sar])
+
+
+def _as_tensor(signal: Signal) -> Tensor:
+    """Return the samples of a signal as a tensor."""
+    if isinstance(signal, Audio):
+        return signal.samples
+    return signal if isinstance(signal, Tensor) else torch.from_numpy(np.array(signal))
 
 
 def _to_numpy(signals: Tensor) -> NDArray[np.float64]:

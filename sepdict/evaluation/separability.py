@@ -28,7 +28,7 @@ from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES, decode_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.excitations import fit_excitations
 from sepdict.separation.mask_estimator import MaskEstimatorConfig, train_mask_estimator
 from sepdict.spectral.bands import to_bins
@@ -106,6 +106,7 @@ class Comparison:
 
 
 @checks_types
+@closes_progress
 def compare(
     dictionaries: Sequence[DictionaryLike], *, seed: int = 0, on_progress: OnProgress = ignore_progress
 ) -> Comparison:

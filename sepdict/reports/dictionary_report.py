@@ -15,7 +15,7 @@ from sepdict.dictionaries import inspection
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionary
 from sepdict.dictionaries.synthesis import synthesize
-from sepdict.progress import OnProgress, ignore_progress
+from sepdict.progress import OnProgress, closes_progress, ignore_progress
 from sepdict.reports import plots
 from sepdict.training.learning_curve import learning_curve, training_config_of
 from sepdict.training.trainer import TrainingConfig
@@ -31,6 +31,7 @@ SOUNDS = {"excited.wav": False, "walk.wav": True}  # the argument ``walk`` of `s
 
 
 @checks_types
+@closes_progress
 def inspect_dictionary(
     dictionary: DictionaryLike,
     folder: str | Path = FOLDER,

@@ -33,7 +33,7 @@ from sepdict.errors import ConfigError
 from sepdict.models.layers import initialize
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.optim import Adam
-from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.spectral.bands import band_widths, n_bands, to_bands, to_bins
 from sepdict.spectral.stft import audible, spectral_shape
 
@@ -145,6 +145,7 @@ class MaskEstimator:
 
 
 @checks_types
+@closes_progress
 def train_mask_estimator(
     dictionaries: Sequence[DictionaryLike],
     config: MaskEstimatorConfig | None = None,

@@ -24,7 +24,7 @@ from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary, refuse_t
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
 from sepdict.errors import AudioError, ConfigError
 from sepdict.models.network_config import NetworkConfig
-from sepdict.progress import OnProgress, ignore_progress
+from sepdict.progress import OnProgress, closes_progress, ignore_progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
 from sepdict.spectral.stft import spectral_shape
 from sepdict.training.data import (
@@ -113,6 +113,7 @@ def regularized(config: TrainingConfig, amounts: Mapping[str, float]) -> Trainin
 
 
 @checks_types
+@closes_progress
 def train_dictionary(
     recordings: AudioLike | Sequence[AudioLike],
     config: TrainingConfig | None = None,
