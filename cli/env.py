@@ -3,11 +3,12 @@
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -40,7 +41,7 @@ PACKAGES = {  # what sepdict depends on, and what of it is loaded
 PROGRAMS = ("ffmpeg", "ffprobe")
 VARIABLES = ("SEPDICT_LIBRARY", "SEPDICT_CACHE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES")
 PATIENCE_S = 300.0  # for all libraries together
-PROGRAM_PATIENCE_S = 30.0
+WIDTH = max(map(len, [*PACKAGES, *VARIABLES])) + 2  # of the names
 
 
 def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
@@ -52,55 +53,95 @@ def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
     from sepdict._core.fs import to_json
     from sepdict.errors import LibraryError
 
-    from .loading import FACTS
-
-    answers = load_apart([*PACKAGES.values(), FACTS])
-    found = answers[FACTS] if isinstance(answers[FACTS], dict) else {"device": f"not known: {answers[FACTS]}"}
-    faults = {name: answers[module] for name, module in PACKAGES.items() if answers[module] is not None}
-    programs = {name: run_program(name) for name in PROGRAMS}
-    facts = {
-        "platform": platform.platform(),
-        "Python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
-        "cores": str(os.cpu_count()),
-        **{name: fact for name, (fact, _) in programs.items()},
-        **found,
-        **{name: os.environ[name] for name in VARIABLES if name in os.environ},
-    }
-    problems = faults | {name: fault for name, (_, fault) in programs.items() if fault is not None}
+    facts, problems = dict[str, str](), dict[str, str]()
+    for fact in found_facts():
+        facts[fact.name] = fact.text
+        if fact.problem is not None:
+            problems[fact.name] = fact.problem
+        if not as_json:
+            say(fact.line)
+            sys.stdout.flush()  # loading takes seconds: each line is seen when it is known, also through a pipe
     if as_json:
         say(to_json(facts | {"problems": problems}))
-    else:
-        width = max(map(len, facts)) + 2
-        for name, fact in facts.items():
-            verb = "run" if name in PROGRAMS else "load"
-            say(f"{name + ':':<{width}}{fact}" + (f"; does not {verb}: {problems[name]}" if name in problems else ""))
-    if faults:
+    if faults := [name for name in PACKAGES if name in problems]:
         verb = "does" if len(faults) == 1 else "do"
         raise LibraryError(f"{', '.join(faults)} {verb} not load; install what sepdict asks for into a new environment")
 
 
-def load_apart(modules: Sequence[str]) -> dict[str, Any]:
-    """Load modules in another process, in a new one behind one that ends it.
+@dataclass(frozen=True)
+class Fact:
+    """A line of the report: a name, what is found, and what is wrong with it, if anything."""
 
-    Returns
-    -------
-    dict
-        What is wrong with each, None where nothing is; and what is found out, for `FACTS`.
+    name: str
+    text: str
+    problem: str | None = None
+
+    @property
+    def line(self) -> str:
+        """The fact in words."""
+        verb = "run" if self.name in PROGRAMS else "load"
+        problem = "" if self.problem is None else f"; does not {verb}: {self.problem}"
+        return f"{self.name + ':':<{WIDTH}}{self.text}{problem}"
+
+
+def found_facts() -> Iterator[Fact]:
+    """Find one fact after another."""
+    from .loading import FACTS
+
+    yield Fact("platform", platform.platform())
+    yield Fact("Python", platform.python_version())
+    names = {module: name for name, module in PACKAGES.items()}
+    for module, answer in load_apart([*PACKAGES.values(), FACTS]):
+        if module in names:
+            yield Fact(names[module], _version(names[module]), answer)
+        else:
+            found = answer if isinstance(answer, dict) else {"device": f"not known: {answer}"}
+            yield from (Fact(name, text) for name, text in found.items())
+    yield Fact("cores", str(os.cpu_count()))
+    yield from map(find_program, PROGRAMS)
+    yield from (Fact(name, os.environ[name]) for name in VARIABLES if name in os.environ)
+
+
+def load_apart(modules: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Load modules in another process, and where one ends that process the others in a new one.
+
+    Yields
+    ------
+    tuple
+        Each module as soon as it is loaded, and what is wrong with it, None where nothing is; or for `FACTS` the facts.
     """
-    answers: dict[str, Any] = {}
-    while waiting := [module for module in modules if module not in answers]:
-        command = [sys.executable, "-P", "-m", f"{__package__}.loading", *waiting]
+    waiting = list(modules)
+    while waiting:
+        n_loaded = 0
+        for answer in _load(waiting):
+            yield answer
+            n_loaded += 1
+        waiting = waiting[n_loaded:]
+
+
+def _load(modules: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Load modules in one process, up to the first that ends it."""
+    command = [sys.executable, "-P", "-m", f"{__package__}.loading", *modules]
+    waiting, late = list(modules), threading.Event()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+
+        def give_up() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(PATIENCE_S, give_up)
+        timer.start()
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
-            output, end = done.stdout, _end(done.returncode)
-        except subprocess.TimeoutExpired as error:
-            output, end = error.stdout or b"", f"loads for more than {PATIENCE_S:.0f} s"
-        said = [json.loads(line) for line in output.decode().splitlines()]
-        answers |= dict(zip(said[::2], said[1::2], strict=False))
-        if len(answers) < len(modules):
-            answers[said[-1] if len(said) % 2 else waiting[0]] = end
-    return answers
+            for line in process.stdout or ():
+                yield waiting.pop(0), json.loads(line)
+            code = process.wait()
+        except BaseException:  # nobody reads on
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+    if waiting:
+        yield waiting[0], f"loads for more than {PATIENCE_S:.0f} s" if late.is_set() else _end(code)
 
 
 def _end(code: int) -> str:
@@ -108,27 +149,14 @@ def _end(code: int) -> str:
     return f"ends Python with {signal.Signals(-code).name}" if code < 0 else f"ends Python with exit code {code}"
 
 
-def run_program(name: str) -> tuple[str, str | None]:
-    """Ask a program for its version: that and where it lies, and what went wrong if it does not run."""
-    path = shutil.which(name)
-    if path is None:
-        return "not found: m4a and video cannot be read", None
-    try:
-        done = subprocess.run(
-            [path, "-version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PROGRAM_PATIENCE_S,
-            text=True,
-            errors="replace",
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return path, str(error)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return path, lines[-1] if lines else f"exit code {done.returncode}"
-    words = done.stdout.split()  # "ffmpeg version 5.1.6 Copyright ..."
-    return f"{words[2]}, {path}" if len(words) > 2 else path, None
+def find_program(name: str) -> Fact:
+    """Find a program, its version and what goes wrong when it runs."""
+    from sepdict.audio import ffmpeg
+
+    found = ffmpeg.find_program(name)
+    if found.path is None:
+        return Fact(name, "not found: m4a and video cannot be read")
+    return Fact(name, f"{found.version}, {found.path}" if found.version else found.path, found.fault)
 
 
 def _version(package: str) -> str:

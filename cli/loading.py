@@ -1,6 +1,6 @@
-"""Load libraries in a process of its own, for one that is broken can end it: `sepdict env` starts this and reads on.
+"""Load libraries in a process of its own, which a broken one can end: `sepdict env` starts it and reads its answers.
 
-Of every library first its name is printed, then what is wrong with it, each as a line of JSON.
+Of every library in turn it prints what is wrong with it, null where nothing is, as a line of JSON.
 """
 
 import importlib
@@ -11,20 +11,19 @@ from typing import Any
 
 from sepdict._core.on_demand import why
 
-FACTS = "facts"  # asks for what sepdict finds here
+FACTS = "facts"  # stands among the modules for the device and the folders
 
 
 def main(modules: list[str]) -> None:
-    """Load modules, or names in them (``module:name``), one after the other, and tell of each."""
+    """Load modules, or names in them (``module:name``), one after the other, and print an answer for each."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # what a library prints is no answer
         for module in modules:
-            print(json.dumps(module), file=answers, flush=True)
             print(json.dumps(_facts() if module == FACTS else _fault(module)), file=answers, flush=True)
 
 
 def _fault(module: str) -> str | None:
-    """Load one and put into a line what went wrong, if something did."""
+    """Load a module, and return in one line what went wrong, or None."""
     name, _, attribute = module.partition(":")
     try:
         loaded = importlib.import_module(name)
@@ -36,7 +35,7 @@ def _fault(module: str) -> str | None:
 
 
 def _facts() -> dict[str, Any]:
-    """Find the device that is taken, and the folders."""
+    """Find the device that sepdict takes, and its folders."""
     try:
         from sepdict._core.devices import AUTO, choose_device, describe_device
         from sepdict.dictionaries.library import library_folder

@@ -12,6 +12,7 @@ INTERNAL_API = {
     "sepdict._core.times": ("parse_time",),
     "sepdict.audio.decoding": ("likely_duration_s",),
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
+    "sepdict.audio.ffmpeg": ("find_program",),
     "sepdict.audio.io": ("AudioReader", "copy_audio", "open_audio", "probe_audio", "writing_audio"),
     "sepdict.audio.overlap_add": ("SEGMENT_S",),
     "sepdict.batch.layout": ("find_mixtures",),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import soundfile
 
-from sepdict.audio.ffmpeg import beside_the_sound
+from sepdict.audio.ffmpeg import layout_and_tags
 from sepdict.audio.riff import append_chunks, chunk, list_chunk, mask_of, parts_of, read_chunks, set_mask
 from sepdict.audio.tags import Tags, read_flac_tags, write_flac_tags, write_id3
 
@@ -245,7 +245,7 @@ def _said_by_soundfile(path: Path) -> tuple[int, int, Tags] | None:
 
 def _said_by_ffprobe(path: Path) -> Context:
     """Read what ffmpeg knows of a file that libsndfile cannot read."""
-    layout, tags = beside_the_sound(path)
+    layout, tags = layout_and_tags(path)
     named = ((OF_FFMPEG.get(name, name), value) for name, value in tags.items() if not OF_CONTAINERS.fullmatch(name))
     return Context(FFMPEG_LAYOUTS.get(layout), tags=tuple(named))
 

@@ -7,32 +7,35 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sepdict.errors import AudioFileError
 
-MOST_ANSWER_BYTES = 2**20  # a longer answer is cut, and so is none
+MOST_ANSWER_BYTES = 2**20  # of tags; a longer answer is cut, and then not read at all
+PATIENCE_S = 30.0  # for a program to print its version
+LOCAL_FILES = ("-protocol_whitelist", "file,pipe")  # a playlist must not make it open addresses
 LATE_S = 0.1  # seconds: a codec's delay is less
 FROM_THE_START = f"aresample=first_pts=0:min_comp={LATE_S}:min_hard_comp=1000000000"  # and nothing after that
 
 
-class _DoesNotRunError(AudioFileError):
-    """A program that fails whatever the file."""
+class _BrokenProgramError(AudioFileError):
+    """A program that does not run, whatever the file."""
 
 
 @dataclass(frozen=True)
 class SoundTrack:
-    """What ffprobe says of a sound track.
+    """The facts that ffprobe finds of a sound track.
 
     Attributes
     ----------
     n_channels, sample_rate : int
     sound_ends_s : float or None
-        When the sound ends, as far as its own stream says so, silence in front of a late one included.
+        When the sound ends, if its own stream has a duration; counted from the start of the file.
     ends_s : float or None
-        The same, or if only one stream is there how long the file lasts.
+        The same, or the duration of the file if this is its only stream.
     """
 
     n_channels: int
@@ -42,19 +45,19 @@ class SoundTrack:
 
 
 def decode(path: Path, target: Path, *, reason: Exception) -> str:
-    """Decode the first sound track into a WAV file of 32-bit floats, or where that would be too long an RF64.
+    """Decode the first sound track into a WAV file of 32-bit floats, or an RF64 file where that would be too long.
 
-    Sound that begins later than the picture is preceded by so much silence.
+    Sound that starts late in its file starts equally late in the decoded one, after silence.
 
     Returns
     -------
     str
-        The last of what ffmpeg remarked on, if anything.
+        The last line of ffmpeg's warnings; empty where there are none.
 
     Raises
     ------
     AudioFileError
-        If ffmpeg is not installed, does not start or cannot read the file; ``reason`` is why it was asked.
+        If ffmpeg is not installed, does not start or cannot read the file. ``reason`` is why soundfile does not do.
     """
     arguments = ["-nostdin", "-i", f"file:{path}", "-map", "0:a:0", "-af", FROM_THE_START, "-c:a", "pcm_f32le"]
     done = _run("ffmpeg", [*arguments, "-f", "wav", "-rf64", "auto", f"file:{target}"], path=path, reason=reason)
@@ -62,12 +65,12 @@ def decode(path: Path, target: Path, *, reason: Exception) -> str:
 
 
 def probe(path: Path, *, reason: Exception) -> SoundTrack | None:
-    """Ask ffprobe for the first sound track; None if that program is not there or does not start.
+    """Ask ffprobe for facts of the first sound track; return None if that program is missing or does not start.
 
     Raises
     ------
     AudioFileError
-        If ffmpeg is not installed, or the file is none that it reads.
+        If ffmpeg is not installed, or cannot read the file.
     """
     if shutil.which("ffprobe") is None and shutil.which("ffmpeg") is not None:
         return None
@@ -75,7 +78,7 @@ def probe(path: Path, *, reason: Exception) -> SoundTrack | None:
     arguments = ["-select_streams", "a:0", "-show_entries", entries, "-of", "json", f"file:{path}"]
     try:
         done = _run("ffprobe", arguments, path=path, reason=reason)
-    except _DoesNotRunError:
+    except _BrokenProgramError:
         return None
     answer = json.loads(done.stdout or b"{}")
     if not answer.get("streams"):
@@ -89,7 +92,7 @@ def probe(path: Path, *, reason: Exception) -> SoundTrack | None:
 
 
 def _sound_ends_s(stream: dict[str, Any], container: dict[str, Any]) -> float | None:
-    """Add up how late a stream begins and how long it says itself that it lasts."""
+    """Add the start of a stream and its duration, if it has one."""
     duration_s = _seconds(stream.get("duration"))
     starts_s, first_s = (_seconds(each.get("start_time")) or 0.0 for each in (stream, container))
     late_s = starts_s - first_s if starts_s - first_s > LATE_S else 0.0
@@ -109,26 +112,48 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def why_not(program: str) -> str | None:
-    """Find out why ``ffmpeg`` or ``ffprobe`` does not run; None if it does."""
-    found = shutil.which(program)
+@dataclass(frozen=True)
+class Program:
+    """An installed program.
+
+    Attributes
+    ----------
+    path : str or None
+        None if it is not installed.
+    version : str
+        As the program gives it; may be empty.
+    fault : str or None
+        Why it does not run; None if it does.
+    """
+
+    path: str | None
+    version: str = ""
+    fault: str | None = None
+
+
+def find_program(name: str) -> Program:
+    """Find ``ffmpeg`` or ``ffprobe``, and run it once for its version."""
+    found = shutil.which(name)
     if found is None:
-        return "is not installed"
+        return Program(None)
     try:
-        done = subprocess.run([found, "-version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = _call(found, ["-version"], timeout_s=PATIENCE_S)
     except OSError as error:
-        return f"does not start ({error.strerror})"
-    return f"does not start ({_last_line(done.stderr) or _ended(done)})" if done.returncode else None
+        return Program(found, fault=error.strerror)
+    except subprocess.TimeoutExpired:
+        return Program(found, fault=f"no answer within {PATIENCE_S:g} s")
+    if done.returncode:
+        return Program(found, fault=_last_line(done.stderr) or _exit_of(done))
+    words = done.stdout.decode(errors="replace").split()  # "ffmpeg version 5.1.6 Copyright ..."
+    return Program(found, words[2] if len(words) > 2 else "")
 
 
-def beside_the_sound(path: Path) -> tuple[str, dict[str, str]]:
-    """Ask ffprobe how the first sound track lays its channels out, and for tags; nothing where it does not answer."""
-    found = shutil.which("ffprobe")
+def layout_and_tags(path: Path) -> tuple[str, dict[str, str]]:
+    """Ask ffprobe for the channel layout of the first sound track, and for tags; empty where it does not answer."""
     entries = "stream=channel_layout:stream_tags:format_tags"
-    command = [found or "", "-v", "error", "-protocol_whitelist", "file,pipe", "-select_streams", "a:0"]
-    command += ["-show_entries", entries, "-of", "json", f"file:{path}"]
+    arguments = ["-v", "error", *LOCAL_FILES, "-select_streams", "a:0", "-show_entries", entries]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = _call(shutil.which("ffprobe") or "", [*arguments, "-of", "json", f"file:{path}"])
         answer = json.loads(done.stdout[:MOST_ANSWER_BYTES])
         stream = answer["streams"][0]
         tags = {**stream.get("tags", {}), **answer.get("format", {}).get("tags", {})}
@@ -138,38 +163,46 @@ def beside_the_sound(path: Path) -> tuple[str, dict[str, str]]:
 
 
 def _unicode(text: str) -> str:
-    """Replace what is no letter but half of one."""
+    """Replace lone surrogates."""
     return text.encode(errors="replace").decode()
 
 
 def _run(program: str, arguments: list[str], *, path: Path, reason: Exception) -> subprocess.CompletedProcess[bytes]:
-    """Run a program on a local file, and say in one line why nothing could read it."""
+    """Run a program on a local file; where it fails, raise an error that tells a broken program from a broken file."""
     found = shutil.which(program)
     if found is None:
         what = f"soundfile cannot read it ({str(reason).rsplit(': ', 1)[-1].rstrip('.')})"
         raise AudioFileError(f"{path}: {what}; if it is sound, install ffmpeg") from reason
     level = "warning" if program == "ffprobe" else "error"
-    command = [found, "-v", level, "-protocol_whitelist", "file,pipe", *arguments]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = _call(found, ["-v", level, *LOCAL_FILES, *arguments])
     except OSError as error:
-        raise _DoesNotRunError(f"{path}: {program} does not start ({error.strerror}); mend that program") from reason
+        raise _BrokenProgramError(f"{path}: {program} does not start ({error.strerror}); mend that program") from reason
     if done.returncode == 0:
         return done
-    if broken := why_not(program):
-        raise _DoesNotRunError(f"{path}: {program} {broken}; mend that program") from reason
-    said = _last_line(done.stderr, path) or _ended(done)
+    if fault := find_program(program).fault:
+        raise _BrokenProgramError(f"{path}: {program} does not start ({fault}); mend that program") from reason
+    said = _last_line(done.stderr, path) or _exit_of(done)
     what = f"is no recording that soundfile or ffmpeg can read ({said}); expected an audio or video file"
     raise AudioFileError(f"{path}: {what}") from reason
 
 
-def _ended(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Say how a program ended that said nothing."""
+def _call(
+    program: str, arguments: Sequence[str], *, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that reads nothing from this process, and keep what it prints."""
+    return subprocess.run(
+        [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout_s
+    )
+
+
+def _exit_of(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Describe how a program ended that printed nothing."""
     return f"ended by signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
 
 
 def _last_line(output: bytes, path: Path | None = None) -> str:
-    """Take the last line of what a program said, without the file's name and what no terminal should see."""
+    """Return the last line that a program printed, without the file's name and without control characters."""
     lines = output.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     for name in (f"file:{path}: ", f"{path}: "):

@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.testing
@@ -34,26 +37,55 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_library_is_loaded_whatever_the_others_do(libraries: list[str]) -> None:
-    answers = env.load_apart(libraries)
+    answers = dict(env.load_apart(libraries))
+    assert list(answers) == libraries
     assert list(answers.values()) == [fault for _, fault in BROKEN.values()]
 
 
 def test_a_name_in_a_library_is_loaded_too(libraries: list[str]) -> None:
-    answers = env.load_apart(["sepdict_test_fine:x", "sepdict_test_fine:y"])
+    answers = dict(env.load_apart(["sepdict_test_fine:x", "sepdict_test_fine:y"]))
     assert answers["sepdict_test_fine:x"] is None
     assert "has no attribute 'y'" in answers["sepdict_test_fine:y"]
 
 
 def test_a_library_that_never_ends_to_load_is_left(libraries: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(env, "PATIENCE_S", 0.0)
-    assert env.load_apart(["sepdict_test_fine"]) == {"sepdict_test_fine": "loads for more than 0 s"}
+    assert list(env.load_apart(["sepdict_test_fine"])) == [("sepdict_test_fine", "loads for more than 0 s")]
+
+
+def test_an_answer_comes_before_the_next_library_is_loaded(libraries: list[str], tmp_path: Path) -> None:
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'go on')!r}).exists(): time.sleep(0.01)"
+    (tmp_path / "sepdict_test_waits.py").write_text(waits)
+    answers = env.load_apart(["sepdict_test_fine", "sepdict_test_waits"])
+    assert next(answers) == ("sepdict_test_fine", None)
+    (tmp_path / "go on").touch()
+    assert list(answers) == [("sepdict_test_waits", None)]
+
+
+def test_each_library_is_shown_as_soon_as_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    def load(modules: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        for module in modules[:-1]:
+            yield module, None
+            shown.append((tmp_path / "out").read_text().splitlines()[-1].split(":")[0])
+        yield modules[-1], {"device": "cpu"}
+
+    monkeypatch.setattr(env, "load_apart", load)
+    monkeypatch.setattr(env, "PACKAGES", {"numpy": "numpy", "torch": "torch"})
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        env.env()
+    assert shown == ["numpy", "torch"]
 
 
 @pytest.fixture
 def few(libraries: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the command list one library that loads and two that do not, and load none that takes long."""
     load_apart = env.load_apart
-    monkeypatch.setattr(env, "load_apart", lambda modules: load_apart(modules[:-1]) | {modules[-1]: {"device": "cpu"}})
+    monkeypatch.setattr(
+        env, "load_apart", lambda modules: [*load_apart(modules[:-1]), (modules[-1], {"device": "cpu"})]
+    )
     monkeypatch.setattr(
         env, "PACKAGES", {"numpy": "sepdict_test_fine", "torchaudio": "sepdict_test_symbol", "x": "sepdict_test_aborts"}
     )
@@ -89,7 +121,7 @@ def test_json_holds_the_same(few: None, capfd: pytest.CaptureFixture[str]) -> No
     [
         ("echo 'ffmpeg version 7.1 Copyright (c)'", r"7\.1, .*/ffmpeg", None),
         ("echo 'libx.so.5: cannot open shared object file' >&2; exit 127", ".*/ffmpeg", "libx.so.5: cannot open"),
-        ("exit 2", ".*/ffmpeg", "exit code 2"),
+        ("exit 2", ".*/ffmpeg", "exit status 2"),
         (None, "not found: m4a and video cannot be read", None),
     ],
 )
@@ -100,10 +132,10 @@ def test_ffmpeg_is_run_and_not_only_found(
         (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\n{program}\n")
         (tmp_path / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    found, wrong = env.run_program("ffmpeg")
-    assert re.fullmatch(fact, found)
-    assert (wrong is None) == (fault is None)
-    assert (fault or "") in (wrong or "")
+    found = env.find_program("ffmpeg")
+    assert re.fullmatch(fact, found.text)
+    assert (found.problem is None) == (fault is None)
+    assert (fault or "") in (found.problem or "")
 
 
 def test_a_missing_or_broken_ffmpeg_fails_nothing(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +145,7 @@ def test_a_missing_or_broken_ffmpeg_fails_nothing(few: None, tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     facts = dict(line.split(":", 1) for line in succeed("env"))
     assert facts["ffmpeg"].strip().startswith("not found")
-    assert facts["ffprobe"].endswith("does not run: exit code 1")
+    assert facts["ffprobe"].endswith("does not run: exit status 1")
 
 
 def test_every_dependency_is_loaded() -> None:
