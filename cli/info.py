@@ -8,7 +8,8 @@ from .console import print_table, say
 from .options.common import DictionaryFile, Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from sepdict.dictionaries.dictionary import Card, Dictionary
+    from sepdict.dictionaries.card import Card
+    from sepdict.dictionaries.dictionary import Dictionary
 
 
 def info(

@@ -37,7 +37,7 @@ from .options.training import (
 
 if TYPE_CHECKING:
     from sepdict.audio.signal import Audio
-    from sepdict.dictionaries.dictionary import Card
+    from sepdict.dictionaries.card import Card
     from sepdict.training.trainer import TrainingConfig
 
 log = logging.getLogger("sepdict.cli")

@@ -9,7 +9,7 @@ pyproject.toml holds that); each package's docstring says in one sentence what l
     evaluation      stems against references
     separation      a mixture in, masks and stems out: `engine`, whose heart is `excitations`
     training        solo recordings in, a dictionary out
-    dictionaries    what one source can sound like, and its file, checked in `dictionary` and `schema`
+    dictionaries    what one source can sound like; its file is checked in `dictionary_file`, its card in `card`
     models          networks
     spectral        spectrograms, divergences, masks
     audio           signals and their files

@@ -1,8 +1,7 @@
-"""What a dictionary remembers of what it heard: a coarse spectrogram, a byte per band and frame.
+"""Exemplars: a coarse spectrogram of the training sound, kept in the dictionary file, a byte per band and frame.
 
-A band's magnitude is the root mean square over its bins. That is enough to draw new mixtures of the sources from (see
-:mod:`sepdict.separation.mask_estimator`); and though it is no recording, what was played or said can be made out
-from it.
+A band's magnitude is the root mean square over its bins. That is enough to make new mixtures of the sources (see
+:mod:`sepdict.separation.mask_estimator`). It is no recording, but what was played or said can be made out from it.
 """
 
 import torch
@@ -10,19 +9,19 @@ from torch import Tensor
 
 from sepdict.spectral.bands import to_bands
 
-PASSAGE_FRAMES = 64  # frames that stay together where not all are kept: several notes or syllables
-HELD_OUT_FRAMES = "held_out_frames"  # in a card's training: so many at the end of the exemplars were not learned from
+PASSAGE_FRAMES = 64  # where not all frames are kept, passages of this length are: several notes or syllables
+HELD_OUT_FRAMES = "held_out_frames"  # a card's count of the frames at the exemplars' end that were held out
 STEPS_PER_DB = 2  # half a decibel a step, so that a byte spans 127 dB
 
 
 def encode_exemplars(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
-    """Write a spectrogram as bytes: half decibels below the loudest, which the exemplars forgets.
+    """Encode a spectrogram as bytes: half decibels below its loudest band, whose level is not kept.
 
     Parameters
     ----------
     magnitude : Tensor, shape (n_bins, n_frames), >= 0
     n_most_frames : int
-        Of more frames, passages spread evenly over all of them are kept.
+        Where there are more frames, evenly spread passages of them are kept.
 
     Returns
     -------
@@ -40,7 +39,7 @@ def encode_exemplars(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
 
 
 def exemplar_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
-    """Number those of so many frames that `remember` keeps."""
+    """Return the indices of the frames that `encode_exemplars` keeps, of ``n_frames``."""
     passages = torch.arange(n_frames).split(PASSAGE_FRAMES)
     n_kept = min(len(passages), n_most_frames // PASSAGE_FRAMES)
     kept = [passages[index * len(passages) // n_kept] for index in range(n_kept)]
@@ -48,5 +47,5 @@ def exemplar_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
 
 
 def decode_exemplars(exemplars: Tensor) -> Tensor:
-    """Read magnitudes from bytes, relative to the loudest: to 2 % (a quarter of a decibel) of what was remembered."""
+    """Decode bytes to magnitudes relative to the loudest, within 2 % (a quarter of a decibel) of the original ones."""
     return 10 ** (exemplars.float() / (-20 * STEPS_PER_DB))

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
 from sepdict._core.on_demand import load
-from sepdict.dictionaries.dictionary import Card, Dictionary, refuse_without_exemplars
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.dictionaries.synthesis import WALK_WIDTH
 from sepdict.errors import ConfigError

@@ -1,8 +1,8 @@
-"""Letting a dictionary sound by itself, to hear what it has learned.
+"""Sound from a dictionary alone, to listen to what it has learned.
 
     excitations z -> magnitudes g D(z) -> samples, phases by Griffin and Lim
 
-What is audible is only what the decoder draws: no recording is played back.
+Only the decoder makes the sound: no recording is played back.
 """
 
 import torch
@@ -20,8 +20,8 @@ from sepdict.spectral.bands import to_bins
 from sepdict.spectral.stft import WINDOWS
 
 LONGEST_S = 600.0
-FADE_FRAMES = 8  # over which one passage's excitations turn into the next one's
-WANDERING_FRAMES = 16  # a dictionary without exemplars changes its mind so slowly
+FADE_FRAMES = 8  # over which one passage's excitations fade into the next one's
+WANDERING_FRAMES = 16  # from one random code to the next, in a dictionary without exemplars
 WALK_WIDTH = 2.0  # standard deviations of the code over the training sound, to either side
 PEAK = 0.5
 N_PHASE_STEPS = 60
@@ -29,7 +29,7 @@ N_PHASE_STEPS = 60
 
 @checks_types
 def synthesize(dictionary: DictionaryLike, duration_s: float = 5.0, *, walk: bool = False, seed: int = 0) -> Audio:
-    """Let a dictionary sound by itself.
+    """Synthesize sound from a dictionary alone.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def synthesize(dictionary: DictionaryLike, duration_s: float = 5.0, *, walk: boo
         At most ten minutes.
     walk : bool
         Whether to walk along each dimension of the code in turn, from two standard deviations below its mean to two
-        above, the others at their means. Otherwise random passages are excited, as the encoder hears what the
-        dictionary remembers, each turning into the next; a dictionary without exemplars wanders through its codes.
+        above, the others at their means. Otherwise random passages of the exemplars are encoded and decoded, each
+        fading into the next; without exemplars the codes are random and change slowly.
     seed : int
         Same seed, same machine, same sound.
 
@@ -93,7 +93,7 @@ def _walk(code_size: int, n_frames: int) -> Tensor:
 
 
 def _wander(code_size: int, n_frames: int, generator: torch.Generator) -> Tensor:
-    """Draw codes of mean zero and variance one that change slowly, (code_size, n_frames)."""
+    """Interpolate between random codes of mean zero and variance one, (code_size, n_frames)."""
     n_stations = n_frames // WANDERING_FRAMES + 2
     stations = torch.randn(1, code_size, n_stations, generator=generator)
     return torch.nn.functional.interpolate(stations, size=n_frames, mode="linear", align_corners=True)[0]
@@ -101,15 +101,15 @@ def _wander(code_size: int, n_frames: int, generator: torch.Generator) -> Tensor
 
 def _passages(dictionary: Dictionary, n_frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Join random passages of the exemplars: codes (code_size, n_frames), and levels (n_frames,)."""
-    remembered = to_bins(
+    exemplars = to_bins(
         decode_exemplars(dictionary.exemplars), dictionary.card.stft.n_bins
     )  # (n_bins, n_exemplar_frames)
-    n_passage = min(PASSAGE_FRAMES, remembered.shape[1])
+    n_passage = min(PASSAGE_FRAMES, exemplars.shape[1])
     n_fade = min(FADE_FRAMES, n_passage // 2)
     unknowns, n_joined = torch.zeros(0), 0
     while n_joined < n_frames:
-        start = int(torch.randint(remembered.shape[1] - n_passage + 1, (), generator=generator))
-        passage = remembered[:, start : start + n_passage]
+        start = int(torch.randint(exemplars.shape[1] - n_passage + 1, (), generator=generator))
+        passage = exemplars[:, start : start + n_passage]
         new = torch.cat([dictionary.encode(passage), passage.mean(dim=0, keepdim=True)])
         if n_joined and n_fade:
             share = torch.linspace(0, 1, n_fade + 2)[1:-1]

@@ -1,7 +1,7 @@
-"""Safetensors files from elsewhere, of which nothing is believed.
+"""Safetensors files from untrusted sources.
 
-Of a file's lengths none is used before the file has as many bytes, and of its tensors none is read before all are of
-the names, types and shapes that the caller expects.
+No length in a file is used before the file is known to have as many bytes, and no tensor is read before all of them
+have the names, types and shapes that the caller expects.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ from sepdict._core.fs import open_regular
 from sepdict._core.names import visible
 from sepdict.errors import SepdictError
 
-MAX_FILE_BYTES = 2**30  # 1 GiB: the lecture's dictionary has 13 MiB
+MAX_FILE_BYTES = 2**30  # 1 GiB; the lecture preset's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
 DTYPES = {torch.float32: "F32", torch.uint8: "U8"}  # as a header names them
-WRONG_JSON = (LookupError, TypeError, ValueError, AttributeError, RecursionError)  # what it runs into
+INVALID_JSON = (LookupError, TypeError, ValueError, AttributeError, RecursionError)  # raised by unexpected JSON
 
-Promise = tuple[torch.dtype, tuple[int, ...]]
+TensorSpec = tuple[torch.dtype, tuple[int, ...]]
 
 
 class TensorFileError(SepdictError):
-    """A file that holds something else than safetensors, or other tensors than promised."""
+    """A file that is no safetensors file, or holds other tensors than expected."""
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file whose header was read, and no more.
+    """An open file of which only the header has been read.
 
     Attributes
     ----------
     metadata : mapping of str to str
     shapes : mapping of str to tuple
-        As the file has them: what stands there need not be numbers.
+        As in the file, unchecked: they need not be numbers.
     """
 
     metadata: Mapping[str, Any]
@@ -50,18 +50,18 @@ class TensorFile:
     _file: BinaryIO
     _header: bytes
 
-    def read(self, promised: Mapping[str, Promise]) -> dict[str, Tensor]:
-        """Read the tensors, if they are what is promised.
+    def read(self, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+        """Read the tensors, if they are the expected ones.
 
         Raises
         ------
         TensorFileError
             If one is missing, too many, or of another type or shape.
         """
-        for name in sorted(promised.keys() | self.shapes.keys()):
-            dtype, shape = promised.get(name, (torch.float32, (-1,)))
+        for name in sorted(expected.keys() | self.shapes.keys()):
+            dtype, shape = expected.get(name, (torch.float32, (-1,)))
             if (self._dtypes.get(name), self.shapes.get(name)) != (DTYPES[dtype], shape):
-                raise TensorFileError(f"damaged: {visible(name)[:100]} is not as its card promises; copy it again")
+                raise TensorFileError(f"damaged: {visible(name)[:100]} is not as its card describes it; copy it again")
         try:
             return safetensors.torch.load(self._header + self._file.read(MAX_FILE_BYTES))
         except safetensors.SafetensorError as error:
@@ -69,7 +69,7 @@ class TensorFile:
 
 
 @contextlib.contextmanager
-def opened_tensors(path: Path) -> Iterator[TensorFile]:
+def open_tensors(path: Path) -> Iterator[TensorFile]:
     """Open a regular file of bounded size and read its header.
 
     Raises
@@ -95,7 +95,7 @@ def opened_tensors(path: Path) -> Iterator[TensorFile]:
             dtypes = {name: entry["dtype"] for name, entry in entries.items()}
             shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
             n_left = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        except WRONG_JSON as error:
+        except INVALID_JSON as error:
             raise TensorFileError("holds something else; expected a sepdict dictionary") from error
         if n_bytes != len(start) + n_header + n_left:
             raise TensorFileError("truncated or damaged: its header speaks of more or fewer bytes; copy it again")
@@ -103,7 +103,7 @@ def opened_tensors(path: Path) -> Iterator[TensorFile]:
 
 
 def read_json(text: str) -> Any:
-    """Read JSON that has no NaN and no infinities; what it is not raises one of `WRONG_JSON`."""
+    """Read JSON without NaN and infinities; anything else raises one of `INVALID_JSON`."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
@@ -112,5 +112,5 @@ def read_json(text: str) -> Any:
 
 
 def _n_bytes(file: BinaryIO) -> int:
-    """Measure an open file."""
+    """Return the size of an open file."""
     return os.fstat(file.fileno()).st_size

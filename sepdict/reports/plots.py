@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from sepdict.dictionaries.dictionary import Card
+from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.inspection import Atoms, ExcitingInputs, Manifold
 from sepdict.dictionaries.synthesis import WALK_WIDTH
 from sepdict.errors import ConfigError

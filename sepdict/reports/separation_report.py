@@ -16,7 +16,8 @@ from torch import Tensor
 
 from sepdict._core.fs import to_json
 from sepdict.audio.io import ENCODINGS, open_audio
-from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.scoring import RATIOS, Evaluation
 from sepdict.reports import svg
 from sepdict.reports.html import fill_page

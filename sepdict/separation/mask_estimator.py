@@ -28,7 +28,7 @@ from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
-from sepdict.dictionaries.tensor_file import TensorFileError, opened_tensors
+from sepdict.dictionaries.tensor_file import TensorFileError, open_tensors
 from sepdict.errors import ConfigError
 from sepdict.models.layers import initialize
 from sepdict.models.mask_network import MaskNetwork
@@ -316,7 +316,7 @@ def _found(network: MaskNetwork, key: str) -> bool:
     promised = {name: (weight.dtype, tuple(weight.shape)) for name, weight in network.state_dict().items()}
     for path in folder.glob(f"composition-{key}-*.safetensors"):
         with contextlib.suppress(OSError, TensorFileError):  # damaged or foreign: make it anew
-            with opened_tensors(path) as file:
+            with open_tensors(path) as file:
                 weights = file.read(promised)
             network.load_state_dict(weights)
             if path == _cache_path(key, safetensors.torch.save(weights)) and _shares_out(network):

@@ -9,14 +9,15 @@ from sepdict._core.devices import AUTO
 from sepdict._core.schema import settings
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.signal import Audio, at_peak_of_one
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.card import FILE_NAMES, Card
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.spectral.divergences import beta_divergence, beta_of
 from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, join
 from sepdict.training.regularization import Regularization
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import CARD_NAMES, TrainingConfig
+from sepdict.training.trainer import TrainingConfig
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of what is not held out
 HELD_OUT_SHARE = 0.1  # the end of every recording
@@ -124,7 +125,7 @@ def training_config_of(card: Card) -> TrainingConfig:
     ConfigError
         If nothing can be trained so.
     """
-    names = {field.name: CARD_NAMES.get(field.name, field.name) for field in fields(TrainingConfig)}
+    names = {field.name: FILE_NAMES.get(field.name, field.name) for field in fields(TrainingConfig)}
     said = {name: card.training[written] for name, written in names.items() if written in card.training}
     for name, kind in (("regularization", Regularization), ("augmentation", AugmentationConfig)):
         if said.get(name):

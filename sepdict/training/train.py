@@ -20,7 +20,9 @@ from sepdict.audio.augmentation import augment
 from sepdict.audio.io import AudioLike, as_recordings
 from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, at_peak_of_one
-from sepdict.dictionaries.dictionary import RESIDUAL, Card, Dictionary, refuse_too_large
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary_file import refuse_too_large
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
 from sepdict.errors import AudioError, ConfigError
 from sepdict.models.network_config import NetworkConfig

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.audio.augmentation import AugmentationConfig
-from sepdict.dictionaries.dictionary import MAX_CHECKS
+from sepdict.dictionaries.card import FILE_NAMES, MAX_CHECKS
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import Autoencoder, DeepAutoencoder, build_autoencoder
 from sepdict.models.layers import initialize, is_finite
@@ -38,7 +38,6 @@ from sepdict.training.regularization import Critic, Regularization, corrupted, p
 log = logging.getLogger(__name__)
 
 VALIDATION_FRAMES = 4096  # frames at a time in validation: bounds its memory
-CARD_NAMES = {"regularization": "regularisation", "exemplars_s": "memory_s"}  # what dictionary files call settings
 PRETRAINING_SHARE = 0.1  # of the steps, for each layer
 
 
@@ -114,7 +113,7 @@ class TrainingConfig:
 
     def as_card(self) -> dict[str, Any]:
         """Return the settings under the names that dictionary files have for them."""
-        settings = {CARD_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        settings = {FILE_NAMES.get(name, name): value for name, value in asdict(self).items()}
         return {name: value for name, value in settings.items() if name not in ("network", "stft", "sample_rate")}
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import sepdict.reports.html
 from sepdict._core.names import MOST_NAME_BYTES, normalized, refuse_unwritable, visible
 from sepdict.batch.export import OutputConfig
-from sepdict.dictionaries.dictionary import Card
+from sepdict.dictionaries.card import Card
 from sepdict.errors import ConfigError
 from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.stft import StftConfig

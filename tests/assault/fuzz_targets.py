@@ -24,7 +24,7 @@ from front_end import SAMPLE_RATE, mixture, run, sound, trained
 from mutation import mutated, odd_json
 from scenarios import FIT, cache_in, learned, pair, said_in_one_line
 
-import sepdict.dictionaries.dictionary
+import sepdict.dictionaries.dictionary_file
 import sepdict.separation.mask_estimator
 from sepdict.audio.io import probe_audio, read_audio, write_audio
 from sepdict.audio.signal import Audio
@@ -32,7 +32,8 @@ from sepdict.batch.layout import find_mixtures
 from sepdict.batch.manifest import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
-from sepdict.dictionaries.dictionary import FORMAT, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.dictionaries.dictionary_file import FORMAT
 from sepdict.errors import SepdictError
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
@@ -195,7 +196,7 @@ def forge(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
         tensors[name] = _odd_tensor(tensors[name], rng)
     if isinstance(said, dict) and "card" in said and rng.random() < 0.9:
         with contextlib.suppress(Exception):  # what cannot even be signed stays as it was signed
-            said["sha256"] = sepdict.dictionaries.dictionary._digest(said["card"], tensors)
+            said["sha256"] = sepdict.dictionaries.dictionary_file.checksum(said["card"], tensors)
     try:
         return safetensors.torch.save(tensors, {FORMAT: json.dumps(said)})
     except (UnicodeError, ValueError, RecursionError):

@@ -18,7 +18,8 @@ from sepdict_cli.options import training as training_options
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.models.network_config import NetworkConfig
 from sepdict.training.train import PRESETS, REGULARIZERS, regularized

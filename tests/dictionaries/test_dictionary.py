@@ -23,9 +23,10 @@ from forgery import CARD, RECORDING, Edit, at, dictionary_of, forge, nested
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import sepdict.dictionaries.dictionary
+import sepdict.dictionaries.dictionary_file
 from sepdict.audio.augmentation import AugmentationConfig
-from sepdict.dictionaries.dictionary import FORMAT, FORMAT_VERSION, Dictionary, refuse_too_large, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary_file import FORMAT, FORMAT_VERSION, refuse_too_large
 from sepdict.dictionaries.tensor_file import MAX_FILE_BYTES
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.models.network_config import NetworkConfig
@@ -46,7 +47,9 @@ def whole() -> bytes:
     """The bytes of a good file."""
     with pytest.MonkeyPatch.context() as patch:
         written: list[bytes] = []
-        patch.setattr(sepdict.dictionaries.dictionary, "write_atomically", lambda _, content: written.append(content))
+        patch.setattr(
+            sepdict.dictionaries.dictionary_file, "write_atomically", lambda _, content: written.append(content)
+        )
         dictionary_of().save("unused.safetensors")
     return written[0]
 
@@ -108,7 +111,7 @@ def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path)
 )
 def test_a_memory_that_cannot_be_is_refused(scratch: Path, exemplars: torch.Tensor) -> None:
     forge(scratch, tensors={"memory": exemplars})
-    with pytest.raises(DictionaryFileError, match="memory is not as its card promises"):
+    with pytest.raises(DictionaryFileError, match="memory is not as its card describes"):
         Dictionary.load(scratch)
 
 
@@ -300,7 +303,7 @@ def test_the_version_is_under_the_checksum(scratch: Path, whole: bytes, monkeypa
     other = whole.replace(b'format_version\\": 5', b'format_version\\": 4')
     assert other != whole
     scratch.write_bytes(other)
-    monkeypatch.setattr(sepdict.dictionaries.dictionary, "FORMAT_VERSION", 4)  # what read both would notice
+    monkeypatch.setattr(sepdict.dictionaries.dictionary_file, "FORMAT_VERSION", 4)  # what read both would notice
     with pytest.raises(DictionaryFileError, match="checksum"):
         Dictionary.load(scratch)
 
@@ -405,7 +408,7 @@ def test_every_setting_of_a_training_may_stand_in_a_card() -> None:
     ],
 )
 def test_weights_of_other_shapes_than_the_card_promises_are_refused(scratch: Path, edit: Edit) -> None:
-    with pytest.raises(DictionaryFileError, match="not as its card promises"):
+    with pytest.raises(DictionaryFileError, match="not as its card describes"):
         Dictionary.load(forge(scratch, edit))
 
 
@@ -413,10 +416,10 @@ FIRST = "encoder.layers.0.weight"
 USELESS = {
     "nan": ({FIRST: torch.full((8, N_BINS, 1), torch.nan)}, "not finite"),
     "infinite": ({FIRST: torch.full((8, N_BINS, 1), -torch.inf)}, "not finite"),
-    "too large": ({FIRST: torch.full((8, N_BINS, 1), 3e38)}, "infinite codes"),
-    "no deviation": ({"code_deviation": torch.zeros(4, 1)}, "infinite codes"),
-    "large codes": ({"code_deviation": torch.full((4, 1), 3e38)}, "no spectrum"),
-    "huge": ({"decoder.layers.0.weight": torch.full((8, 4, 1), 3e38)}, "no spectrum"),
+    "too large": ({FIRST: torch.full((8, N_BINS, 1), 3e38)}, "codes that are not finite"),
+    "no deviation": ({"code_deviation": torch.zeros(4, 1)}, "codes that are not finite"),
+    "large codes": ({"code_deviation": torch.full((4, 1), 3e38)}, "decoder does not return spectra"),
+    "huge": ({"decoder.layers.0.weight": torch.full((8, 4, 1), 3e38)}, "decoder does not return spectra"),
 }
 
 
@@ -440,11 +443,11 @@ def test_weights_of_another_precision_are_refused(scratch: Path, whole: bytes, d
     with safetensors.safe_open(scratch, framework="pt") as file:
         metadata = file.metadata()
     tensors = {name: tensor.to(dtype) for name, tensor in safetensors.torch.load(whole).items()}
-    refuse(scratch, safetensors.torch.save(tensors, metadata), "not as its card promises")
+    refuse(scratch, safetensors.torch.save(tensors, metadata), "not as its card describes")
 
 
 def test_weights_that_the_card_does_not_know_are_refused_in_one_line(scratch: Path) -> None:
-    with pytest.raises(DictionaryFileError, match=r"decoder\.extra\\x1b\\n is not as its card promises"):
+    with pytest.raises(DictionaryFileError, match=r"decoder\.extra\\x1b\\n is not as its card describes"):
         Dictionary.load(forge(scratch, tensors={"decoder.extra\x1b\n": torch.zeros(3)}))
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from front_end import be_without_home
 
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.library import find_dictionary, installed, library_folder
 from sepdict.dictionaries.loading import load_dictionary
 from sepdict.errors import ConfigError, DictionaryFileError

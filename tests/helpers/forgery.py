@@ -9,9 +9,11 @@ from typing import Any
 import safetensors.torch
 import torch
 
-import sepdict.dictionaries.dictionary
+import sepdict.dictionaries.dictionary_file
 from sepdict._core.devices import seeded_generator
-from sepdict.dictionaries.dictionary import FORMAT, Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.dictionaries.dictionary_file import FORMAT
 from sepdict.errors import SepdictError
 from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
@@ -63,8 +65,8 @@ def forge(path: Path, edit: Edit = dict, *, tensors: Mapping[str, torch.Tensor] 
         signed = asdict(Card(**card))
     except (SepdictError, TypeError):
         signed = {}  # no checksum will help it
-    text = {"format_version": sepdict.dictionaries.dictionary.FORMAT_VERSION, "card": card}
-    text |= {"sha256": sepdict.dictionaries.dictionary._digest(signed, content)} | said
+    text = {"format_version": sepdict.dictionaries.dictionary_file.FORMAT_VERSION, "card": card}
+    text |= {"sha256": sepdict.dictionaries.dictionary_file.checksum(signed, content)} | said
     path.write_bytes(safetensors.torch.save(content, {FORMAT: json.dumps(text)}))
     return path
 

@@ -13,7 +13,8 @@ import torch
 from forgery import RECORDING
 from matplotlib.figure import Figure
 
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.inspection import ExcitingInputs, Manifold, atoms, exciting_inputs, manifold
 from sepdict.errors import ConfigError
 from sepdict.reports import plots

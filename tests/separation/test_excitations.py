@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from sepdict.audio.signal import Audio
-from sepdict.dictionaries.dictionary import Card, Dictionary
+from sepdict.dictionaries.card import Card
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, SepdictError, ShapeError
 from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
