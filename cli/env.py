@@ -151,9 +151,9 @@ def _end(code: int) -> str:
 
 def find_program(name: str) -> Fact:
     """Find a program, its version and what goes wrong when it runs."""
-    from sepdict.audio import ffmpeg
+    from sepdict.audio.ffmpeg import find_program as find
 
-    found = ffmpeg.find_program(name)
+    found = find(name)
     if found.path is None:
         return Fact(name, "not found: m4a and video cannot be read")
     return Fact(name, f"{found.version}, {found.path}" if found.version else found.path, found.fault)

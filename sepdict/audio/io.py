@@ -311,6 +311,33 @@ def writing_audio(
             open_files.close()
 
 
+@contextlib.contextmanager
+def writing_stems(
+    paths: Sequence[Path], *, like: "AudioReader", context: Context = NOTHING
+) -> Iterator[Callable[[Tensor], None]]:
+    """Write several files of an open file's rate, channels and length, block by block, as `writing_audio` writes one.
+
+    Yields
+    ------
+    callable
+        Takes the next samples of all files, shape (n_files, n_channels, n_new_samples).
+
+    Raises
+    ------
+    AudioFileError
+        As `writing_audio` does.
+    """
+    form = {"n_channels": like.n_channels, "sample_rate": like.sample_rate, "n_samples": like.n_samples}
+    with contextlib.ExitStack() as open_files:
+        writers = [open_files.enter_context(writing_audio(path, **form, context=context)) for path in paths]
+
+        def write(stems: Tensor) -> None:
+            for write_stem, stem in zip(writers, stems, strict=True):
+                write_stem(stem)
+
+        yield write
+
+
 def _refuse_incomplete(descriptor: int, n_written: int) -> None:
     """Refuse a closed file that lacks samples: libsndfile's encoders do not report a disk that fills at the end.
 

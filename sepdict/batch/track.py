@@ -15,7 +15,7 @@ from sepdict._core.devices import choose_device
 from sepdict._core.fs import Snapshot, to_json, write_atomically
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import Context, read_context
-from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio
+from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio, writing_stems
 from sepdict.audio.signal import Audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
@@ -245,16 +245,14 @@ def _separate_into(
     for path in set(hidden.stems.values()).difference(drafts):  # that they can be encoded is known before the work
         with writing_audio(path, **form, encoding=output.encoding):
             pass
-    with contextlib.ExitStack() as open_files:
-        writers = [open_files.enter_context(writing_audio(draft, **form, context=context)) for draft in drafts]
+    with writing_stems(drafts, like=mixture, context=context) as write_drafts:
 
         def write(samples: Tensor) -> None:
             stems = output.mixed(samples, work.stem_names)
             peaks.append(float(stems.abs().max()))
             if not math.isfinite(peaks[-1]):
                 raise AudioError("its stems would hold NaN or infinite samples; they are not kept, please report this")
-            for write_stem, stem in zip(writers, stems, strict=True):
-                write_stem(stem)
+            write_drafts(stems)
 
         outcome = separate_in_blocks(
             mixture,

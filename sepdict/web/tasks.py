@@ -1,22 +1,19 @@
 """What a job does, in a process of its own: read, train or separate, write; every name in messages is the page's."""
 
-import contextlib
 import logging
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from sepdict import Audio, Dictionary, SeparationConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
 from sepdict._core.fs import to_json, write_atomically
-from sepdict.audio.io import AudioReader, copy_audio, open_audio, writing_audio
+from sepdict.audio.io import copy_audio, open_audio, writing_stems
 from sepdict.dictionaries.library import library_folder
 from sepdict.progress import OnProgress, Plan
 from sepdict.reports.media import look_at, loudest, spectrogram
@@ -113,7 +110,7 @@ class Separating:
         dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
         names = stem_names(dictionaries, self.config)
         paths = [output / f"{number}.wav" for number in range(len(names))]
-        with open_audio(self.mixture.path) as mixture, _writing(paths, mixture) as write:
+        with open_audio(self.mixture.path) as mixture, writing_stems(paths, like=mixture) as write:
             outcome = separate_in_blocks(mixture, dictionaries, write, self.config, on_progress=on_progress)
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
@@ -171,20 +168,6 @@ def explain(error: Exception, task: Task) -> str:
         log.error("a job failed", exc_info=error)
         text = f"something unexpected went wrong ({type(error).__name__}); the terminal that serves this page says more"
     return " ".join(task.named(text).split())
-
-
-@contextlib.contextmanager
-def _writing(paths: Sequence[Path], audio: AudioReader) -> Iterator[Callable[[Tensor], None]]:
-    """Open files of an open one's form, and give the work inside what writes the next samples of each."""
-    form = {name: getattr(audio, name) for name in ("n_channels", "n_samples", "sample_rate")}
-    with contextlib.ExitStack() as open_files:
-        writers = [open_files.enter_context(writing_audio(path, **form)) for path in paths]
-
-        def write(samples: Tensor) -> None:
-            for write_stem, stem in zip(writers, samples, strict=True):
-                write_stem(stem)
-
-        yield write
 
 
 def _draw(paths: Sequence[Path]) -> None:
