@@ -39,7 +39,7 @@ def _facts() -> dict[str, Any]:
     try:
         from sepdict._core.devices import AUTO, choose_device, describe_device
         from sepdict.dictionaries.library import library_folder
-        from sepdict.separation.mask_estimator import cache_folder
+        from sepdict.separation.mask_estimator_cache import cache_folder
 
         device = describe_device(choose_device(AUTO))
         return {"device": device, "library": str(library_folder()), "cache": str(cache_folder())}

@@ -29,7 +29,7 @@ INTERNAL_API = {
     "sepdict.reports.separation_report": ("evaluation_page",),
     "sepdict.separation.config": ("Quality",),
     "sepdict.separation.engine": ("separate_in_blocks", "stem_names"),
-    "sepdict.separation.mask_estimator": ("cache_folder",),
+    "sepdict.separation.mask_estimator_cache": ("cache_folder",),
     "sepdict.separation.plan": ("plan_separation",),
     "sepdict.training.data": ("LEAST_SOUND_S",),
     "sepdict.training.recording_checks": ("LITTLE_S", "survey"),

@@ -1,1 +1,1 @@
-"""The heart, from a mixture to masks: excitations, the mask estimator, the background model, the engine."""
+"""From a mixture to stems: `engine` has the steps, `excitations` the fit, `mask_estimator` the guide masks."""

@@ -1,10 +1,10 @@
-"""What no dictionary knows gets one of its own, made on the spot from the mixture itself.
+"""The background model: a dictionary of everything that no other dictionary knows, made from the mixture itself.
 
     min over W, H, z, a   sum_t  d( M_t | sum_s V_st + (W H)_t )        V_st = exp(a_st) D_s(z_s)_t
 
-``W`` are some templates and ``H`` how much of each there is, as in semi-supervised NMF [1]_, beside the frozen decoders
-``D_s``. In turn, the templates learn what the decoders leave (multiplicative updates), and the excitations of both are
-fitted anew, for which the templates are a dictionary like any other.
+``W`` are templates and ``H`` their amounts, as in semi-supervised NMF [1]_, beside the frozen decoders ``D_s``. Two
+steps alternate: the templates are updated to the part of the mixture that the decoders do not explain (multiplicative
+updates), and all excitations are fitted anew, in which the templates act as one more dictionary.
 
 References
 ----------
@@ -27,7 +27,7 @@ from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 
-N_TEMPLATES = 20  # 50 and none of the dictionaries at first were worse, mean of 12 cases
+N_TEMPLATES = 20  # 50 were worse, and so was a start without the dictionaries, in the mean of 12 cases
 N_ROUNDS = 4
 N_UPDATES = 20  # of the templates in each round
 FAINTEST = 1e-9  # relative to the mixture's mean: keeps ratios finite
@@ -41,9 +41,9 @@ def fit_with_background_model(
     n_fitted_bins: int | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> ExcitationFit:
-    """Do what `fit_excitations` does, with one more source at the end: all that the dictionaries do not know.
+    """Fit excitations as `fit_excitations` does, with one more source at the end: the background.
 
-    Parameters, exceptions and results are those of `fit_excitations`; there is no guide on who owns what.
+    Parameters, exceptions and results are those of `fit_excitations`; there are no guide masks.
 
     Examples
     --------
@@ -53,51 +53,51 @@ def fit_with_background_model(
     >>> fit_with_background_model(torch.rand(1, 257, 30), [dictionary], FitConfig(n_iterations=3)).magnitudes.shape
     torch.Size([2, 1, 257, 30])
     """
-    config = replace(config, prior_weight=0.0)  # amounts of templates are nothing like normal
+    config = replace(config, prior_weight=0.0)  # amounts of templates are not normally distributed
     scale = magnitude.mean().clamp(min=1e-30)  # silence stays silent
-    heard = magnitude.mean(dim=0) / scale  # (n_bins, n_frames)
+    observed = magnitude.mean(dim=0) / scale  # (n_bins, n_frames)
 
     def fitted(sources: Sequence[Dictionary], n_before: int) -> tuple[ExcitationFit, Tensor]:
         report = progress_of_part(on_progress, n_before, 1 + N_ROUNDS)
         fit = fit_excitations(magnitude, sources, config, n_fitted_bins=n_fitted_bins, on_progress=report)
         return fit, fit.magnitudes.mean(dim=1) / scale  # (n_sources, n_bins, n_frames)
 
-    fit, drawn = fitted(dictionaries, 0)
-    known = drawn.sum(dim=0)
-    templates, amounts = _start(heard, known)
+    fit, decoded = fitted(dictionaries, 0)
+    known = decoded.sum(dim=0)
+    templates, amounts = _start(observed, known)
     for n_before in range(1, N_ROUNDS + 1):
-        templates, amounts = _learned(heard, known, templates, amounts)
-        fit, drawn = fitted([*dictionaries, _dictionary_of(templates, like=dictionaries[0])], n_before)
-        known, amounts = drawn[:-1].sum(dim=0), templates.T @ drawn[-1]
+        templates, amounts = _update(observed, known, templates, amounts)
+        fit, decoded = fitted([*dictionaries, _dictionary_of(templates, like=dictionaries[0])], n_before)
+        known, amounts = decoded[:-1].sum(dim=0), templates.T @ decoded[-1]
     return fit
 
 
-def _start(heard: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Begin with frames of what the dictionaries leave, drawn by loudness, in random amounts."""
+def _start(observed: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Start from frames of what the dictionaries leave, sampled by loudness, in random amounts."""
     generator = seeded_generator(0)
-    rest = (heard - known).clamp(min=1e-6)
+    rest = (observed - known).clamp(min=1e-6)
     frames = torch.multinomial(rest.sum(dim=0).cpu(), N_TEMPLATES, replacement=True, generator=generator)
     templates = rest[:, frames.to(rest.device)]
-    amounts = torch.rand(N_TEMPLATES, heard.shape[1], generator=generator).to(rest.device) * rest.mean()
+    amounts = torch.rand(N_TEMPLATES, observed.shape[1], generator=generator).to(rest.device) * rest.mean()
     return templates / templates.sum(dim=0), amounts
 
 
-def _learned(heard: Tensor, known: Tensor, templates: Tensor, amounts: Tensor) -> tuple[Tensor, Tensor]:
-    """Update templates (n_bins, n_templates) and amounts (n_templates, n_frames) in turn, what is known staying so.
+def _update(observed: Tensor, known: Tensor, templates: Tensor, amounts: Tensor) -> tuple[Tensor, Tensor]:
+    """Update templates (n_bins, n_templates) and amounts (n_templates, n_frames) in turn, the known part fixed.
 
-    Multiplicative updates for Kullback-Leibler, as Lee and Seung have them; every template keeps the sum one.
+    These are Lee and Seung's multiplicative updates for the Kullback-Leibler divergence; each template sums to one.
     """
     for _ in range(N_UPDATES):
-        ratio = heard / (known + templates @ amounts + FAINTEST)
+        ratio = observed / (known + templates @ amounts + FAINTEST)
         amounts = amounts * (templates.T @ ratio)
-        ratio = heard / (known + templates @ amounts + FAINTEST)
+        ratio = observed / (known + templates @ amounts + FAINTEST)
         templates = templates * (ratio @ amounts.T) + FAINTEST
         templates = templates / templates.sum(dim=0)
     return templates, amounts
 
 
 def _dictionary_of(templates: Tensor, *, like: Dictionary) -> Dictionary:
-    """Make templates a dictionary: its code says how much of each there is, and its encoder hears nothing."""
+    """Make a dictionary of templates: its code holds their amounts, and its encoder gives zeros."""
     n_bins, n_templates = templates.shape
     config = NetworkConfig(code_size=n_templates, hidden=(), n_templates=n_templates)
     network = DenseAutoencoder(config, n_bins).to(templates.device).requires_grad_(False)

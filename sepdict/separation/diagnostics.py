@@ -1,4 +1,4 @@
-"""How a fit went over time, coarse enough to keep for hours of sound."""
+"""The course of a separation over time, coarse enough to be kept for hours of sound."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from torch import Tensor
 from sepdict.separation.excitations import ExcitationFit
 from sepdict.spectral.pooling import Columns
 
-N_COLUMNS = 3000  # at most: more than a screen is wide, and of three hours four seconds each
+N_COLUMNS = 3000  # at most: more than a screen is wide; of three hours a column lasts four seconds
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """What a fit found in every frame of one segment.
+    """The result of a fit in every frame of one segment.
 
     Attributes
     ----------
     energy, error : Tensor, shape (n_frames,), >= 0
-        Energy of the mixture's magnitudes, and of what the dictionaries' sum differs from them by.
+        Energy of the mixture's magnitudes, and of the difference between them and the dictionaries' sum.
     gains : Tensor, shape (n_sources, n_frames), >= 0
         The mean magnitude of each source, averaged over the channels.
     excitations : tuple of Tensor, each of shape (code_size, n_frames), one per source
@@ -35,7 +35,7 @@ class Frames:
     def of(
         cls, fit: ExcitationFit, observed: Tensor, explained: Tensor, *, n_sources: int, scale: float = 1.0
     ) -> "Frames":
-        """Sum up a fit of the first so many sources to magnitudes (n_channels, n_bins, n_frames), times a scale."""
+        """Summarize a fit of the first ``n_sources`` to magnitudes (n_channels, n_bins, n_frames), times a scale."""
         return cls(
             energy=scale**2 * observed.double().square().sum(dim=(0, 1)).cpu(),
             error=scale**2 * (observed - explained).double().square().sum(dim=(0, 1)).cpu(),
@@ -46,12 +46,12 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """How a separation went over time, in columns of equal length.
+    """The course of a separation over time, in columns of equal length.
 
     Attributes
     ----------
     step_s : float
-        How long a column lasts, in seconds.
+        Length of a column, in seconds.
     energy, error : Tensor, shape (n_columns,), >= 0
         As in `Frames`, summed.
     gains : Tensor, shape (n_sources, n_columns), >= 0
@@ -67,7 +67,7 @@ class Timeline:
     excitations: tuple[Tensor, ...]
 
     def __repr__(self) -> str:
-        """Say what there is, in place of thousands of numbers."""
+        """Summarize the timeline in one line, instead of thousands of numbers."""
         return (
             f"Timeline({len(self.gains)} sources, {len(self.energy)} columns of {self.step_s:.4g} s, "
             f"explained_energy={self.explained_energy:.3f})"
@@ -75,22 +75,22 @@ class Timeline:
 
     @property
     def explained_energy(self) -> float:
-        """Share of all energy that the dictionaries account for, 0 to 1; nan of silence, of which there is none."""
+        """Share of all energy that the dictionaries account for, 0 to 1; nan for silence."""
         energy, error = float(self.energy.sum()), float(self.error.sum())
         return max(0.0, 1 - error / energy) if energy > 0 else math.nan
 
     def explained(self, step_s: float) -> tuple[float, Tensor]:
-        """Say how much the dictionaries account for over time.
+        """Return the share of energy that the dictionaries account for over time.
 
         Parameters
         ----------
         step_s : float
-            How long a value should stand for, in seconds.
+            The wanted length of a step, in seconds.
 
         Returns
         -------
         float
-            How long a value does stand for: so many whole columns.
+            The length of a step: a whole number of columns, in seconds.
         Tensor, shape (n_steps,), 0 to 1, nan where the mixture is silent
         """
         n_joined = max(1, round(step_s / self.step_s))
@@ -108,9 +108,9 @@ class TimelineRecorder:
     Parameters
     ----------
     duration_s : float
-        Of the whole mixture, in seconds.
+        Length of the whole mixture, in seconds.
     hop_s : float
-        From one frame to the next; no column is shorter.
+        Time from one frame to the next, in seconds; no column is shorter.
 
     Examples
     --------
@@ -127,14 +127,14 @@ class TimelineRecorder:
         self.sizes: Sequence[int] = ()
 
     def add(self, start_s: float, frames: Frames) -> None:
-        """Put in the frames of a segment that starts there."""
+        """Add the frames of a segment that starts at ``start_s``."""
         parts = [frames.energy[None], frames.error[None], frames.gains, *frames.excitations]
         self.sizes = [len(part) for part in parts]
         times_s = start_s + self.hop_s * torch.arange(len(frames.energy))
         self.columns.add(times_s, torch.cat([part.double() for part in parts]))
 
     def timeline(self) -> Timeline:
-        """Give what was collected."""
+        """Return the timeline of all segments added so far."""
         energy, error = self.columns.sums[:2]
         _, _, gains, *excitations = self.columns.means().split(list(self.sizes))
         return Timeline(self.columns.step_s, energy, error, gains, tuple(excitations))

@@ -33,8 +33,9 @@ from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Frames, TimelineRecorder
 from sepdict.separation.excitations import ExcitationFit, fit_excitations
-from sepdict.separation.mask_estimator import MaskEstimator, adapt, cached_mask_estimator
-from sepdict.separation.out_of_band import at_rate_of, given_back, with_infrasound
+from sepdict.separation.mask_estimator import MaskEstimator, adapt
+from sepdict.separation.mask_estimator_cache import cached_mask_estimator
+from sepdict.separation.out_of_band import at_rate_of, with_infrasound, with_rest
 from sepdict.separation.result import FitSummary, Outcome, Separation, null_test_db
 from sepdict.spectral.masks import combine_masks, ratio_masks, unexplained
 from sepdict.spectral.stft import audible, istft, magnitude, n_infrasonic_bins, stft
@@ -254,7 +255,7 @@ class _SegmentSeparator:
         masks = self._with_infrasound(masks, observed)
         samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
         samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
-        samples = given_back(samples, mixture, masks.cpu(), has_residual=self.has_residual)
+        samples = with_rest(samples, mixture, masks.cpu(), has_residual=self.has_residual)
         frames = Frames.of(fit, observed, explained, n_sources=len(self.dictionaries), scale=2.0**exponent)
         summary = FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any())
         return scaled(samples, exponent), summary, frames

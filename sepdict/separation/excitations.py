@@ -1,14 +1,15 @@
-"""Row 4, the heart: find the excitations whose decoded magnitudes sum to the mixture.
+"""The fit: find the excitations whose decoded magnitudes sum to the mixture.
 
     min over z, a   sum_t  w_t  [ d( M_t | sum_s V_st )  +  c  sum_s d( m_st M_t | V_st )  +  sum_s p_s(z_st) ],
                     V_st = exp(a_st) D_s(z_s)_t
 
 ``M`` is the mixture's magnitude, ``D_s`` the frozen decoder of source ``s``, ``z_s`` its excitation (NMF papers say
-*activation*) and ``exp(a_s)`` its gain, one per frame and channel. The decoded spectral shapes are shared by all
-channels, so that a panned source stays where it was. ``w_t`` brings soft frames nearer to loud ones. The second
-term is there when somebody has a guide on who owns what, the masks ``m_s`` of a composition for example. The third
-is the prior, for a code of mean zero and variance one is likelier the nearer to zero it is; and what critics say of the
-drawings, where they are asked.
+*activation*) and ``exp(a_s)`` its gain, one per frame and channel. All channels share the decoded spectral shapes, so
+that a panned source stays where it is. ``w_t`` raises the weight of soft frames relative to loud ones.
+
+The second term, of weight ``c``, is there if guide masks ``m_s`` are given, those of a mask estimator for example. The
+third is the penalty: ``|z_s|^2 / 2``, since codes have mean zero and variance one, so that codes nearer to zero are
+likelier; and, where it is asked for, the judgment of the dictionaries' critics on the decoded spectra.
 """
 
 import math
@@ -29,14 +30,14 @@ from sepdict.spectral.bands import band_sums
 from sepdict.spectral.divergences import beta_divergence, beta_of
 
 METHODS = ("lbfgs", "adam")
-FINE = 1.01  # bands end at this times their beginning, a sixth of a semitone: twice as wide costs 0.1 dB uncomposed
-BANDS_AT_ONCE = 2**20  # of frames that are independent: bounds the memory of a fit to some 200 MiB
+FINE = 1.01  # bands end at this times their beginning, a sixth of a semitone: twice as wide costs drafts 0.1 dB
+BANDS_AT_ONCE = 2**20  # evaluated together, of independent frames: bounds the memory of a fit to some 200 MiB
 FAINTEST_GAIN = 1e-6  # relative to the mixture's mean magnitude (-120 dB): where the gains of silent frames start
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How excitations are fitted.
+    """Settings of the fit of excitations.
 
     Parameters
     ----------
@@ -48,18 +49,18 @@ class FitConfig:
         The weight of the guide masks in the cost, ``c``. With 0 the fit only starts from them, and its masks are only
         afterwards combined with those of the mask estimator.
     prior_weight : float
-        What it counts that codes are likely, normal as they were in training: ``prior_weight |z|^2 / 2`` beside the
-        divergence of a shape summed over its bins. Variational dictionaries bring a weight of their own.
+        The weight of the codes' prior, the normal distribution that they have in training: ``prior_weight |z|^2 / 2``
+        beside the divergence of a shape summed over its bins. Variational dictionaries have a weight of their own.
     critic_weight : float
-        What dictionaries' critics count, where they have one: the logarithm of the odds that a drawing is real.
+        The weight of the critics of the dictionaries that have one: the logarithm of the odds that a spectrum is real.
     n_iterations : int
-        At most this many; each costs one pass through the decoders and back.
+        The most iterations; each costs one pass through the decoders and back.
     tolerance : float
         The fit has converged when the cost fell by less than this share over five iterations.
     history : int
-        Curvature pairs that L-BFGS remembers.
+        Number of curvature pairs that L-BFGS keeps.
     step : float
-        Adam's learning rate.
+        Adam's learning rate, for ``method="adam"``.
 
     Raises
     ------
@@ -95,7 +96,7 @@ class FitConfig:
 
 @dataclass(frozen=True, eq=False)
 class ExcitationFit:
-    """What the fit found.
+    """The result of a fit.
 
     Attributes
     ----------
@@ -130,8 +131,8 @@ def fit_excitations(
 ) -> ExcitationFit:
     """Find excitations whose decoded magnitudes sum to the mixture.
 
-    Starts from what each encoder hears in its masked share of the mixture, or without masks in all of it, every
-    source at an equal level, and minimizes the divergence by backpropagation to the excitations, the decoders frozen.
+    Start from the codes that each encoder gives for its source's share of the mixture: by the guide masks, or without
+    them equal shares. Then minimize the divergence by backpropagation to the excitations, with the decoders frozen.
 
     Parameters
     ----------
@@ -206,8 +207,8 @@ class _Problem:
     """The unknowns of a fit and their cost.
 
     The unknowns are a matrix of shape (n_unknowns, n_frames): the codes of every source, one below the other, then the
-    logarithms of the gains. Frames that are drawn independently are minimized as so many blocks; when a decoder
-    sees neighboring frames, all of them make one block.
+    logarithms of the gains. Frames that are decoded independently are minimized as so many blocks; if a decoder
+    sees neighboring frames, all frames make one block.
     """
 
     def __init__(
@@ -227,17 +228,17 @@ class _Problem:
         self.sizes = [dictionary.card.network.code_size for dictionary in dictionaries]
         self.sizes.append(len(dictionaries) * self.n_channels)
         self.coupled = any(dictionary.card.network.sees_neighbors for dictionary in dictionaries)
-        heard = magnitude[:, :n_fitted_bins] / (self.scale or 1)  # (n_channels, n_fitted_bins, n_frames)
-        self.observed = band_sums(heard, FINE)  # (n_channels, n_bands, n_frames)
+        normalized = magnitude[:, :n_fitted_bins] / (self.scale or 1)  # (n_channels, n_fitted_bins, n_frames)
+        self.observed = band_sums(normalized, FINE)  # (n_channels, n_bands, n_frames)
         guides = [] if guide_masks is None or self.guide_weight == 0 else list(guide_masks)
-        self.shares = [band_sums(mask[:, :n_fitted_bins] * heard, FINE) for mask in guides]
+        self.shares = [band_sums(mask[:, :n_fitted_bins] * normalized, FINE) for mask in guides]
         self.decoders = [dictionary.network.band_decoder(n_fitted_bins, FINE) for dictionary in dictionaries]
-        level = heard.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
+        level = normalized.mean(dim=(0, 1)).clamp(min=FAINTEST_GAIN)  # (n_frames,)
         self.penalty_weights = level.sqrt() / level.sqrt().sum()
-        self.weights = self.penalty_weights / (level**self.beta * heard[..., 0].numel())  # a divergence grows so
+        self.weights = self.penalty_weights / (level**self.beta * normalized[..., 0].numel())  # as it grows
 
     def start(self) -> Tensor:
-        """Stack what each encoder hears in its share of the mixture, and the logarithms of the shares' levels."""
+        """Stack the codes that the encoders give for each source's share, and the logarithms of the shares' levels."""
         n_sources = len(self.dictionaries)
         shares = [1 / n_sources] * n_sources if self.guide_masks is None else self.guide_masks
         parts = [share * self.magnitude for share in shares]  # each (n_channels, n_bins, n_frames)
@@ -248,7 +249,7 @@ class _Problem:
         return torch.cat([*codes, *(level.clamp(min=FAINTEST_GAIN).log() for level in levels)])
 
     def as_blocks(self, unknowns: Tensor) -> Tensor:
-        """View the unknowns as the minimizer wants them: (n_unknowns, n_blocks)."""
+        """View the unknowns as the minimizer expects them: (n_unknowns, n_blocks)."""
         return unknowns.reshape(-1, 1) if self.coupled else unknowns
 
     def cost_and_gradient(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -266,10 +267,10 @@ class _Problem:
         """Evaluate the cost of each frame of a piece, shape (n_frames,), and its gradient by the unknowns."""
         unknowns = unknowns.detach().requires_grad_()
         codes, gains = self._split(unknowns)
-        drawn = [gain[:, None] * decode(code) for decode, code, gain in zip(self.decoders, codes, gains, strict=True)]
-        model = sum(drawn[1:], drawn[0])  # (n_channels, n_bands, n_frames)
+        decoded = [gain[:, None] * decode(code) for decode, code, gain in zip(self.decoders, codes, gains, strict=True)]
+        model = sum(decoded[1:], decoded[0])  # (n_channels, n_bands, n_frames)
         divergence = beta_divergence(self.observed[..., piece], model, beta=self.beta)  # (n_channels, n_frames)
-        for share, own in zip(self.shares, drawn, strict=False):  # none, or one for each source
+        for share, own in zip(self.shares, decoded, strict=False):  # none, or one for each source
             divergence = divergence + self.guide_weight * beta_divergence(share[..., piece], own, beta=self.beta)
         costs = self.weights[piece] * divergence.sum(dim=0)
         for dictionary, code in zip(self.dictionaries, codes, strict=True):
@@ -277,7 +278,7 @@ class _Problem:
         return costs.detach(), torch.autograd.grad(costs.sum(), unknowns)[0]
 
     def _penalty(self, dictionary: Dictionary, code: Tensor) -> Tensor:
-        """What a source's codes are to be punished for, per frame: unlikeliness, and drawings that do not look real."""
+        """Compute the penalty of a source's codes, per frame: the prior's and the critic's."""
         network = dictionary.network
         prior_weight = network.config.prior_weight or self.prior_weight
         # half the square is the negative logarithm of the normal density
@@ -301,7 +302,7 @@ class _Problem:
 
 
 def _sentence(minimum: Minimum, config: FitConfig) -> str:
-    """Say how the fit ended."""
+    """Describe how the fit ended."""
     n_iterations = len(minimum.costs) - 1
     if minimum.converged:
         return f"Converged after {n_iterations} iterations."

@@ -1,69 +1,60 @@
-"""Composing: dictionaries that were trained apart learn, in a minute, to be told apart.
+"""The mask estimator: a small network that learns, in a minute, to tell the sources of some dictionaries apart.
 
-From what the dictionaries remember of what they heard, mixtures are drawn without end, and a small network learns
-to share them out. Its masks ``m_s`` are where the excitation fit of exactly these dictionaries starts, and a
-second guide on its result. Nothing but the dictionary files is needed, and nothing in them changes.
+The dictionaries were trained separately, on one source each. The mask estimator is trained on mixtures of their
+exemplars, of which there are as many as there are training steps:
 
-    M_t = | sum_s  g_s V_s,t  exp(i phi) |        V_s cut at random from exemplars s, random gains and phases
-    min over the network   - sum  M-weighted  r_s log m_s(M),       r_s = V_s^2 / sum_k V_k^2
+    M_t = | sum_s  a_s E_s,t  exp(i phi) |      E_s pieces of the exemplars of source s, random gains a_s and phases phi
+    min over the network   - sum_t,b  w  r_s log m_s(M),       r_s = E_s^2 / sum_k E_k^2,   w = sum_s E_s
+
+Its masks ``m_s`` are the guide masks from which the excitation fit starts, and are combined with the fit's own masks in
+the end. The training needs nothing but the dictionaries, and changes nothing in them. `adapt` then fits a trained mask
+estimator to one mixture.
 """
 
-import contextlib
 import copy
-import hashlib
-import json
-import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from sepdict._core.devices import AUTO, choose_device, seeded_generator
-from sepdict._core.fs import user_folder, write_atomically
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
-from sepdict.dictionaries.tensor_file import TensorFileError, open_tensors
 from sepdict.errors import ConfigError
 from sepdict.models.layers import initialize
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
-from sepdict.spectral.bands import band_widths, n_bands, to_bands, to_bins
+from sepdict.spectral.bands import band_widths, to_bands, to_bins
 from sepdict.spectral.stft import audible, spectral_shape
 
-log = logging.getLogger(__name__)
-
-CACHE_VERSION = 2  # rises when the same dictionaries would be composed in another way
-MOST_CACHED = 64  # compositions, of some 2 MiB each; the least recently used go first
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
-ADAPTATION_RATE = 1e-3  # what was learned from minutes of solos is only to be adjusted
-SOFTEST_CUT = 0.1  # of the exemplars' level (-20 dB): a softer piece is a pause, and stays one
+ADAPTATION_RATE = 1e-3  # lower than in training, which saw minutes of solos: the weights are only to be adjusted
+SOFTEST_PIECE = 0.1  # of the exemplars' level (-20 dB): softer pieces are pauses, and stay so
 
 
 @dataclass(frozen=True)
 class MaskEstimatorConfig:
-    """How dictionaries are composed.
+    """Settings of the training and the adaptation of a mask estimator.
 
     Parameters
     ----------
     n_steps : int
-        Updates of the network's weights, each on a new mixture.
+        Updates of the network's weights in training, each on a new mixture.
     n_cuts : int
-        Pieces that make up one such mixture.
+        How many pieces of exemplars each such mixture consists of.
     width : int
-        Units of the network's layers.
+        Number of units of the network's layers.
     gain_range_db : float
-        Each source of a piece is up to so much louder or softer than its usual level.
+        Each piece of a source is louder or softer than the source's usual level by up to this, in dB.
     doubled_share : float
-        Share of the pieces in which a source sounds twice at once: solos of single notes also teach chords.
+        Share of the pieces in which two of the same source are added: single notes then teach chords, too.
     learning_rate : float
-        Of Adam at its height; it falls to zero along half a cosine.
+        Adam's highest learning rate; it falls to zero along half a cosine.
     n_adaptation_steps : int
         Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
     seed : int
@@ -101,7 +92,7 @@ class MaskEstimatorConfig:
 
 @dataclass(frozen=True, eq=False)
 class MaskEstimator:
-    """Who owns what in a mixture of certain sources.
+    """A network that estimates the masks of certain sources in their mixture.
 
     Attributes
     ----------
@@ -117,14 +108,14 @@ class MaskEstimator:
         self.network.requires_grad_(False).eval()
 
     def masks(self, magnitude: Tensor, sources: Sequence[str]) -> Tensor:
-        """Share out a mixture.
+        """Estimate the masks of the sources in a mixture.
 
         Parameters
         ----------
         magnitude : Tensor, shape (n_channels, n_bins, n_frames), >= 0
-            At any level: the masks do not depend on it.
+            Of any level: the masks do not depend on it.
         sources : sequence of str
-            The composition's, in the order in which the masks are wanted.
+            The mask estimator's sources, in the order in which the masks are wanted.
 
         Returns
         -------
@@ -134,11 +125,11 @@ class MaskEstimator:
         Raises
         ------
         ConfigError
-            If the sources are not those that were composed.
+            If the sources are not the mask estimator's.
         """
         if sorted(sources) != sorted(self.sources):
             raise ConfigError(f"the mask estimator is of {self.sources}, the dictionaries are of {tuple(sources)}")
-        # freed of their levels first, so that no square overflows; (n_channels, n_sources, n_bands, n_frames)
+        # normalized first, so that no square overflows; (n_channels, n_sources, n_bands, n_frames)
         log_masks = self.network.to(magnitude.device)(to_bands(spectral_shape(magnitude)))
         order = [self.sources.index(source) for source in sources]
         return to_bins(log_masks.exp(), magnitude.shape[-2]).movedim(1, 0)[order]
@@ -153,7 +144,7 @@ def train_mask_estimator(
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> MaskEstimator:
-    """Learn to tell sources apart, from what their dictionaries remember.
+    """Train a mask estimator on mixtures of the exemplars of dictionaries.
 
     Parameters
     ----------
@@ -168,7 +159,7 @@ def train_mask_estimator(
     Returns
     -------
     MaskEstimator
-        For :func:`sepdict.separate`, which makes its own where none is given.
+        For ``trained_mask_estimator`` of :func:`sepdict.separate`, which by default trains one itself.
 
     Raises
     ------
@@ -191,7 +182,7 @@ def train_mask_estimator(
     in_order = sorted(loaded, key=lambda dictionary: dictionary.source)
     chosen, generator = choose_device(device), seeded_generator(config.seed)
     widths = _widths(in_order[0].card.stft.n_bins, chosen)
-    exemplars = [_recall(dictionary, widths) for dictionary in in_order]
+    exemplars = [_exemplars_of(dictionary, widths) for dictionary in in_order]
     network = MaskNetwork(len(exemplars), len(widths), config.width)
     initialize(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
@@ -207,16 +198,16 @@ def adapt(
     n_steps: int,
     on_progress: OnProgress = ignore_progress,
 ) -> MaskEstimator:
-    """Teach a composition one mixture: what it was taken for, source by source, is drawn from as from exemplars [1]_.
+    """Adapt a mask estimator to one mixture, by training on pieces of its estimated sources instead of exemplars [1]_.
 
     Parameters
     ----------
     mask_estimator : MaskEstimator
-        Unchanged: a adapted copy is returned.
+        It stays unchanged: an adapted copy is returned.
     magnitudes : Tensor, shape (n_sources, n_channels, n_bins, n_frames), >= 0
-        The sources as far as they are known.
+        Estimates of the sources.
     sources : sequence of str
-        Their names: the composition's, in any order.
+        Their names: the mask estimator's sources, in any order.
     n_steps : int
         Updates of the network's weights.
     on_progress : callable
@@ -225,7 +216,7 @@ def adapt(
     Returns
     -------
     MaskEstimator
-        Of silence, the composition itself.
+        The same mask estimator if the sources are silent or ``n_steps`` is 0.
 
     References
     ----------
@@ -239,7 +230,7 @@ def adapt(
     order = [list(sources).index(source) for source in mask_estimator.sources]
     bands = to_bands(magnitudes[order] / peak).movedim(1, 2).flatten(2)  # (n_sources, n_bands, channels * frames)
     widths = _widths(magnitudes.shape[-2], bands.device)
-    exemplars = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # levels stay: who is silent stays so
+    exemplars = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # silent sources stay so
     network = copy.deepcopy(mask_estimator.network).to(bands.device).requires_grad_(True)
     _learn(network, exemplars, widths, config, seeded_generator(config.seed), "adapt", on_progress)
     return MaskEstimator(mask_estimator.sources, network)
@@ -255,7 +246,7 @@ def _learn(
     stage: str,
     on_progress: OnProgress,
 ) -> None:
-    """Descend on the cross-entropy of mixtures that are drawn from exemplars (n_bands, n_frames), one per source."""
+    """Minimize the cross-entropy on mixtures of exemplars, (n_bands, n_frames) for each source."""
     weights: list[Tensor] = list(network.parameters())
     adam = Adam(weights, step=config.learning_rate)
     for step in range(config.n_steps):
@@ -264,71 +255,16 @@ def _learn(
         loss = _cross_entropy(network, sources, widths, generator)
         adam.update(torch.autograd.grad(loss, weights))
         on_progress(Progress(stage, step + 1, config.n_steps, float(loss.detach())))
-    if not _shares_out(network):
+    if not gives_masks(network):
         raise ConfigError(
-            f"learning to tell the sources apart ({stage}) diverged: what it shares out are no numbers; train the "
-            "dictionaries again, or do without (--no-compose)"
+            f"the training of the mask estimator diverged (stage {stage}), its masks are not finite; train the "
+            "dictionaries again, or separate without it (--quality draft)"
         )
 
 
-def cached_mask_estimator(
-    dictionaries: Sequence[Dictionary],
-    config: MaskEstimatorConfig | None = None,
-    *,
-    device: str = AUTO,
-    on_progress: OnProgress = ignore_progress,
-) -> MaskEstimator:
-    """Load the mask estimator of these dictionaries and settings from the cache, or train it and save it there.
-
-    The cache is the folder that the environment variable ``SEPDICT_CACHE`` names, by default ``~/.cache/sepdict``;
-    it can be deleted at any time.
-
-    Parameters and exceptions are those of :func:`train_mask_estimator`.
-    """
-    config = MaskEstimatorConfig() if config is None else config
-    refuse_unfit(dictionaries)
-    sources = tuple(sorted(dictionary.source for dictionary in dictionaries))
-    checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
-    settings = {name: value for name, value in asdict(config).items() if name != "n_adaptation_steps"}  # comes later
-    facts = json.dumps([CACHE_VERSION, settings, checksums])
-    key = hashlib.sha256(facts.encode()).hexdigest()[:32]
-    network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width)
-    if _found(network, key):
-        log.debug("composed before, from %s", cache_folder())
-        return MaskEstimator(sources, network)
-    mask_estimator = train_mask_estimator(dictionaries, config, device=device, on_progress=on_progress)
-    try:
-        _keep(mask_estimator, key)
-    except OSError as error:
-        why = f"{cache_folder()}: {error.strerror}; have SEPDICT_CACHE name a folder that can be written to"
-        log.warning("the composition cannot be kept, it will be made again (%s)", why)
-    except ConfigError as error:
-        log.warning("the composition cannot be kept, it will be made again (%s)", error)
-    return mask_estimator
-
-
-def _found(network: MaskNetwork, key: str) -> bool:
-    """Load the weights from the cache, if they are there, what their file's name promises, and can be used."""
-    try:
-        folder = cache_folder()
-    except ConfigError:  # said when what is composed cannot be kept
-        return False
-    promised = {name: (weight.dtype, tuple(weight.shape)) for name, weight in network.state_dict().items()}
-    for path in folder.glob(f"composition-{key}-*.safetensors"):
-        with contextlib.suppress(OSError, TensorFileError):  # damaged or foreign: make it anew
-            with open_tensors(path) as file:
-                weights = file.read(promised)
-            network.load_state_dict(weights)
-            if path == _cache_path(key, safetensors.torch.save(weights)) and _shares_out(network):
-                with contextlib.suppress(OSError):  # a folder that can only be read will do
-                    path.touch()
-                return True
-    return False
-
-
 @torch.no_grad()
-def _shares_out(network: MaskNetwork) -> bool:
-    """Try a network on silence, on every band alone and on noise: weights that are finite may still overflow there."""
+def gives_masks(network: MaskNetwork) -> bool:
+    """Return whether a network's masks of silence, single bands and noise sum to one: finite weights may overflow."""
     n_bands = network.first.weight.shape[1]
     noise = torch.rand(n_bands, n_bands, generator=seeded_generator(0))
     frames = torch.cat([torch.zeros(n_bands, 1), torch.eye(n_bands), noise], dim=1)
@@ -336,33 +272,13 @@ def _shares_out(network: MaskNetwork) -> bool:
     return bool((shares - 1).abs().amax() < 1e-3)  # False of NaN
 
 
-def _keep(mask_estimator: MaskEstimator, key: str) -> None:
-    """Write a composition to the cache, and make room for it."""
-    content = safetensors.torch.save(mask_estimator.network.state_dict())
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    write_atomically(_cache_path(key, content), content)
-    kept = sorted(cache_folder().glob("composition-*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for oldest in kept[:-MOST_CACHED]:
-        oldest.unlink(missing_ok=True)
-
-
-def _cache_path(key: str, content: bytes) -> Path:
-    """Name a file after what was composed, and after its content: a flipped bit is noticed."""
-    return cache_folder() / f"composition-{key}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-
-
-def cache_folder() -> Path:
-    """Say where compositions are kept."""
-    return user_folder("cache", variable="SEPDICT_CACHE")
-
-
 def _widths(n_bins: int, device: torch.device) -> Tensor:
     """Count the bins of every band, (n_bands, 1)."""
     return band_widths(n_bins)[:, None].float().to(device)
 
 
-def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:
-    """Read a dictionary's exemplars, less the infrasound of older ones, scaled to frames of unit energy on average."""
+def _exemplars_of(dictionary: Dictionary, widths: Tensor) -> Tensor:
+    """Return a dictionary's exemplars without infrasound, scaled to frames of unit energy on average."""
     card = dictionary.card
     exemplars = audible(decode_exemplars(dictionary.exemplars), card.stft, card.sample_rate).to(
         widths.device
@@ -371,7 +287,7 @@ def _recall(dictionary: Dictionary, widths: Tensor) -> Tensor:
 
 
 def _schedule(step: int, n_steps: int) -> float:
-    """Rise to one, then fall to zero along half a cosine."""
+    """Return the learning rate relative to its highest: it rises to one, then falls to zero along half a cosine."""
     return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
 
 
@@ -383,20 +299,20 @@ def _mix_pieces(exemplars: Tensor, widths: Tensor, config: MaskEstimatorConfig, 
     cuts = exemplars[:, (starts + torch.arange(n_cut)).to(exemplars.device)]  # (n_bands, n_pieces, n_cut_frames)
     level = (widths[..., None] * cuts.square()).sum(dim=0).mean(dim=1).sqrt()  # (n_pieces,)
     gains_db = config.gain_range_db * (2 * torch.rand(len(level), generator=generator) - 1).to(level.device)
-    cuts = cuts * (10 ** (gains_db / 20) / level.clamp(min=SOFTEST_CUT))[:, None]
+    cuts = cuts * (10 ** (gains_db / 20) / level.clamp(min=SOFTEST_PIECE))[:, None]
     pieces, again = cuts.split([config.n_cuts, n_doubled], dim=1)
     doubled = _sum(pieces[:, :n_doubled], again, widths[..., None], generator)
     return torch.cat([doubled, pieces[:, n_doubled:]], dim=1).flatten(1)
 
 
 def _sum(one: Tensor, other: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
-    """Add at random phases: ``sqrt(a^2 + b^2 + 2 a b cos(phi))``, whose last term averages out in wide bands."""
+    """Add magnitudes at random phases: ``sqrt(a^2 + b^2 + 2 a b cos(phi))``; wide bands average the last term out."""
     cosines = torch.cos(math.pi * torch.rand(one.shape, generator=generator)).to(one.device)
     return (one.square() + other.square() + 2 * cosines / widths.sqrt() * one * other).clamp(min=0).sqrt()
 
 
 def _cross_entropy(network: MaskNetwork, sources: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean of ``-sum_s r_s log m_s`` over bands and frames, each counting with its magnitude and width."""
+    """Average ``-sum_s r_s log m_s`` over bands and frames, weighted by their magnitudes and widths."""
     mixture = sources[0]
     for source in sources[1:]:
         mixture = _sum(mixture, source, widths, generator)

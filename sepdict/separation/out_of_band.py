@@ -1,7 +1,8 @@
-"""What dictionaries do not hear, and to whom it goes, so that stems sum to all of the mixture.
+"""Sound outside the dictionaries' band, shared among the stems so that they sum to the whole mixture.
 
-Left out are a constant offset, which is taken off the samples lest it click where they end, what else is in infrasonic
-bins, and what is above the dictionaries' band. All of it goes to the residual where there is one.
+It has three parts: a constant offset, which is subtracted from the samples before the STFT so that it does not click at
+their ends; infrasound, in the bins below 20 Hz; and frequencies above the dictionaries' band. All three go to the
+residual if there is one.
 """
 
 import torch
@@ -12,9 +13,10 @@ from sepdict.audio.signal import Audio, resample
 
 
 def with_infrasound(masks: Tensor, magnitude: Tensor, n_infrasonic: int, *, has_residual: bool) -> Tensor:
-    """Share out the infrasonic bins, so many, for good: a share that moves could be heard.
+    """Replace the masks of the lowest ``n_infrasonic`` bins by shares that do not change over time.
 
-    Without a residual every stem gets what it has of the sound just above them, up to three times their frequency.
+    Shares that change could be heard. Without a residual, each stem gets its share of the energy just above these bins,
+    up to three times their frequency.
 
     Parameters
     ----------
@@ -26,16 +28,16 @@ def with_infrasound(masks: Tensor, magnitude: Tensor, n_infrasonic: int, *, has_
     Tensor, shape (n_stems, n_channels, n_bins, n_frames)
     """
     lowest = slice(n_infrasonic, 3 * n_infrasonic + 1)
-    owned = (masks[:, :, lowest] * magnitude[:, lowest]).square().sum(dim=(2, 3))  # (n_stems, n_channels)
-    shares = _residual_alone(owned) if has_residual else _shares_of(owned)
+    energies = (masks[:, :, lowest] * magnitude[:, lowest]).square().sum(dim=(2, 3))  # (n_stems, n_channels)
+    shares = _residual_alone(energies) if has_residual else _shares_of(energies)
     infrasound = shares[:, :, None, None].expand(*masks.shape[:2], n_infrasonic, masks.shape[3])
     return torch.cat([infrasound, masks[:, :, n_infrasonic:]], dim=2)
 
 
-def given_back(stems: Tensor, mixture: Audio, masks: Tensor, *, has_residual: bool) -> Tensor:
-    """Add to stems (n_stems, n_channels, n_samples) what they miss of the mixture: its offset, and what is above.
+def with_rest(stems: Tensor, mixture: Audio, masks: Tensor, *, has_residual: bool) -> Tensor:
+    """Add the mixture's offset and the frequencies above the band to stems (n_stems, n_channels, n_samples).
 
-    Without a residual every stem gets as much of the offset as any other, which is the same in all segments.
+    Without a residual the stems get equal parts of the offset, so that it does not change from segment to segment.
     """
     offset = offset_of(mixture)
     equal = torch.full((len(stems), 1), 1 / len(stems))
@@ -46,14 +48,14 @@ def given_back(stems: Tensor, mixture: Audio, masks: Tensor, *, has_residual: bo
 
 
 def _residual_alone(amounts: Tensor) -> Tensor:
-    """Give everything to the last stem."""
+    """Return shares that give everything to the last stem."""
     alone = torch.zeros_like(amounts)
     alone[-1] = 1
     return alone
 
 
 def _shares_of(amounts: Tensor) -> Tensor:
-    """Make amounts shares that sum to one over the first axis; equal ones where there is nothing."""
+    """Divide amounts by their sum over the first axis; where it is zero, return equal shares."""
     total = amounts.sum(dim=0)
     return torch.where(total > 0, amounts / total, 1 / len(amounts))
 
@@ -68,9 +70,9 @@ def at_rate_of(mixture: Audio, samples: Tensor, sample_rate: int) -> Tensor:
 
 
 def shares_above(masks: Tensor, *, has_residual: bool, n_samples: int) -> Tensor:
-    """Decide who gets what is above the dictionaries' band: the last stem if it is the residual, or each its share.
+    """Compute the shares of the frequencies above the band: all to the residual, or to each stem its share.
 
-    The share of a stem is its mean mask over the top quarter of the band, drawn out smoothly over the samples.
+    The share of a stem is its mean mask over the top quarter of the band, interpolated over the samples.
 
     Returns
     -------

@@ -13,18 +13,18 @@ SILENCE_DB = -300.0  # stands for the level of a ratio of nothing to something: 
 
 @dataclass(frozen=True)
 class FitSummary:
-    """How the fits of all segments went.
+    """How the fits of all segments ended.
 
     Attributes
     ----------
     converged : bool
-        Whether all did.
+        Whether all fits did.
     message : str
-        How they ended, in one sentence: that of the first segment that did not converge, or of the longest fit.
+        One sentence on how they ended: that of a segment that did not converge, or else of the longest fit.
     loss_curve : tuple of float
         The cost at the start and after each iteration, a mean over the segments.
     silent : bool
-        Whether there was nothing to fit; silent segments among others count for nothing.
+        Whether all segments were silent; silent segments among others do not count.
     """
 
     converged: bool
@@ -34,30 +34,30 @@ class FitSummary:
 
     @classmethod
     def of(cls, fits: Sequence["FitSummary"]) -> "FitSummary":
-        """Summarize fits of equal weight; one that has ended stays at its last cost."""
+        """Summarize fits of equal weight; a shorter fit stays at its last cost."""
         fits = [fit for fit in fits if not fit.silent] or fits[:1]
         longest = max(len(fit.loss_curve) for fit in fits)
         curves = [(*fit.loss_curve, *fit.loss_curve[-1:] * (longest - len(fit.loss_curve))) for fit in fits]
-        told = max(fits, key=lambda fit: (not fit.converged, len(fit.loss_curve)))
+        shown = max(fits, key=lambda fit: (not fit.converged, len(fit.loss_curve)))
         mean_curve = tuple(sum(costs) / len(fits) for costs in zip(*curves, strict=True))
-        return cls(all(fit.converged for fit in fits), told.message, mean_curve, all(fit.silent for fit in fits))
+        return cls(all(fit.converged for fit in fits), shown.message, mean_curve, all(fit.silent for fit in fits))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a separation went.
+    """Measurements of a separation.
 
     Attributes
     ----------
     fit : FitSummary
     explained_energy : float
-        Share of the mixture's spectral energy that the dictionaries' magnitudes account for, 0 to 1; nan of silence.
+        Share of the mixture's spectral energy that the dictionaries account for, 0 to 1; nan for silence.
     null_test_db : float
         Largest difference between the mixture and the sum of the stems, relative to the mixture's peak; about -130.
     n_segments : int
-        In how many the mixture was taken apart.
+        Number of segments in which the mixture was separated.
     timeline : Timeline
-        How it went over time, coarsely.
+        Its course over time.
     """
 
     fit: FitSummary
@@ -69,13 +69,13 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Separation(Outcome):
-    """What a mixture was taken apart into, and how that went.
+    """The stems of a mixture, and measurements of the separation.
 
     Attributes
     ----------
     stems : mapping of str to Audio
-        One per dictionary, in their order, then ``"residual"`` if there is one; each of the mixture's
-        length, rate and channels.
+        One per dictionary, in their order, then ``"residual"`` if there is one; each has the mixture's length,
+        rate and channels.
     """
 
     stems: Mapping[str, Audio]
@@ -85,9 +85,17 @@ class Separation(Outcome):
 
 
 def null_test_db(misses: Sequence[tuple[float, float]]) -> float:
-    """Measure by how much sums of stems miss a mixture, given of each block the largest difference and the peak.
+    """Compute the level of the largest difference between stems' sum and mixture, relative to the mixture's peak.
 
-    Of what is not finite this is nan.
+    Parameters
+    ----------
+    misses : sequence of (float, float)
+        Of each block, the largest difference and the mixture's peak.
+
+    Returns
+    -------
+    float
+        In dB; nan if a value is not finite.
     """
     if not all(map(math.isfinite, itertools.chain(*misses))):
         return math.nan

@@ -18,7 +18,7 @@ from sepdict.dictionaries.library import library_folder
 from sepdict.progress import OnProgress, Plan
 from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
-from sepdict.separation.mask_estimator import cache_folder
+from sepdict.separation.mask_estimator_cache import cache_folder
 from sepdict.separation.plan import plan_separation
 from sepdict.training.recording_checks import survey
 from sepdict.web.dictionaries import describe

@@ -25,7 +25,7 @@ from mutation import mutated, odd_json
 from scenarios import FIT, cache_in, learned, pair, said_in_one_line
 
 import sepdict.dictionaries.dictionary_file
-import sepdict.separation.mask_estimator
+import sepdict.separation.mask_estimator_cache
 from sepdict.audio.io import probe_audio, read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.batch.layout import find_mixtures
@@ -37,7 +37,7 @@ from sepdict.dictionaries.dictionary_file import FORMAT
 from sepdict.errors import SepdictError
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import cached_mask_estimator
+from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 
 
 @dataclass(frozen=True)
@@ -346,8 +346,8 @@ def take_from_cache(path: Path) -> str:
     with cache_in(path.parent):
         cache = path.parent / "cache"
         cache.mkdir()
-        key = name.rsplit("-", 1)[0].removeprefix("composition-")
-        path.replace(sepdict.separation.mask_estimator._cache_path(key, path.read_bytes()))
+        key = name.rsplit("-", 1)[0].removeprefix("mask_estimator-")
+        path.replace(sepdict.separation.mask_estimator_cache._path_of(key, path.read_bytes()))
         mask_estimator = cached_mask_estimator([learned("hiss"), learned("hum")])
         magnitude = torch.rand(1, learned("hum").card.stft.n_bins, 5, generator=torch.Generator().manual_seed(0))
         masks = mask_estimator.masks(magnitude, ["hiss", "hum"])

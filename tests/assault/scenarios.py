@@ -16,7 +16,7 @@ from fastapi import HTTPException
 from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, run, sound, trained, write_references
 
 import sepdict.evaluation.scoring
-import sepdict.separation.mask_estimator
+import sepdict.separation.mask_estimator_cache
 from sepdict.audio.io import WRITTEN_FORMATS, write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.manifest import TrackResult
@@ -29,10 +29,9 @@ from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import (
     MaskEstimator,
     MaskEstimatorConfig,
-    cache_folder,
-    cached_mask_estimator,
     train_mask_estimator,
 )
+from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
 from sepdict.training.train import train_dictionary
 from sepdict.web.uploads import Limits, Store
 
@@ -235,7 +234,7 @@ def _train_quickly(dictionaries: Sequence[Dictionary], *_: Any, **__: Any) -> Ma
 def cache_in(folder: Path) -> Iterator[None]:
     with (
         patch.dict(os.environ, {"SEPDICT_CACHE": str(folder / "cache")}),
-        patch.object(sepdict.separation.mask_estimator, "train_mask_estimator", _train_quickly),
+        patch.object(sepdict.separation.mask_estimator_cache, "train_mask_estimator", _train_quickly),
     ):
         yield
 
@@ -253,8 +252,8 @@ def _cache_law(folder: Path, done: bool) -> None:
         raise FailedError("composed again")
 
     del done
-    with cache_in(folder), patch.object(sepdict.separation.mask_estimator, "train_mask_estimator", refuse):
-        if list(cache_folder().glob("composition-*.safetensors")):
+    with cache_in(folder), patch.object(sepdict.separation.mask_estimator_cache, "train_mask_estimator", refuse):
+        if list(cache_folder().glob("mask_estimator-*.safetensors")):
             _compose(folder)
 
 

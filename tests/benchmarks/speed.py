@@ -42,7 +42,7 @@ from sepdict.audio.signal import resample
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.models.optim import minimize_adam, minimize_lbfgs
 from sepdict.separation.excitations import _Problem
-from sepdict.separation.mask_estimator import cached_mask_estimator
+from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.spectral.stft import magnitude, stft
 
 HERE = Path(__file__).parent

@@ -61,7 +61,7 @@ def train_mask_estimators_briefly(patch: pytest.MonkeyPatch, *, n_steps: int) ->
     def train_briefly(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig, **options: Any) -> MaskEstimator:
         return train_mask_estimator(dictionaries, replace(config, n_steps=n_steps), **options)
 
-    patch.setattr("sepdict.separation.mask_estimator.train_mask_estimator", train_briefly)
+    patch.setattr("sepdict.separation.mask_estimator_cache.train_mask_estimator", train_briefly)
 
 
 def write_mixtures(folder: Path, *names: str) -> list[Path]:

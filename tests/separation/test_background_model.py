@@ -11,7 +11,7 @@ from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _learned, fit_with_background_model
+from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _update, fit_with_background_model
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig, fit_excitations
@@ -56,7 +56,7 @@ def sources() -> tuple[Tensor, Tensor]:
     return notes([220, 330, 440, 550], seed=2), notes([523, 747, 1130], seed=3)
 
 
-def test_a_known_source_comes_out_cleaner_where_the_unknown_is_learned(
+def test_a_known_source_comes_out_cleaner_where_the_unknown_is_update(
     dictionary: Dictionary, sources: tuple[Tensor, Tensor]
 ) -> None:
     mixture = Audio(sum(sources), RATE)
@@ -120,7 +120,7 @@ def test_updates_never_make_it_worse_and_leave_templates_that_sum_to_one(generat
 
     costs = [divergence(templates, amounts)]
     for _ in range(5):
-        templates, amounts = _learned(heard, known, templates, amounts)
+        templates, amounts = _update(heard, known, templates, amounts)
         torch.testing.assert_close(templates.sum(dim=0), torch.ones(5))
         costs.append(divergence(templates, amounts))
     assert costs == sorted(costs, reverse=True)

@@ -1,4 +1,4 @@
-"""Laws of composing: dictionaries that were trained apart learn to be told apart."""
+"""Laws of the mask estimator: it learns to tell apart the sources of dictionaries that were trained separately."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from front_end import be_without_home
 
-import sepdict.separation.mask_estimator
+import sepdict.separation.mask_estimator_cache
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
@@ -27,10 +27,9 @@ from sepdict.separation.mask_estimator import (
     MaskEstimator,
     MaskEstimatorConfig,
     adapt,
-    cache_folder,
-    cached_mask_estimator,
     train_mask_estimator,
 )
+from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.train import train_dictionary
 from sepdict.training.trainer import TrainingConfig
@@ -93,19 +92,19 @@ def test_channels_are_heard_one_by_one(mask_estimator: MaskEstimator) -> None:
     assert torch.allclose(masks_of(mask_estimator, samples)[:, 1:], masks_of(mask_estimator, samples[1:]), atol=1e-5)
 
 
-def test_sources_that_only_move_differently_are_told_apart_by_composing(pair: list[Dictionary]) -> None:
+def test_sources_that_only_move_differently_are_told_apart_by_the_mask_estimator(pair: list[Dictionary]) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     mixture = Audio(up + down, RATE)
-    composed = separate(mixture, pair, trained_mask_estimator=train_mask_estimator(pair, replace(BRIEF, n_steps=200)))
+    guided = separate(mixture, pair, trained_mask_estimator=train_mask_estimator(pair, replace(BRIEF, n_steps=200)))
     alone = separate(mixture, pair, SeparationConfig(mask_estimator=None))
     scores = [
         float(si_sdr(result.stems["up"].samples[0], up[0]) + si_sdr(result.stems["down"].samples[0], down[0])) / 2
-        for result in (composed, alone)
+        for result in (guided, alone)
     ]
     assert scores[0] > scores[1] + 2
 
 
-def test_the_same_seed_composes_the_same_and_the_order_does_not_matter(pair: list[Dictionary]) -> None:
+def test_the_same_seed_trains_the_same_and_the_order_does_not_matter(pair: list[Dictionary]) -> None:
     one, other = train_mask_estimator(pair, BRIEF), train_mask_estimator(pair[::-1], BRIEF)
     assert one.sources == other.sources == ("down", "up")
     for weight, same in zip(one.network.parameters(), other.network.parameters(), strict=True):
@@ -114,13 +113,13 @@ def test_the_same_seed_composes_the_same_and_the_order_does_not_matter(pair: lis
     assert not torch.equal(different.network.first.weight, one.network.first.weight)
 
 
-def test_composing_leaves_the_dictionaries_as_they_were(pair: list[Dictionary]) -> None:
+def test_training_a_mask_estimator_leaves_the_dictionaries_as_they_were(pair: list[Dictionary]) -> None:
     before = [dictionary.sha256 for dictionary in pair]
     train_mask_estimator(pair, BRIEF)
     assert [dictionary.sha256 for dictionary in pair] == before
 
 
-def test_a_dictionary_without_memory_cannot_be_composed_but_separates(pair: list[Dictionary]) -> None:
+def test_a_dictionary_without_exemplars_gets_no_mask_estimator_but_separates(pair: list[Dictionary]) -> None:
     forgetful = [pair[0], learned("down", rising=False, exemplars_s=0)]
     with pytest.raises(ConfigError, match="'down' has no exemplars"):
         train_mask_estimator(forgetful, BRIEF)
@@ -147,7 +146,7 @@ def sources_of(*samples: torch.Tensor) -> torch.Tensor:
     return torch.stack([magnitude(stft(source, SMALL)) for source in samples])
 
 
-def test_tuning_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estimator: MaskEstimator) -> None:
+def test_adapting_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estimator: MaskEstimator) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     truth = sources_of(up, down)
     shares = truth.square() / truth.square().sum(dim=0)
@@ -158,7 +157,7 @@ def test_tuning_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estimat
     assert after < 0.9 * before
 
 
-def test_a_source_that_is_silent_stays_silent_in_tuning(mask_estimator: MaskEstimator) -> None:
+def test_a_source_that_is_silent_stays_silent_in_adaptation(mask_estimator: MaskEstimator) -> None:
     up = chirps(2, rising=True)
     faint = 1e-3 * sources_of(chirps(3, rising=False), up).sum(dim=0)
     adapted = adapt(mask_estimator, torch.stack([sources_of(up)[0], faint]), ("up", "down"), n_steps=300)
@@ -182,7 +181,7 @@ def test_tuning_does_not_depend_on_level_or_order_and_changes_nothing_it_is_give
     assert not torch.equal(adapted, plain)
 
 
-def test_there_is_nothing_to_tune_in_silence_or_without_steps(mask_estimator: MaskEstimator) -> None:
+def test_there_is_nothing_to_adapt_to_in_silence_or_without_steps(mask_estimator: MaskEstimator) -> None:
     truth = sources_of(chirps(2, rising=True), chirps(3, rising=False))
     assert adapt(mask_estimator, torch.zeros_like(truth), ("up", "down"), n_steps=10) is mask_estimator
     assert adapt(mask_estimator, truth, ("up", "down"), n_steps=0) is mask_estimator
@@ -193,7 +192,7 @@ def test_there_is_nothing_to_tune_in_silence_or_without_steps(mask_estimator: Ma
     [({}, 3), ({"residual": True}, 0), ({"mask_estimator": MaskEstimatorConfig(n_adaptation_steps=0)}, 0)],
     ids=["usually", "with a residual", "not wanted"],
 )
-def test_separating_tunes_where_all_sources_are_known(
+def test_separation_adapts_where_all_sources_are_known(
     pair: list[Dictionary], mask_estimator: MaskEstimator, settings: dict[str, Any], n_adapted: int
 ) -> None:
     events: list[Progress] = []
@@ -212,7 +211,7 @@ def test_separating_tunes_where_all_sources_are_known(
 def cached(
     pair: list[Dictionary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], tuple[MaskEstimator, int]]:
-    """Compose by way of an empty cache, and count the steps that were made."""
+    """Train by way of an empty cache, and count the steps that were made."""
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))
 
     def make() -> tuple[MaskEstimator, int]:
@@ -223,7 +222,7 @@ def cached(
     return make
 
 
-def test_a_composition_is_made_once(cached: Callable[[], tuple[MaskEstimator, int]]) -> None:
+def test_a_mask_estimator_is_trained_once(cached: Callable[[], tuple[MaskEstimator, int]]) -> None:
     samples = torch.randn(1, 3000)
     (made, n_made), (found, n_found) = cached(), cached()
     assert (n_made, n_found) == (3, 0)
@@ -231,7 +230,7 @@ def test_a_composition_is_made_once(cached: Callable[[], tuple[MaskEstimator, in
     assert len(list(cache_folder().iterdir())) == 1
 
 
-def test_other_dictionaries_are_composed_anew(
+def test_other_dictionaries_get_a_mask_estimator_of_their_own(
     cached: Callable[[], tuple[MaskEstimator, int]], pair: list[Dictionary]
 ) -> None:
     cached()
@@ -257,14 +256,14 @@ def test_a_damaged_or_unwritable_cache_costs_time_only(
     assert "cannot be kept" in caplog.text
 
 
-def test_who_has_no_home_composes_without_remembering_and_is_told_once_how_to(
+def test_who_has_no_home_gets_an_uncached_mask_estimator_and_is_told_how_to_cache_it(
     cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("SEPDICT_CACHE")
     be_without_home(monkeypatch)
     assert [cached()[1], cached()[1]] == [3, 3]
     notes = [record.getMessage() for record in caplog.records]
-    assert len(notes) == 2  # one for each composing
+    assert len(notes) == 2  # one for each training
     assert all("cannot be kept" in note and "have SEPDICT_CACHE name a folder" in note for note in notes)
 
 
@@ -320,7 +319,7 @@ def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
     (path,) = cache_folder().iterdir()
     content = safetensors.torch.save(edit(safetensors.torch.load(path.read_bytes())))
     path.unlink()
-    sepdict.separation.mask_estimator._cache_path(path.name.split("-")[1], content).write_bytes(content)
+    sepdict.separation.mask_estimator_cache._path_of(path.name.split("-")[1], content).write_bytes(content)
     made, n_made = cached()
     assert n_made == 3
     assert masks_of(made, torch.randn(1, 3000)).isfinite().all()
@@ -335,14 +334,14 @@ def test_what_is_no_file_in_the_cache_is_passed_over(cached: Callable[[], tuple[
     assert cached()[1] == 3
 
 
-def test_a_composition_that_diverged_is_neither_kept_nor_returned(
+def test_a_mask_estimator_that_diverged_is_neither_kept_nor_returned(
     cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(network: MaskNetwork, *_: object) -> torch.Tensor:
         return torch.stack([torch.nan * weight.sum() for weight in network.parameters()]).sum()
 
     monkeypatch.setattr(sepdict.separation.mask_estimator, "_cross_entropy", nothing)
-    with pytest.raises(SepdictError, match=r"apart \(estimate\) diverged: what it shares out are no numbers"):
+    with pytest.raises(SepdictError, match=r"mask estimator diverged \(stage estimate\), its masks are not finite"):
         cached()
     assert not cache_folder().exists()
 
@@ -350,13 +349,13 @@ def test_a_composition_that_diverged_is_neither_kept_nor_returned(
 def test_the_cache_keeps_the_latest_only(
     cached: Callable[[], tuple[MaskEstimator, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sepdict.separation.mask_estimator, "MOST_CACHED", 2)
+    monkeypatch.setattr(sepdict.separation.mask_estimator_cache, "MOST_CACHED", 2)
     cache_folder().mkdir()
-    for name in ("composition-a", "composition-b", "composition-c", "violin"):
+    for name in ("mask_estimator-a", "mask_estimator-b", "mask_estimator-c", "violin"):
         (cache_folder() / f"{name}.safetensors").touch()
     cached()
     left = [path.name for path in cache_folder().iterdir()]
-    assert sum(name.startswith("composition-") for name in left) == 2
+    assert sum(name.startswith("mask_estimator-") for name in left) == 2
     assert "violin.safetensors" in left  # not ours to remove
 
 

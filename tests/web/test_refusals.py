@@ -33,7 +33,7 @@ KEPT = "cannot be read (Permission denied); have SEPDICT_LIBRARY name the folder
         ("{web}/ab12.wav: holds NaN samples", "take 1.wav: holds NaN samples"),
         ("{library}: " + KEPT, "my dictionaries: " + KEPT),
         ("{library}/hum.safetensors: damaged", "hum.safetensors: damaged"),
-        ("/var/cache/sepdict: the composition cannot be kept", "sepdict: the composition cannot be kept"),
+        ("/var/cache/sepdict: the mask estimator cannot be kept", "sepdict: the mask estimator cannot be kept"),
         ("2 files ('/home/me/a.wav', \"/home/me/b.wav\") differ", "2 files ('a.wav', \"b.wav\") differ"),
         ("1/2 of 44100/48000 Hz, see http://127.0.0.1/help", "1/2 of 44100/48000 Hz, see http://127.0.0.1/help"),
     ],
