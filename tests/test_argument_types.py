@@ -70,6 +70,14 @@ DICTIONARY = "Dictionary, or the path or installed name of one"
         ),
         (lambda: api.write_audio(sound(), "a.wav"), r"path is Audio\(.*; expected str or Path"),
         (lambda: api.write_audio("a.wav", np.ones(3)), rf"audio is array.*; expected {SOUND}"),
+        (lambda: api.separate(sound(), [3]), rf"dictionaries\[0\] is 3; expected {DICTIONARY}"),
+        (
+            lambda: api.separate(sound(), trained("hiss")),
+            rf"dictionaries is Dictionary\(.*; expected a list of {DICTIONARY}",
+        ),
+        (lambda: api.separate(sound(), "violin"), rf"dictionaries is 'violin'; expected a list of {DICTIONARY}"),
+        (lambda: api.separate(np.ones(3), [trained("hiss")]), rf"mixture is array.*; expected {SOUND}"),
+        (lambda: api.separate(("a.wav", "b.wav"), [trained("hiss")]), rf"mixture is \('a.wav.*; expected {SOUND}"),
         (lambda: api.SeparationConfig(residual="rest"), "residual is 'rest'; expected bool"),
         (lambda: api.SeparationConfig(segment_s="60"), "segment_s is '60'; expected float"),
         (

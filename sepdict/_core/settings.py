@@ -56,7 +56,7 @@ def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returne
     def checked(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
         hints = get_type_hints(function, include_extras=True)
         for name, value in inspect.signature(function).bind(*args, **kwargs).arguments.items():
-            refuse_other_type(name, value, hints[name])
+            refuse_other_type(name, value, hints.get(name, object))  # a method's self has no annotation
         return function(*args, **kwargs)
 
     return checked

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from sepdict._core.on_demand import load
-from sepdict._core.settings import refuse_other_type
+from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.errors import AudioError
 
 Samples: TypeAlias = NDArray[np.floating[Any]] | Tensor
@@ -112,6 +112,7 @@ class Audio:
         """SHA-256 of the little-endian float32 samples, channel after channel."""
         return hashlib.sha256(self.samples.cpu().numpy().astype("<f4").tobytes()).hexdigest()
 
+    @checks_types
     def seconds(self, start_s: float, end_s: float = math.inf) -> "Audio":
         """Cut out a part.
 
@@ -135,8 +136,6 @@ class Audio:
         >>> Audio(np.zeros(16000), 8000).seconds(1.5)
         Audio('audio', 1 channel(s), 0.50 s at 8000 Hz)
         """
-        for name, value in (("start_s", start_s), ("end_s", end_s)):
-            refuse_other_type(name, value, float)
         span = [
             round(min(at_s, self.duration_s) * self.sample_rate) for at_s in (start_s, end_s) if 0 <= start_s < end_s
         ]

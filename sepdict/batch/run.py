@@ -29,6 +29,7 @@ from sepdict.batch.layout import (
 from sepdict.batch.manifest import OnTrack, TrackResult, asked_for, describe, differences, finished, order_of
 from sepdict.batch.track import BatchConfig, Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioFileError
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
@@ -37,9 +38,10 @@ log = logging.getLogger(__name__)
 
 
 @checks_types
+@closes_progress
 def separate_folder(
     folder: str | Path,
-    dictionaries: Sequence[Dictionary],
+    dictionaries: Sequence[DictionaryLike],
     out: str | Path,
     config: BatchConfig | None = None,
     *,
@@ -54,7 +56,9 @@ def separate_folder(
     Parameters
     ----------
     folder : path of a folder
-    dictionaries, out, config, on_progress, on_track
+    dictionaries : sequence of Dictionary, path or installed name
+        One per source.
+    out, config, on_progress, on_track
         As in `separate_files`.
     recursive : bool
         Whether its subfolders are searched, too; then tracks are called like the path below ``folder``.
@@ -71,7 +75,8 @@ def separate_folder(
     if Path(folder).is_file():
         raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
     mixtures = find_mixtures(folder, recursive=recursive, out=out)
-    return separate_files(mixtures, dictionaries, out, config, on_progress=on_progress, on_track=on_track)
+    loaded = as_dictionaries(dictionaries)
+    return separate_files(mixtures, loaded, out, config, on_progress=on_progress, on_track=on_track)
 
 
 @checks_types

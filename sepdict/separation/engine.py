@@ -23,12 +23,14 @@ from torch import Tensor
 
 from sepdict._core.devices import choose_device
 from sepdict._core.settings import checks_types, refuse_other_type
+from sepdict.audio.io import AudioLike, as_audio
 from sepdict.audio.offset import centered
 from sepdict.audio.overlap_add import Mixture, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioError, ConfigError
-from sepdict.progress import OnProgress, ignore_progress, progress_of_part
+from sepdict.progress import OnProgress, closes_progress, ignore_progress, progress_of_part
 from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Frames, TimelineRecorder
@@ -46,9 +48,10 @@ MASK_EXPONENT = 1.0  # shares by amplitude: 0.1 dB better than 1.5 and 0.3 dB be
 
 
 @checks_types
+@closes_progress
 def separate(
-    mixture: Audio,
-    dictionaries: Sequence[Dictionary],
+    mixture: AudioLike,
+    dictionaries: Sequence[DictionaryLike],
     config: SeparationConfig | None = None,
     *,
     trained_mask_estimator: MaskEstimator | None = None,
@@ -58,9 +61,9 @@ def separate(
 
     Parameters
     ----------
-    mixture : Audio
+    mixture : Audio, path or (samples, sample_rate)
         Of any length, rate and number of channels.
-    dictionaries : sequence of Dictionary
+    dictionaries : sequence of Dictionary, path or installed name
         One per source, trained at one rate and STFT.
     config : SeparationConfig, optional
     trained_mask_estimator : MaskEstimator, optional
@@ -94,21 +97,22 @@ def separate(
     >>> hiss, hum = torch.randn(2, 16000), torch.randn(2, 16000).cumsum(1) / 100
     >>> quick = TrainingConfig(n_steps=5)
     >>> dictionaries = [train_dictionary(Audio(x, 8000), quick, source=s) for x, s in [(hiss, "hiss"), (hum, "hum")]]
-    >>> stems = separate(Audio(hiss + hum, 8000), dictionaries, SeparationConfig().at_quality("draft")).stems
-    >>> list(stems), stems["hum"].samples.shape
+    >>> separation = separate((hiss + hum, 8000), dictionaries, SeparationConfig().at_quality("draft"))
+    >>> list(separation), separation["hum"].samples.shape
     (['hiss', 'hum'], torch.Size([2, 16000]))
     """
     config = SeparationConfig() if config is None else config
+    mixture, loaded = as_audio(mixture, "mixture"), as_dictionaries(dictionaries)
     blocks: list[Tensor] = []
     outcome = separate_in_blocks(
         mixture,
-        dictionaries,
+        loaded,
         blocks.append,
         config,
         trained_mask_estimator=trained_mask_estimator,
         on_progress=on_progress,
     )
-    names = stem_names(dictionaries, config)
+    names = stem_names(loaded, config)
     samples = torch.cat(blocks, dim=-1)  # (n_stems, n_channels, n_samples)
     stems = {name: Audio(stem, mixture.sample_rate, name) for name, stem in zip(names, samples, strict=True)}
     return Separation(**vars(outcome), stems=stems)

@@ -1,11 +1,19 @@
 """What a separation returns: the stems, and how well they were found."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from torch import Tensor
+
+from sepdict._core.fs import refuse_existing, writable_folder
+from sepdict._core.settings import checks_types
+from sepdict.audio.io import WRITTEN_FORMATS, writing_audio
 from sepdict.audio.signal import Audio
+from sepdict.errors import ConfigError
 from sepdict.separation.diagnostics import Timeline
 
 SILENCE_DB = -300.0  # stands for the level of a ratio of nothing to something: JSON has no infinity
@@ -66,10 +74,20 @@ class Outcome:
     n_segments: int
     timeline: Timeline
 
+    @property
+    def summary(self) -> str:
+        """How it went, in one line."""
+        if math.isnan(self.explained_energy):
+            return "silent, there was nothing to separate"
+        return f"{self.explained_energy:.1%} of the energy explained; {self.fit.message}"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Separation(Outcome):
-    """The stems of a mixture, and measurements of the separation.
+class Separation(Outcome, Mapping[str, Audio]):
+    """The stems of a mixture by name, and measurements of the separation.
+
+    It is a mapping: ``separation["violin"]`` is a stem, ``list(separation)`` are their names, ``separation.items()``
+    goes through both.
 
     Attributes
     ----------
@@ -81,7 +99,61 @@ class Separation(Outcome):
     stems: Mapping[str, Audio]
 
     def __repr__(self) -> str:
-        return f"Separation({', '.join(self.stems)}; explained_energy={self.explained_energy:.3f}; {self.fit.message})"
+        return f"Separation({', '.join(self.stems)}; {self.summary})"
+
+    def __getitem__(self, name: str) -> Audio:
+        try:
+            return self.stems[name]
+        except KeyError:
+            raise KeyError(f"there is no stem {name!r}; expected one of {', '.join(map(repr, self.stems))}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stems)
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    @checks_types
+    def save(self, folder: str | Path, *, format: str = "wav", overwrite: bool = False) -> dict[str, Path]:
+        """Write each stem to a file, ``folder/violin.wav``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it does not exist, with its parents.
+        format : str
+            An extension of `write_audio`: ``"wav"`` keeps every sample, 24-bit ``"flac"`` rounds.
+        overwrite : bool
+            Whether to replace files that exist.
+
+        Returns
+        -------
+        dict of str to Path
+            The files by the names of their stems. All of them are complete; none appears before all are written.
+
+        Raises
+        ------
+        ConfigError
+            If the format is unknown, a file exists already, or the folder cannot be written to.
+        AudioFileError
+            If a stem would clip in this format, or a file cannot be written.
+        """
+        if f".{format}" not in WRITTEN_FORMATS:
+            expected = ", ".join(extension[1:] for extension in WRITTEN_FORMATS)
+            raise ConfigError(f"format is {format!r}; expected one of {expected}")
+        paths = {name: Path(folder).absolute() / f"{name}.{format}" for name in self}
+        for path in () if overwrite else paths.values():
+            refuse_existing(path, other="folder")
+        with writable_folder(Path(folder)), contextlib.ExitStack() as open_files:
+            writers = [open_files.enter_context(_writing(paths[name], stem)) for name, stem in self.items()]
+            for write, stem in zip(writers, self.values(), strict=True):
+                write(stem.samples)
+        return paths
+
+
+def _writing(path: Path, stem: Audio) -> contextlib.AbstractContextManager[Callable[[Tensor], None]]:
+    """Open a stem's file."""
+    return writing_audio(path, n_channels=stem.n_channels, n_samples=stem.n_samples, sample_rate=stem.sample_rate)
 
 
 def null_test_db(misses: Sequence[tuple[float, float]]) -> float:
