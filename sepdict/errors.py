@@ -4,23 +4,23 @@ import re
 import textwrap
 from pathlib import PurePath
 
-LONGEST = 500  # characters that are told of an error that nobody expected
+LONGEST = 500  # characters of an unexpected error's message that are shown
 
 
 class SepdictError(Exception):
-    """Anything a caller can mend: the common base of all errors below."""
+    """Base of all errors below: something that the caller can mend."""
 
 
 class ConfigError(SepdictError):
-    """A setting, or a combination of dictionaries, that cannot work."""
+    """A setting or a combination of dictionaries that cannot work."""
 
 
 class ShapeError(SepdictError):
-    """A tensor whose axes do not fit what it is used with."""
+    """A tensor with axes that do not fit the other tensors."""
 
 
 class AudioError(SepdictError):
-    """Samples that cannot be used: not finite, not floating point, all silent, none at all."""
+    """Samples that cannot be used: not finite, not floating point, silent, or none at all."""
 
 
 class AudioFileError(AudioError):
@@ -28,7 +28,7 @@ class AudioFileError(AudioError):
 
 
 class LibraryError(SepdictError):
-    """Another library, installed or not, that does not load."""
+    """A required library that is missing or does not load."""
 
 
 class DictionaryFileError(SepdictError):
@@ -36,7 +36,7 @@ class DictionaryFileError(SepdictError):
 
 
 def explain(path: object, error: Exception) -> str:
-    """Put what went wrong with a file into one line, which begins with the path of the file at fault.
+    """Describe an error of a file in one line that begins with the file's path.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What all packages stand on and no user needs: devices, files, worker processes, checks of settings."""
+"""Foundations of all packages that no user needs: devices, files, worker processes, checks of settings."""
 
 INTERNAL_API = {
     "sepdict._core.devices": ("AUTO", "choose_device", "describe_device"),
@@ -35,7 +35,7 @@ INTERNAL_API = {
     "sepdict.training.recording_checks": ("LITTLE_S", "survey"),
     "sepdict.web.server": ("Settings", "create_app"),
 }
-"""What the front ends, sepdict_cli and sepdict.web, import beside the public names of `sepdict`.
+"""The names that the front ends, sepdict_cli and sepdict.web, may import beside the public ones of `sepdict`.
 
-Whoever changes one of these looks at the front ends, too; nothing else of the library is theirs to import.
+A change of one of these may need a change in the front ends. A test holds that they import nothing else.
 """

@@ -1,4 +1,4 @@
-"""Which device computes, what to call it, and seeded random numbers."""
+"""The device that computes, its description, and seeded random numbers."""
 
 import platform
 
@@ -11,7 +11,7 @@ AUTO = "auto"
 
 
 def choose_device(name: str = AUTO) -> torch.device:
-    """Turn a device name into a device that is really there.
+    """Return the device of a name, after a check that it is present.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def choose_device(name: str = AUTO) -> torch.device:
 
 
 def _present() -> str:
-    """Name the devices that there are."""
+    """List the devices that are present."""
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return " or ".join(["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])])
 
@@ -62,5 +62,5 @@ def describe_device(device: torch.device) -> str:
 
 
 def seeded_generator(seed: int) -> torch.Generator:
-    """Make the source of random numbers that a seed stands for, on the CPU so that every device draws the same."""
+    """Make a random generator from a seed, on the CPU so that results do not depend on the device."""
     return torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, folders that can be written to, checksums and JSON."""
+"""Files that are either whole or absent, temporary and writable folders, the user's folders, checksums and JSON."""
 
 import contextlib
 import errno
@@ -37,15 +37,20 @@ ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[int]:
-    """Open a temporary file beside ``path``, give its descriptor to the work inside, then rename it into place.
+    """Open a temporary file beside ``path`` for the ``with`` block, then rename it to ``path``.
 
-    A reader sees the old file or the new one, never half of either; on any error, a full disk
-    or Ctrl-C included, nothing of the new one is left behind. What killed processes left there is taken away.
+    A reader sees the old file or the new one, never a part of either. After any error, a full disk or Ctrl-C
+    included, nothing of the new one remains. Temporary files that killed processes left in the folder are removed.
+
+    Yields
+    ------
+    int
+        The file's descriptor.
 
     Raises
     ------
     OSError
-        As the operating system has it, of ``path``; the caller says what the file was for.
+        From the operating system, with ``path`` as its file name; the caller adds what the file was for.
     """
     sweep(path.parent)
     try:
@@ -75,7 +80,7 @@ def replacing(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def hidden_folder(folder: Path, *, mode: int = 0o777) -> Iterator[Path]:
-    """Make a folder under a temporary name for the work inside; afterwards remove it and all that is in it."""
+    """Make a folder under a temporary name for the ``with`` block, and remove it afterwards with its content."""
     path, descriptor = _make_and_hold(folder, functools.partial(_new_folder, mode=mode))
     try:
         yield path
@@ -86,9 +91,9 @@ def hidden_folder(folder: Path, *, mode: int = 0o777) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make one where the system keeps temporary files, into which only the user may look.
+    """Make a folder that only the user may read, where the system keeps temporary files; remove it afterwards.
 
-    What killed processes left there is taken away.
+    Temporary folders that killed processes left there are removed.
     """
     folder = Path(tempfile.gettempdir())
     sweep(folder)
@@ -97,11 +102,11 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Take away what processes that are no more left in a folder under temporary names.
+    """Remove temporary files and folders that dead processes left in a folder.
 
-    Whoever makes such a file or folder locks it, and the system lets go of a dead process's locks. Where there are no
-    locks, as on some network file systems, everything stays. Where there are, they may not reach other machines: what
-    those left, or this one before it was started anew, goes when it has not been touched for a day.
+    The maker of each holds a lock on it, which the system releases when the process ends. Where the file system has no
+    locks, as some network file systems, everything stays. Locks may not reach other machines: what those left, or this
+    machine before its last start, is removed when it has not been changed for a day.
     """
     if fcntl is None:
         return
@@ -112,7 +117,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove a temporary file or folder that nobody holds."""
+    """Remove a temporary file or folder that no process has locked."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -124,7 +129,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_old(path: Path) -> bool:
-    """Tell whether something unlocked is known to be abandoned: it is this machine's, or untouched for long."""
+    """Return True if an unlocked file is known to be abandoned: it is of this machine, or was not changed for a day."""
     named = TEMPORARY.fullmatch(path.name)
     if named is not None and named["machine"] == this_machine():
         return True
@@ -134,7 +139,7 @@ def _is_old(path: Path) -> bool:
 
 @functools.cache
 def this_machine() -> str:
-    """Name the machine that runs, from its start on; containers on one have its name, for they share its locks."""
+    """Return an identifier of this machine since its start; containers on it share the identifier, and its locks."""
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
@@ -143,7 +148,7 @@ def this_machine() -> str:
 
 
 def _make_and_hold(folder: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """Make something under a temporary name, and lock it, that others know it is in use."""
+    """Make a file or folder under a temporary name, and lock it while it is in use."""
     while True:
         path = folder / f".sepdict-{this_machine()}-{secrets.token_hex(8)}.tmp"
         descriptor = make(path)
@@ -153,19 +158,19 @@ def _make_and_hold(folder: Path, make: Callable[[Path], int]) -> tuple[Path, int
 
 
 def _new_file(path: Path) -> int:
-    """Make a file to write to, with the permissions that the process gives its files."""
+    """Make a file to write to, with the process's default permissions."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666)
 
 
 def _new_folder(path: Path, *, mode: int) -> int:
-    """Make a folder, and open it: a descriptor is what can be locked."""
+    """Make a folder, and open it, because a lock needs a descriptor."""
     path.mkdir(mode)
     return os.open(path if fcntl is not None else os.devnull, os.O_RDONLY)
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock what is open; False if somebody else has, None if nobody can here."""
+    """Lock an open file; return False if another process holds the lock, None if the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -178,7 +183,7 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _synchronize(descriptor: int) -> None:
-    """Have a file's content on the disk; a file system that cannot promise that will do, one that failed will not."""
+    """Flush a file's content to the disk; raise if that fails, but not if the file system cannot do it at all."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -188,9 +193,9 @@ def _synchronize(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Let Ctrl-C, and what else ends a program, wait until the work inside has ended; then it is heard as usual.
+    """Delay Ctrl-C and other ending signals until the ``with`` block has ended.
 
-    In the main thread, which is the one that hears signals; in others nothing needs to wait.
+    Only the main thread receives signals; in others this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -216,12 +221,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file to read, and nothing that may never end or answer: no device, no pipe, no folder.
+    """Open a regular file to read; refuse devices, pipes and folders, which may never end or answer.
 
     Raises
     ------
     OSError
-        As the operating system has it; or, of what is no regular file, with that said.
+        From the operating system; or if it is no regular file.
     """
     try:
         kind = path.stat().st_mode
@@ -235,9 +240,9 @@ def open_regular(path: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def writable_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and try it out before the work inside; afterwards, take back what stayed empty.
+    """Make a folder and check that it can be written to; after the ``with`` block remove the new folders left empty.
 
-    What killed processes left in it is taken away.
+    Temporary files that killed processes left in it are removed.
 
     Raises
     ------
@@ -270,14 +275,14 @@ def sha256_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a file was at a time.
+    """The state of a file at one moment.
 
     Attributes
     ----------
     path : Path
     sha256 : str
     size_and_time : tuple of int
-        Bytes, and when it was last written to, in nanoseconds.
+        Bytes, and the time of the last change in nanoseconds.
     """
 
     path: Path
@@ -286,12 +291,12 @@ class Snapshot:
 
     @classmethod
     def of(cls, path: Path) -> "Snapshot":
-        """Read the file once."""
+        """Take a snapshot: read the whole file once for its checksum."""
         facts = path.stat()
         return cls(path, sha256_of(path), (facts.st_size, facts.st_mtime_ns))
 
     def has_changed(self) -> bool:
-        """Tell whether it was written to since; if it was removed, who had it open still has all of it."""
+        """Return True if the file was written to since; a file that was removed counts as unchanged to its readers."""
         try:
             facts = self.path.stat()
         except FileNotFoundError:
@@ -300,7 +305,7 @@ class Snapshot:
 
 
 def refuse_existing(path: Path, *, other: str = "name", option: str = "-o") -> None:
-    """Refuse to write where there is something already, and say how it can be done all the same.
+    """Refuse a path that exists already, in a message that names the options to mend that.
 
     Raises
     ------
@@ -338,6 +343,6 @@ def user_folder(kind: Literal["cache", "data"], *, variable: str) -> Path:
 
 
 def to_json(facts: Any) -> str:
-    """Write as JSON, and what JSON lacks as null (nan, infinities) or text (paths)."""
+    """Convert to JSON; NaN and infinities become null, paths become text."""
     plain = json.loads(json.dumps(facts, default=str), parse_constant=lambda _: None)
     return json.dumps(plain, indent=1)

@@ -1,4 +1,4 @@
-"""Names: what a source can be called, when two names are the same, and how text from elsewhere is shown."""
+"""Names: valid names of sources, comparison of names, and display of text from other people's files."""
 
 import re
 import reprlib
@@ -18,7 +18,7 @@ _WRITABLE = re.compile(rf"(?!(?:{DEVICES})(?:\.|$))(?![.\s])[^/\\{HIDDEN}]+(?<![
 
 
 def normalized(name: str) -> str:
-    r"""Compose what Unicode can write in several ways (NFC), as names are compared: "é" is one letter, or two.
+    r"""Return a name in Unicode's composed form (NFC), in which names are compared: "é" can be one letter or two.
 
     Examples
     --------
@@ -29,12 +29,12 @@ def normalized(name: str) -> str:
 
 
 def refuse_unwritable(name: object, what: str) -> None:
-    r"""Refuse what cannot be the name of a stem's file, on any system.
+    r"""Refuse a name that cannot be that of a file on every operating system.
 
     Raises
     ------
     ConfigError
-        If it is no text, empty, too long, hidden in part, or is read as more than a name.
+        If it is no text, empty, too long, has control characters, or is a path.
 
     Examples
     --------
@@ -50,13 +50,13 @@ def refuse_unwritable(name: object, what: str) -> None:
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    r"""Write as escapes what would steer a terminal or hide in a page.
+    r"""Replace control characters by escapes, so that text neither steers a terminal nor hides in a page.
 
     Parameters
     ----------
     text : str
     lines : bool
-        Whether it goes to a terminal or a pipe: there lines end, and the bytes of a file's name stay what they are.
+        Keep line ends, and the undecoded bytes of file names: for a terminal or a pipe.
 
     Examples
     --------

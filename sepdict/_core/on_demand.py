@@ -1,7 +1,7 @@
-"""Functions of torchaudio and librosa, loaded when first needed: they are heavy, and few things need them.
+"""Functions of torchaudio and librosa, loaded when first needed: both are heavy, and few functions need them.
 
 torchaudio holds a library compiled for certain versions of torch, librosa compiles through numba: either may be
-installed and yet not load. Then whatever does without them still works, and what does not says how to mend it.
+installed and yet not load. Then all functions that do not need it still work, and the others tell how to mend it.
 """
 
 import importlib
@@ -46,7 +46,7 @@ def load(module: str, name: str) -> Any:
 
 
 def why(error: BaseException) -> str:
-    """Put into one line what an import failed of in the first place."""
+    """Return the first cause of a failed import in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     *_, line = ["", *str(error).strip().splitlines()]
@@ -54,7 +54,7 @@ def why(error: BaseException) -> str:
 
 
 def _installed(package: str) -> str:
-    """Name a package with the version that is installed."""
+    """Return a package's name and installed version."""
     try:
         return f"{package} {version(package)}"
     except PackageNotFoundError:
@@ -62,7 +62,7 @@ def _installed(package: str) -> str:
 
 
 def _requirement(package: str) -> str:
-    """Find which versions of a package sepdict asks for."""
+    """Return sepdict's requirement on a package, such as ``torch>=2.15,<2.16``."""
     try:
         asked = requires("sepdict") or []
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""What may stand in JSON from elsewhere: one check for each kind of value, put together to one of the whole.
+"""Checks of JSON from untrusted files: one for each kind of value, combined into one for a whole document.
 
-A check takes a value and the name it goes by, and returns the value, in types of Python's own that cannot be changed by
-accident, or raises. Nothing passes that is not finite, bounded and printable, however deep it stands.
+A check takes a value and its name for messages. It returns the value in Python's own immutable types, or raises.
+All values that pass, at any depth, are finite, bounded and printable.
 """
 
 import math
@@ -54,7 +54,7 @@ def number(least: float, most: float) -> Check:
 
 
 def text(*, most: int = MOST_LETTERS, pattern: str = ".*") -> Check:
-    """Expect text that a terminal and a page show as it is."""
+    """Expect text without control characters."""
 
     def check(value: Any, name: str) -> str:
         fits = isinstance(value, str) and len(value) <= most and visible(value) == value
@@ -66,12 +66,12 @@ def text(*, most: int = MOST_LETTERS, pattern: str = ".*") -> Check:
 
 
 def printable(name: str) -> str:
-    """Make any text one that `text` accepts."""
+    """Turn any text into one that `text` accepts."""
     return visible(name)[:MOST_LETTERS]
 
 
 def either(*checks: Check) -> Check:
-    """Expect what passes one of some checks."""
+    """Expect a value that passes one of the checks."""
 
     def check(value: Any, name: str) -> Any:
         refusals = []
@@ -98,7 +98,7 @@ def exactly(*values: Any) -> Check:
 
 
 def listed(item: Check, *, most: int) -> Check:
-    """Expect a list of things of one kind."""
+    """Expect a list whose items pass one check."""
 
     def check(value: Any, name: str) -> tuple[Any, ...]:
         if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > most:
@@ -109,7 +109,7 @@ def listed(item: Check, *, most: int) -> Check:
 
 
 def mapping(item: Check, *, most: int = 64) -> Check:
-    """Expect any names of Python's kind, with a value of one kind each."""
+    """Expect a mapping of any identifiers to values that pass one check."""
 
     def check(value: Any, name: str) -> dict[str, Any]:
         if not isinstance(value, Mapping) or len(value) > most:
@@ -121,7 +121,7 @@ def mapping(item: Check, *, most: int = 64) -> Check:
 
 
 def record(known: Mapping[str, Check], *, optional: Mapping[str, Check] | None = None) -> Check:
-    """Expect a mapping with these keys, each of its kind, perhaps the optional ones, and no others."""
+    """Expect a mapping with the known keys, perhaps optional ones, and no others; each value passes its own check."""
     checks = {**known, **(optional or {})}
 
     def check(value: Any, name: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def record(known: Mapping[str, Check], *, optional: Mapping[str, Check] | None =
 
 
 def settings(kind: type) -> Check:
-    """Expect a dataclass that checks its own values, or a mapping of all its fields to make one of."""
+    """Expect an instance of a dataclass that checks its own values, or a mapping of all its fields."""
     names = [field.name for field in fields(kind)]
 
     def check(value: Any, name: str) -> Any:
@@ -148,7 +148,7 @@ def settings(kind: type) -> Check:
 
 
 def refuse_other_keys(value: Any, name: str, *, required: Iterable[str], known: Collection[str]) -> None:
-    """Refuse what is no mapping, lacks a key or has one too many.
+    """Refuse a value that is no mapping, lacks a required key, or has an unknown one.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def refuse_other_keys(value: Any, name: str, *, required: Iterable[str], known: 
 
 
 def _wrong(name: str, value: Any, expected: str) -> ConfigError:
-    """Put into words what came instead of what was expected."""
+    """Make the error: the value that came, and what was expected."""
     try:
         came = reprlib.repr(value)
     except ValueError:  # a whole number of more than 4300 digits

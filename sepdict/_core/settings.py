@@ -1,4 +1,4 @@
-"""Checks of what callers give: settings and arguments against their annotations and ranges."""
+"""Checks of settings and arguments against their annotations and ranges."""
 
 import functools
 import inspect
@@ -29,7 +29,7 @@ class Words:
 
 
 def refuse_other_type(name: str, value: object, expected: Any) -> None:
-    """Check that a value is of a type, or of one of those that ``|`` joins, and so are the items of what holds several.
+    """Refuse a value that is not of a type, or of one of several joined by ``|``; items of lists are checked as well.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def checks_types(function: Callable[Given, Returned]) -> Callable[Given, Returne
 
 
 def _is_of(value: object, kind: type) -> bool:
-    """Tell whether a value is of a kind; text is no sequence of anything."""
+    """Return True if a value is of a type; text does not count as a sequence."""
     kinds = ALSO.get(kind, kind)
     return isinstance(value, kinds) and not (isinstance(value, str) and kinds is Sequence)
 
@@ -77,7 +77,7 @@ def _refuse_other_items(name: str, value: Any, expected: Any) -> None:
 
 
 def _named(expected: Any) -> str:
-    """Put a type into words."""
+    """Return a type in words, for a message."""
     holds, parts = get_origin(expected), get_args(expected)
     if holds is Annotated:
         return str(next(each.text for each in parts if isinstance(each, Words)))
@@ -93,7 +93,7 @@ def _named(expected: Any) -> str:
 
 
 def refuse_other_types(settings: Any) -> None:
-    """Check that a configuration's fields are of the types that its class gives them, and make them just these.
+    """Check a configuration's fields against their annotations, and convert them to exactly these types.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def refuse_other_types(settings: Any) -> None:
 
 
 def _exactly(value: Any, expected: Any) -> Any:
-    """Make NumPy's number or a list Python's own number or a tuple: JSON has no other, and 60 and 60.0 are the same."""
+    """Convert NumPy's numbers and lists to Python's numbers and tuples: equal settings become equal JSON."""
     for each in _alternatives(expected):
         if each in (int, float) and isinstance(value, ALSO[each]):
             return each(value)
@@ -117,7 +117,7 @@ def _exactly(value: Any, expected: Any) -> Any:
 
 
 def _alternatives(expected: Any) -> tuple[Any, ...]:
-    """List the types that ``|`` joins."""
+    """List the types that ``|`` joins in an annotation."""
     parts = get_args(expected)
     if get_origin(expected) is Annotated:
         return _alternatives(parts[0])
@@ -127,7 +127,7 @@ def _alternatives(expected: Any) -> tuple[Any, ...]:
 
 
 def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Check that some of a configuration's numbers lie between the least and the most that they can be.
+    """Check that numbers of a configuration lie within their ranges.
 
     Raises
     ------
