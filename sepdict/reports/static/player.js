@@ -503,10 +503,14 @@ function makeSeekable(surface, duration, act) {
   surface.addEventListener("pointercancel", () => act.drag(null)); // the page is being scrolled
 }
 
-/** Make an element; text goes in as text, never as markup. */
-function make(tag, attributes = {}, children = [], namespace = "http://www.w3.org/1999/xhtml") {
+/** Make an element; functions among the attributes listen to events, and text goes in as text, never as markup. */
+export function make(tag, attributes = {}, children = [], namespace = "http://www.w3.org/1999/xhtml") {
   const made = document.createElementNS(namespace, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (typeof value === "boolean") made.toggleAttribute(name, value);
+    else made.setAttribute(name, value);
+  }
   made.append(...children);
   return made;
 }

@@ -14,10 +14,9 @@ import {
 } from "./elements.js";
 import { askForAll, followAll, forgetResults, sendAll } from "./jobs.js";
 import { createResults, isDone, resultOf } from "./results.js";
-import { ask } from "./server.js";
+import { ask, drop, patience } from "./server.js";
 
 const KEEP_ALIVE_MS = 5 * 60 * 1000; // what lies in an open page does not grow old
-const RETRY_MS = 2000;
 const N_NAMED = 5; // of what is gone; of more it is said how many
 const find = (selector) => document.querySelector(selector);
 const mixtureSection = find("#mixture");
@@ -69,7 +68,7 @@ async function start() {
     } catch (error) {
       if (!said) complain(sourcesSection, [sentence(error.message), "Trying again every two seconds."]);
       said = true;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await patience();
     }
   }
   if (said) complain(sourcesSection, []);
@@ -358,9 +357,9 @@ function keep(dictionary) {
   });
 }
 
-/** Tell the server that an upload is not needed any more; whether it hears that does not matter. */
+/** Tell the server that an upload is not needed any more. */
 function forget(id) {
-  ask("DELETE", `/api/uploads/${id}`).catch(() => {});
+  drop(`/api/uploads/${id}`);
 }
 
 /** Use everything that is in the page, and drop what the server no longer has, and say so. */

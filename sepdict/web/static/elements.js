@@ -1,16 +1,8 @@
 /** Pieces of the page; text goes in as text, never as markup. */
 
-/** Make an element. */
-export function make(tag, attributes = {}, children = []) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (typeof value === "boolean") made.toggleAttribute(name, value);
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
+import { make } from "./player.js";
+
+export { make };
 
 /** Replace the items of a list; the control that had the focus in it has it again, or what took its place. */
 export function renew(list, items) {

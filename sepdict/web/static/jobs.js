@@ -1,14 +1,14 @@
 /** Work that the server does, as the page shows it. */
 
 import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
-import { ask, follow, send } from "./server.js";
+import { ask, drop, follow, isUnfinished, send } from "./server.js";
 
 const STAGES = {
   train: "Learning the sound",
   estimate: "Learning to tell the sources apart (once, a minute or two)",
   compare: "Comparing the sources",
   fit: "Taking the mixture apart",
-  adapt: "Tuning to this mixture",
+  adapt: "Adapting to this mixture",
   tracks: "Separating the recordings",
 };
 
@@ -61,9 +61,9 @@ export async function askForAll(section, entries) {
   return null;
 }
 
-/** Tell the server that what came of separations is not needed any more; whether it hears that does not matter. */
+/** Tell the server that the results of separations are not needed any more. */
 export function forgetResults(entries) {
-  for (const { report } of entries) if (report) ask("DELETE", `/api/jobs/${report.id}/result`).catch(() => {});
+  for (const { report } of entries) if (report) drop(`/api/jobs/${report.id}/result`);
 }
 
 /**
@@ -105,10 +105,6 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   }
   showProgress(section);
   return reports;
-}
-
-function isUnfinished({ state }) {
-  return state === "waiting" || state === "running";
 }
 
 function progressOf({ state, n_before: nBefore, stage, fraction, elapsed_s: elapsed, left_s: left, silent }) {

@@ -1,7 +1,7 @@
 /** What the page asks of the server. */
 
 const POLL_MS = 400;
-const RETRY_MS = 2000;
+const RETRY_MS = 2000; // while the server does not answer
 
 /** What the server refuses, in its words. */
 export class Refusal extends Error {
@@ -29,6 +29,25 @@ export async function ask(method, path, content) {
   return understood(answer.status, await answer.text());
 }
 
+/** Tell the server that something is not needed any more; an answer does not matter. */
+export function drop(path) {
+  ask("DELETE", path).catch(() => {});
+}
+
+/** Wait before asking again a server that does not answer. */
+export function patience() {
+  return sleep(RETRY_MS);
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Tell whether a job is still to end. */
+export function isUnfinished({ state }) {
+  return state === "waiting" || state === "running";
+}
+
 /** Send a file as it is; `onProgress` hears the share that has arrived, 0 to 1. */
 export function send(file, kind, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
@@ -54,15 +73,15 @@ export function send(file, kind, { onProgress, signal }) {
 /** Follow a job until it ends; `onReport` hears of every look at it. */
 export async function follow(job, onReport) {
   let report = job;
-  while (report.state === "waiting" || report.state === "running") {
+  while (isUnfinished(report)) {
     onReport(report);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await sleep(POLL_MS);
     try {
       report = await ask("GET", `/api/jobs/${job.id}`);
     } catch (error) {
       if (error.status) throw error;
       onReport({ ...report, silent: true }); // it may only be a nap of this computer
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await patience();
     }
   }
   return report;
