@@ -17,7 +17,15 @@ from typing import Any, TypeVar
 import soundfile
 
 from sepdict.audio.ffmpeg import layout_and_tags
-from sepdict.audio.riff import append_chunks, chunk, list_chunk, mask_of, parts_of, read_chunks, set_mask
+from sepdict.audio.riff import (
+    append_chunks,
+    chunk,
+    list_chunk,
+    read_channel_mask,
+    read_chunks,
+    split_list,
+    write_channel_mask,
+)
 from sepdict.audio.tags import Tags, read_flac_tags, write_flac_tags, write_id3
 
 log = logging.getLogger(__name__)
@@ -145,7 +153,7 @@ class Context:
         with open(descriptor, "r+b", closefd=False) as file:
             if container in ("WAV", "WAVEX", "RF64"):
                 if self.channel_mask is not None:
-                    set_mask(file, self.channel_mask)
+                    write_channel_mask(file, self.channel_mask)
                 if chunks := self._chunks():
                     append_chunks(file, chunks)
             elif container == "FLAC" and (comments := (*self._texts(), *self._comments(sample_rate))):
@@ -218,7 +226,7 @@ def read_context(path: Path) -> Context:
         cues = attempt("cue", lambda: _cues(chunks.get(b"cue ", b""), chunks.get(b"adtl", b"")), no_cues)
         guano = chunks.get(b"guan", b"").decode(errors="replace").strip("\0")
         tags = _tags_in(chunks.get(b"INFO", b""))
-        context = Context(mask_of(chunks.get(b"fmt ", b"")), bext, cues, guano, tags)
+        context = Context(read_channel_mask(chunks.get(b"fmt ", b"")), bext, cues, guano, tags)
     elif (said := _said_by_soundfile(path)) is None:
         context = _said_by_ffprobe(path)
     else:
@@ -308,7 +316,7 @@ def _cues(content: bytes, adtl: bytes) -> tuple[Cue, ...]:
     if n_cues > MOST_CUES or 4 + n_cues * CUE.size > len(content):
         raise ValueError(f"{n_cues} of them in {len(content)} bytes")
     words: dict[tuple[bytes, int], bytes] = {}
-    for kind, part in parts_of(adtl):
+    for kind, part in split_list(adtl):
         if len(part) >= 4:
             words[kind, struct.unpack_from("<I", part)[0]] = part[4:]
     cues = []
@@ -331,7 +339,7 @@ def _words(number: int, cue: Cue) -> Iterator[tuple[bytes, bytes]]:
 def _tags_in(info: bytes) -> Tags:
     """Read a list of INFO."""
     return tuple(
-        (INFO_NAMES.get(kind, kind.decode("latin-1")), _text(value)) for kind, value in parts_of(info) if _text(value)
+        (INFO_NAMES.get(kind, kind.decode("latin-1")), _text(value)) for kind, value in split_list(info) if _text(value)
     )
 
 

@@ -1,7 +1,7 @@
-"""Files opened so that all of their sound is read.
+"""Opening of audio files so that all of their sound is read.
 
-Most are read as they are. One whose length is not certain, or that soundfile reads wrongly or not at all, is decoded
-first, into a temporary file of 32-bit floats: by soundfile block by block, or by an installed ffmpeg program.
+Most files are read directly. A file whose length is uncertain, or that soundfile cannot read fully, is first decoded
+into a temporary file of 32-bit floats: by soundfile block by block, or by an installed ffmpeg program.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from sepdict._core.fs import scratch_folder
 from sepdict.audio import ffmpeg
 from sepdict.audio.lengths import (
-    Count,
-    can_be,
-    count_of,
-    has_true_table,
-    is_one_whole_stream,
-    mended_copy,
+    DataSize,
+    find_data_size,
+    has_complete_table,
+    is_plausible_length,
+    is_single_stream,
+    repaired_copy,
     tag_size,
     warn_once,
 )
@@ -43,21 +43,21 @@ MISSING_S = 0.1  # seconds: more than that is missing where ffmpeg remarked on s
 CUT_SHORT = re.compile(r"partial file|ended prematurely|truncat", re.IGNORECASE)  # what ffmpeg may remark
 
 
-class Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read from front to back.
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that soundfile reads from front to back without seeking.
 
-    soundfile seeks after every read of a file that can seek. In an MP3 that loses samples, and at the end of a file
-    that does not count its samples it fails.
+    soundfile seeks after every read of a file that can seek. That loses samples of an MP3, and fails at the end of a
+    file whose header has no length.
     """
 
     def seekable(self) -> bool:
-        """Deny it, so that no read seeks; asked to seek, it does."""
+        """Return False, so that reads do not seek; `seek` still works."""
         return False
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What an audio file holds."""
+    """Format and duration of an audio file."""
 
     n_channels: int
     sample_rate: int
@@ -65,8 +65,8 @@ class AudioInfo:
 
 
 @contextlib.contextmanager
-def opened_whole(path: Path) -> Iterator[Forward]:
-    """Open a file so that all of its sound is read, and its number of frames is what can be read.
+def open_complete(path: Path) -> Iterator[SequentialFile]:
+    """Open a file so that all of its sound is read, and its number of frames is exact.
 
     Raises
     ------
@@ -74,11 +74,11 @@ def opened_whole(path: Path) -> Iterator[Forward]:
         If the file is not audio, is cut short, or cannot be read to its end.
     """
     with contextlib.ExitStack() as open_files:
-        count = count_of(path)
-        if count and count.misleads:
+        count = find_data_size(path)
+        if count and count.is_misread:
             path = open_files.enter_context(_mended(path, count))
         try:
-            file = open_files.enter_context(Forward(path))
+            file = open_files.enter_context(SequentialFile(path))
         except NOT_FOR_SOUNDFILE as error:
             file = open_files.enter_context(_decoded_with_ffmpeg(path, reason=error))
         else:
@@ -93,19 +93,19 @@ def opened_whole(path: Path) -> Iterator[Forward]:
 
 
 def info_without_decoding(path: Path) -> AudioInfo | None:
-    """Look at a file without decoding it; None if only decoding tells how long it is.
+    """Return format and duration from the header; None if only decoding can find the duration.
 
     Raises
     ------
     AudioFileError
         If the file is not audio or is cut short.
     """
-    count = count_of(path)
-    if _is_chained(path) or (count and count.misleads):
+    count = find_data_size(path)
+    if _is_chained(path) or (count and count.is_misread):
         return None
     try:
-        with Forward(path) as file:
-            is_certain = has_true_table(path) if file.format == "MP3" else _is_certain(path, file)
+        with SequentialFile(path) as file:
+            is_certain = has_complete_table(path) if file.format == "MP3" else _is_certain(path, file)
             info = AudioInfo(file.channels, file.samplerate, file.frames / file.samplerate)
             return info if is_certain else None
     except NOT_FOR_SOUNDFILE as error:
@@ -116,42 +116,42 @@ def info_without_decoding(path: Path) -> AudioInfo | None:
 
 
 def likely_duration_s(path: Path) -> float | None:
-    """Read off a header how long a file may be, at next to no cost; None if it does not say, or cannot be right."""
+    """Return the duration that a header gives, at next to no cost; None where it gives none or an impossible one."""
     try:
-        with Forward(path) as file:
-            return (file.frames / file.samplerate if can_be(file.frames, path) else 0.0) or None
+        with SequentialFile(path) as file:
+            return (file.frames / file.samplerate if is_plausible_length(file.frames, path) else 0.0) or None
     except NOT_FOR_SOUNDFILE:
         return None
 
 
 def _is_chained(path: Path) -> bool:
-    """Tell whether it is an Ogg file of several streams, of which soundfile reads the first alone."""
+    """Return True for an Ogg file of several streams, of which soundfile reads only the first."""
     with path.open("rb") as file:
         is_ogg = file.read(4) == b"OggS"
-    return is_ogg and not is_one_whole_stream(path)
+    return is_ogg and not is_single_stream(path)
 
 
-def _is_certain(path: Path, file: Forward) -> bool:
-    """Tell whether a file has as many frames as it says, and can be read from any of them on."""
-    return soundfile.SoundFile.seekable(file) and can_be(file.frames, path)
+def _is_certain(path: Path, file: SequentialFile) -> bool:
+    """Return True if the length in the header is plausible and the file can seek."""
+    return soundfile.SoundFile.seekable(file) and is_plausible_length(file.frames, path)
 
 
 @contextlib.contextmanager
-def _mended(path: Path, count: Count) -> Iterator[Path]:
-    """Copy a file whose header counts wrongly, and count right."""
+def _mended(path: Path, count: DataSize) -> Iterator[Path]:
+    """Copy a file whose header gives a wrong size, with the right one."""
     if 0 < count.counted < count.there:
         what = f"its header counts {count.counted} bytes of sound, and {count.there} are there; all are read"
         warn_once(f"{path}: {what}")
     with _folder_for(path) as folder:
         copy = folder / f"mended{path.suffix}"
         with _room_for(path):
-            mended_copy(path, copy, count)
+            repaired_copy(path, copy, count)
         yield copy
 
 
 @contextlib.contextmanager
-def _decoded(path: Path, file: Forward) -> Iterator[Forward]:
-    """Decode an open file to its end, and open what that makes."""
+def _decoded(path: Path, file: SequentialFile) -> Iterator[SequentialFile]:
+    """Decode an open file to its end into a temporary file, and open that."""
     with tempfile.TemporaryFile(prefix="sepdict-") as copy:
         form = {"samplerate": file.samplerate, "channels": file.channels, "format": "RF64", "subtype": "FLOAT"}
         n_read = 0
@@ -160,13 +160,13 @@ def _decoded(path: Path, file: Forward) -> Iterator[Forward]:
                 target.write(block)
                 n_read += len(block)
         os.lseek(copy.fileno(), 0, os.SEEK_SET)
-        with Forward(copy.fileno(), closefd=False) as decoded:
+        with SequentialFile(copy.fileno(), closefd=False) as decoded:
             if decoded.frames != n_read:
                 raise _no_room(path)
             yield decoded
 
 
-def read_block(path: Path, file: Forward, n_samples: int) -> NDArray[np.float32]:
+def read_block(path: Path, file: SequentialFile, n_samples: int) -> NDArray[np.float32]:
     """Read the next samples, (n_read, n_channels), fewer at the end.
 
     Raises
@@ -177,15 +177,15 @@ def read_block(path: Path, file: Forward, n_samples: int) -> NDArray[np.float32]
     try:
         block: NDArray[np.float32] = file.read(n_samples, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged_file_error(path, error) from error
     return block
 
 
 @contextlib.contextmanager
-def _decoded_mp3(path: Path, file: Forward) -> Iterator[Forward]:
-    """Decode an MP3: by soundfile where a table counts its frames, else by what reads on to its end."""
+def _decoded_mp3(path: Path, file: SequentialFile) -> Iterator[SequentialFile]:
+    """Decode an MP3: by soundfile where a table gives its length, else by ffmpeg or through a pipe, to its end."""
     with contextlib.ExitStack() as open_files:
-        if has_true_table(path):
+        if has_complete_table(path):
             decoded = open_files.enter_context(_decoded(path, file))
             _refuse_shorter(path, file.frames / file.samplerate, decoded.frames / file.samplerate)
         else:
@@ -198,8 +198,8 @@ def _decoded_mp3(path: Path, file: Forward) -> Iterator[Forward]:
 
 
 @contextlib.contextmanager
-def _decoded_through_pipe(path: Path, *, reason: AudioFileError) -> Iterator[Forward]:
-    """Decode an MP3 that comes through a pipe: then libsndfile reads to its end, and guesses no length."""
+def _decoded_through_pipe(path: Path, *, reason: AudioFileError) -> Iterator[SequentialFile]:
+    """Decode an MP3 through a pipe, from which libsndfile reads to the end without a guess of the length."""
     out, into = os.pipe()
 
     def feed() -> None:
@@ -213,7 +213,7 @@ def _decoded_through_pipe(path: Path, *, reason: AudioFileError) -> Iterator[For
         open_files.callback(feeder.join)
         open_files.callback(os.close, out)  # before that: it ends the feeder
         try:
-            file = open_files.enter_context(Forward(out, closefd=False))
+            file = open_files.enter_context(SequentialFile(out, closefd=False))
         except soundfile.LibsndfileError as error:
             raise reason from error
         decoded = open_files.enter_context(_decoded(path, file))
@@ -224,13 +224,13 @@ def _decoded_through_pipe(path: Path, *, reason: AudioFileError) -> Iterator[For
 
 
 @contextlib.contextmanager
-def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Forward]:
-    """Open what ffmpeg makes of a file."""
+def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[SequentialFile]:
+    """Decode a file by ffmpeg into a temporary file, and open that."""
     with _folder_for(path) as folder:
         copy = folder / "decoded.wav"
         remark = ffmpeg.decode(path, copy, reason=reason)
         _refuse_unfinished(path, copy)
-        with Forward(copy) as file:
+        with SequentialFile(copy) as file:
             there_s = file.frames / file.samplerate
             track = ffmpeg.probe(path, reason=reason)
             if track and track.sound_ends_s is not None:
@@ -243,15 +243,15 @@ def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Forward]:
 
 
 def _refuse_shorter(path: Path, promised_s: float, there_s: float, *, by_s: float = PADDING_S) -> None:
-    """Compare what is promised of the sound itself with what was decoded."""
+    """Refuse decoded sound that is shorter than its stream promises."""
     if there_s < promised_s - by_s:
         raise AudioFileError(f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
 
 
 def _refuse_unfinished(path: Path, copy: Path) -> None:
-    """Refuse a decoded copy that is not whole, as a full disk leaves it."""
+    """Refuse a decoded copy that a full disk cut short."""
     try:
-        count = count_of(copy)
+        count = find_data_size(copy)
     except AudioFileError as error:
         raise _no_room(path) from error
     if count is None or count.counted != count.there:
@@ -260,7 +260,7 @@ def _refuse_unfinished(path: Path, copy: Path) -> None:
 
 @contextlib.contextmanager
 def _room_for(path: Path) -> Iterator[None]:
-    """Say what it is for that the disk has no room."""
+    """Turn an error of writing into one that names the recording and the temporary folder."""
     try:
         yield
     except (soundfile.SoundFileError, OSError) as error:
@@ -277,15 +277,15 @@ def _folder_for(path: Path) -> Iterator[Path]:
 
 
 def _no_room(path: Path) -> AudioFileError:
-    """Say that a copy cannot be made."""
+    """Make the error of a temporary folder without room."""
     return AudioFileError(f"{path}: no room to decode it in {tempfile.gettempdir()}; free some, or set TMPDIR")
 
 
-def damaged(path: Path, error: Exception) -> AudioFileError:
-    """Say that a file is not whole."""
-    return AudioFileError(f"{path}: damaged or cut short ({said(error)}); expected a whole file")
+def damaged_file_error(path: Path, error: Exception) -> AudioFileError:
+    """Make the error of a damaged file."""
+    return AudioFileError(f"{path}: damaged or cut short ({message_of(error)}); expected a whole file")
 
 
-def said(error: Exception) -> str:
-    """Strip libsndfile's prefixes from its message."""
+def message_of(error: Exception) -> str:
+    """Return libsndfile's message without its prefixes."""
     return str(error).rsplit("Error : ", 1)[-1].rsplit(": ", 1)[-1].strip()

@@ -1,4 +1,4 @@
-"""Which files are sound, by their names alone."""
+"""Search for audio files in folders and by patterns; names alone decide."""
 
 import glob
 import logging
@@ -24,7 +24,7 @@ AUDIO_EXTENSIONS = frozenset(
         *(".ogv", ".rm", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mxf"),
     ]
 )
-"""What a folder is searched for; a file named one by one may have any extension."""
+"""Extensions that a folder is searched for; a file that is named itself may have any."""
 
 NO_SOUND = frozenset(
     [
@@ -36,24 +36,22 @@ NO_SOUND = frozenset(
         *(".md5", ".sha1", ".sha256", ".par2", ".sfv", ".bak", ".tmp", ".lnk", ".url"),
     ]
 )
-"""What nobody takes for a recording, and a search says nothing of."""
+"""Extensions of files that are clearly no recordings; a search does not report them as passed over."""
 
 
 def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, aside: Path | None = None) -> list[Path]:
     """Expand folders and patterns such as ``"*.wav"`` to audio files, in name order.
 
-    What a folder holds besides is named in one warning: files whose extension is none of sound, links that lead
-    nowhere, and where they are not searched subfolders with sound. Hidden files, and those that nobody takes for
-    recordings (documents, pictures, tables), are not.
+    One warning names what else a folder holds: files with other extensions, broken links, and subfolders with sound
+    that are not searched. It leaves out hidden files and `NO_SOUND` (documents, pictures, tables).
 
     Parameters
     ----------
     paths : iterable of str or Path
     recursive : bool
-        Whether folders are searched with their subfolders, hidden ones aside; then ``**`` in a pattern also is any
-        number of folders.
+        Also search subfolders that are not hidden; then ``**`` in a pattern matches any number of folders.
     aside : Path, optional
-        A folder below a searched one that is left out with all that is in it.
+        A folder that is left out of the search, such as the output folder.
 
     Raises
     ------
@@ -74,9 +72,9 @@ def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, as
 
 
 def below(folder: Path, name: str) -> Path:
-    """Return what has a name in a folder, in whichever way its letters are composed; if nothing has, where it would be.
+    """Return the path of a name in a folder, in whichever Unicode form the file system has it.
 
-    The name may have folders in it.
+    The name may contain folders. Where nothing has the name, return the path that it would have.
     """
     for part in Path(name).parts:
         entries = [] if os.path.lexists(folder / part) or not folder.is_dir() else sorted(folder.iterdir())
@@ -86,7 +84,7 @@ def below(folder: Path, name: str) -> Path:
 
 
 def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[Path]:
-    """List a folder's audio files, and name in one warning what else might have been meant."""
+    """List a folder's audio files, and name in one warning what was passed over."""
     entries = sorted(path for path in _entries(folder, recursive=recursive) if not path.name.startswith("."))
     if aside is not None and folder.resolve() in (aside := aside.resolve()).parents:
         entries = [path for path in entries if aside not in (path.resolve(), *path.resolve().parents)]
@@ -107,7 +105,7 @@ def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[Path]:
 
 
 def _named(paths: Sequence[Path], what: str, which: str = "", *, n_named: int = 3) -> str:
-    """Count files or folders, and name the first of them; nothing for none."""
+    """Return the number of files or folders and the names of the first, or an empty text."""
     if not paths:
         return ""
     more = f" and {len(paths) - n_named} more" if len(paths) > n_named else ""
@@ -116,12 +114,12 @@ def _named(paths: Sequence[Path], what: str, which: str = "", *, n_named: int = 
 
 
 def _has_audio(folder: Path) -> bool:
-    """Return whether there is sound anywhere below a folder; one that may not be read has none."""
+    """Return True if a folder or its subfolders hold audio files; an unreadable folder holds none."""
     return any(map(_is_audio_by_name, _entries(folder, recursive=True)))
 
 
 def _entries(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    """List what is in a folder, or also what is in folders that are not hidden in it; links to folders lead nowhere."""
+    """List a folder's entries, or the files of it and its visible subfolders; links to folders are not followed."""
     if not recursive:
         yield from folder.iterdir()
         return
@@ -131,5 +129,5 @@ def _entries(folder: Path, *, recursive: bool) -> Iterator[Path]:
 
 
 def _is_audio_by_name(path: Path) -> bool:
-    """Return whether a folder's entry is worth reading; hidden files are not."""
+    """Return True for a visible file with an audio extension."""
     return path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and os.path.isfile(path)

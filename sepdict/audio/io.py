@@ -19,7 +19,15 @@ from torch import Tensor
 from sepdict._core.fs import replacing
 from sepdict._core.settings import Words, checks_types, refuse_other_type
 from sepdict.audio.context import NOTHING, Context
-from sepdict.audio.decoding import AudioInfo, Forward, damaged, info_without_decoding, opened_whole, read_block, said
+from sepdict.audio.decoding import (
+    AudioInfo,
+    SequentialFile,
+    damaged_file_error,
+    info_without_decoding,
+    message_of,
+    open_complete,
+    read_block,
+)
 from sepdict.audio.discovery import find_audio_files
 from sepdict.audio.signal import Audio, Samples, refuse_not_finite
 from sepdict.errors import AudioError, AudioFileError, ConfigError
@@ -69,7 +77,7 @@ class AudioReader:
         The file's name.
     """
 
-    def __init__(self, path: Path, file: Forward) -> None:
+    def __init__(self, path: Path, file: SequentialFile) -> None:
         self.path, self.name, self._file = path, path.name, file
         self.n_channels, self.n_samples, self.sample_rate = file.channels, file.frames, file.samplerate
         self._position = 0
@@ -96,7 +104,7 @@ class AudioReader:
         try:
             self._file.seek(position)
         except soundfile.SoundFileError as error:
-            raise damaged(self.path, error) from error
+            raise damaged_file_error(self.path, error) from error
         self._position = position
 
     def _read(self, n_samples: int) -> Tensor:
@@ -128,7 +136,7 @@ def open_audio(path: str | Path) -> Iterator[AudioReader]:
         If the file is missing, empty, not audio, or cut short (an MP3 without a table does not show that).
     """
     path = _existing_file(path)
-    with opened_whole(path) as file:
+    with open_complete(path) as file:
         if not file.frames:
             raise AudioFileError(f"{path}: holds no samples")
         yield AudioReader(path, file)
@@ -474,10 +482,10 @@ def _explained(path: Path, form: Mapping[str, Any]) -> Iterator[None]:
         yield
     except (soundfile.LibsndfileError, ValueError) as error:
         if getattr(error, "code", 0) == OPERATING_SYSTEM:
-            raise AudioFileError(f"{path}: cannot be written ({said(error)}); is the disk full?") from error
+            raise AudioFileError(f"{path}: cannot be written ({message_of(error)}); is the disk full?") from error
         what = f"{form['channels']} channels at {form['samplerate']} Hz"
         raise AudioFileError(
-            f"{path}: {form['format']} {form['subtype']} cannot hold {what} ({said(error)})"
+            f"{path}: {form['format']} {form['subtype']} cannot hold {what} ({message_of(error)})"
         ) from error
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

@@ -1,6 +1,6 @@
-"""How much sound a file holds: what its header counts, held against the bytes that are there.
+"""Lengths of audio files: the size that a header gives, compared with the bytes that are present. Nothing is decoded.
 
-A header is believed only where the file bears it out. Nothing is decoded here.
+Many programs write wrong sizes: zero or all ones into a pipe, or none at all when the power fails.
 """
 
 import functools
@@ -35,7 +35,7 @@ SHORT_UNKNOWN = (range(0x7F000000, 0x80010000), range(0xFFFF0000, 2**32))  # of 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a container names and counts its chunks."""
+    """The layout of chunks in a container format."""
 
     n_header: int  # bytes before the first chunk
     n_name: int  # bytes
@@ -46,7 +46,7 @@ class _Layout:
 
     @property
     def n_chunk_header(self) -> int:
-        """Add up the bytes of a chunk's name and size."""
+        """Number of bytes of a chunk's name and size."""
         return self.n_name + struct.calcsize(self.form)
 
 
@@ -61,19 +61,19 @@ LAYOUTS = {  # by what a file begins with
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many bytes of sound a header counts, and how many there are.
+class DataSize:
+    """Number of bytes of sound: as the header gives it, and as the file holds it.
 
     Attributes
     ----------
     counted, there : int
         Bytes.
     place : int
-        Where in the file the count stands.
+        Position of the number in the file.
     form : str
-        How it is written, as `struct` has it.
+        Its format, as `struct` writes it.
     extra : int
-        What the count includes besides.
+        Bytes that the number includes beside the sound.
     """
 
     counted: int
@@ -84,25 +84,25 @@ class Count:
 
     @property
     def is_unknown(self) -> bool:
-        """Tell whether it is what a program writes that does not know yet."""
+        """True for a placeholder of programs that do not know the size when they write the header."""
         if struct.calcsize(self.form) == 8:
             return not 0 <= self.counted < LONG_UNKNOWN
         return any(self.counted in each for each in SHORT_UNKNOWN)
 
     @property
-    def misleads(self) -> bool:
-        """Tell whether libsndfile, which believes it, does not read the sound that is there.
+    def is_misread(self) -> bool:
+        """True if libsndfile, which trusts the header, would not read all of the sound.
 
-        Of a count that is too large it makes the best, unless the bytes of numbers come the largest first.
+        A size that is too large does no harm, except in big-endian formats.
         """
         return self.counted < self.there or (self.counted > self.there and self.form.startswith(">"))
 
 
-def count_of(path: Path) -> Count | None:
-    """Count the bytes of sound in a WAV, AIFF, CAF, RF64, W64 or AU; None for any other file.
+def find_data_size(path: Path) -> DataSize | None:
+    """Find the number of bytes of sound in a WAV, AIFF, CAF, RF64, W64 or AU; return None for any other file.
 
-    Where the count is nothing or all ones, as programs write it into a pipe, and where neither another chunk nor the
-    file's end follows what it counts, as recorders leave it that lose power, all that follows is sound.
+    All bytes to the end of the file are sound where the header gives zero or all ones, as programs write into a pipe,
+    or where neither another chunk nor the end of the file follows, as after a loss of power.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def count_of(path: Path) -> Count | None:
         head = file.read(12)
         if head.startswith(b".snd") and len(head) == 12:
             start, counted = struct.unpack(">II", head[4:])
-            count: Count | None = _held_against(file, Count(counted, 0, 8, ">I"), start)
+            count: DataSize | None = _held_against(file, DataSize(counted, 0, 8, ">I"), start)
         elif layout := LAYOUTS.get(head[:4]):
             count = _chunk_count(file, layout)
         else:
@@ -124,30 +124,30 @@ def count_of(path: Path) -> Count | None:
     return count
 
 
-def _chunk_count(file: BinaryIO, layout: _Layout) -> Count | None:
-    """Find the chunk that holds the sound, or in an RF64 the one before it that counts in 64 bits."""
+def _chunk_count(file: BinaryIO, layout: _Layout) -> DataSize | None:
+    """Find the size of the chunk that holds the sound; in an RF64 it stands in another chunk before it, in 64 bits."""
     long = None
     for name, start, counted in _chunks(file, layout, layout.n_header):
         if name.startswith(b"ds64"):
             file.seek(start + 8)
-            long = Count(int.from_bytes(file.read(8), "little", signed=True), 0, start + 8, "<q")
+            long = DataSize(int.from_bytes(file.read(8), "little", signed=True), 0, start + 8, "<q")
         if name.startswith(layout.sound):
             place = start - struct.calcsize(layout.form)
-            short = Count(counted, 0, place, layout.form, layout.n_counted)
+            short = DataSize(counted, 0, place, layout.form, layout.n_counted)
             return _held_against(file, long if long and short.is_unknown else short, start, layout)
     return None
 
 
-def _held_against(file: BinaryIO, count: Count, start: int, layout: _Layout | None = None) -> Count:
-    """Find out how much sound there is from its first byte on."""
+def _held_against(file: BinaryIO, count: DataSize, start: int, layout: _Layout | None = None) -> DataSize:
+    """Complete a size with the number of bytes of sound that the file holds from ``start`` on."""
     rest = max(0, os.fstat(file.fileno()).st_size - start)
     believed = 0 <= count.counted <= rest and _ends_at(file, layout, start, count.counted)
     there = count.counted if believed else rest
-    return Count(count.counted, there, count.place, count.form, count.extra)
+    return DataSize(count.counted, there, count.place, count.form, count.extra)
 
 
 def _ends_at(file: BinaryIO, layout: _Layout | None, start: int, counted: int) -> bool:
-    """Tell whether sound of so many bytes is followed by other chunks, a tag, next to nothing or nothing but zeros."""
+    """Return True if sound of this size is followed by another chunk, a tag, zeros, or nearly the end of the file."""
     end = os.fstat(file.fileno()).st_size
     for position in {start + counted, start + counted + _padding(layout, counted)}:
         file.seek(position)
@@ -160,7 +160,7 @@ def _ends_at(file: BinaryIO, layout: _Layout | None, start: int, counted: int) -
 
 
 def _is_chunk(file: BinaryIO, layout: _Layout, position: int) -> bool:
-    """Tell whether a chunk begins there, and not samples that look like letters: it is well known, or it fits."""
+    """Return True if a chunk begins here, not samples that look like letters: its name is known, or its size fits."""
     end = os.fstat(file.fileno()).st_size
     for name, start, counted in _chunks(file, layout, position):
         return name[:4].upper() in WELL_KNOWN or start + counted <= end
@@ -168,7 +168,7 @@ def _is_chunk(file: BinaryIO, layout: _Layout, position: int) -> bool:
 
 
 def _chunks(file: BinaryIO, layout: _Layout, position: int) -> Iterator[tuple[bytes, int, int]]:
-    """Go from chunk to chunk: their names, where their content starts, and how many bytes of it they count."""
+    """Iterate over chunks: the name of each, the position of its content, and its size in bytes."""
     end = os.fstat(file.fileno()).st_size
     for _ in range(MOST_CHUNKS):
         file.seek(min(position, end))
@@ -184,17 +184,17 @@ def _chunks(file: BinaryIO, layout: _Layout, position: int) -> Iterator[tuple[by
 
 
 def _padding(layout: _Layout | None, counted: int) -> int:
-    """Count the bytes between a chunk's end and the next one's beginning."""
+    """Return the number of padding bytes between a chunk and the next."""
     return -counted % layout.step if layout else 0
 
 
-def mended_copy(path: Path, target: Path, count: Count) -> None:
-    """Copy a file, and count in the copy all the sound that is there.
+def repaired_copy(path: Path, target: Path, count: DataSize) -> None:
+    """Copy a file, and correct the size in the header of the copy.
 
     Raises
     ------
     AudioFileError
-        If that is more than the header can count.
+        If the header has no room for so large a size.
     """
     try:
         written = struct.pack(count.form, count.there + count.extra)
@@ -207,8 +207,8 @@ def mended_copy(path: Path, target: Path, count: Count) -> None:
         file.write(written)
 
 
-def is_one_whole_stream(path: Path) -> bool:
-    """Tell whether an Ogg file holds one stream, rather than several one behind the other.
+def is_single_stream(path: Path) -> bool:
+    """Return True if an Ogg file holds one stream, False if it holds several, one after another.
 
     Raises
     ------
@@ -227,13 +227,13 @@ def is_one_whole_stream(path: Path) -> bool:
         return len(list(itertools.islice(OGG_FIRST_PAGE.finditer(content), 2))) == 1
 
 
-def has_true_table(path: Path) -> bool:
-    """Tell whether an MP3 begins with a table that counts all of its sound.
+def has_complete_table(path: Path) -> bool:
+    """Return True if an MP3 begins with a table (Xing, Info) that covers all of its sound.
 
     Raises
     ------
     AudioFileError
-        If it is cut short: the table counts more than there is.
+        If it is cut short: the table covers more bytes than the file has.
     """
     with path.open("rb") as file:
         start = tag_size(file)
@@ -252,7 +252,7 @@ def has_true_table(path: Path) -> bool:
 
 
 def tag_size(file: BinaryIO) -> int:
-    """Count the bytes of an ID3 tag at a file's beginning."""
+    """Return the number of bytes of an ID3 tag at the beginning of a file."""
     file.seek(0)
     head = file.read(10)
     if len(head) < 10 or not head.startswith(b"ID3"):
@@ -261,12 +261,12 @@ def tag_size(file: BinaryIO) -> int:
     return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag of a footer
 
 
-def can_be(n_samples: int, path: Path) -> bool:
-    """Tell whether a file of this size can hold so many samples."""
+def is_plausible_length(n_samples: int, path: Path) -> bool:
+    """Return True if a file of this size can hold so many samples."""
     return n_samples <= SAMPLES_PER_BYTE * path.stat().st_size
 
 
 @functools.lru_cache(maxsize=1000)
 def warn_once(message: str) -> None:
-    """Warn of a file, which is opened several times."""
+    """Log a warning once, however often the file is opened."""
     log.warning("%s", message)

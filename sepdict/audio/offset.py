@@ -1,4 +1,4 @@
-"""The constant offset of a recording, which no dictionary hears: found, and taken off the samples."""
+"""The constant offset (DC) of a recording, which dictionaries do not model."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,7 @@ LEAST_OFFSET = 0.02  # of the root mean square of all else (-34 dB); what is sof
 
 
 def offset_of(sound: Audio) -> Tensor:
-    """Average every channel's samples, shape (n_channels, 1); what any sound may happen to average is no offset: 0."""
+    """Return every channel's mean, shape (n_channels, 1); 0 where it is small enough to be chance."""
     offset = sound.samples.mean(dim=1, keepdim=True, dtype=torch.float64)
     rest = sound.samples - offset.float()
     rms = torch.linalg.vector_norm(rest, dim=1, keepdim=True, dtype=torch.float64) / math.sqrt(sound.n_samples)
@@ -20,7 +20,7 @@ def offset_of(sound: Audio) -> Tensor:
 
 
 def centered(sound: Audio) -> Audio:
-    """Take the offset off every channel.
+    """Subtract the offset from every channel.
 
     Examples
     --------

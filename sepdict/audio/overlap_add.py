@@ -1,4 +1,4 @@
-"""Long mixtures in segments that overlap, and the fades that put what was made of them together again."""
+"""Overlapping segments of long mixtures, and the cross-fades that join their stems."""
 
 import itertools
 import math
@@ -11,38 +11,38 @@ from torch import Tensor
 from sepdict.audio.signal import Audio
 from sepdict.errors import ConfigError
 
-SEGMENT_S = 60.0  # as long as memory allows on a laptop: every segment is adapted to anew
+SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
 OVERLAP_S = 1.0  # of neighboring segments, several times the longest window
-SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # of equal ones no three then sound at once
+SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # so that at most two overlap at any time
 
 
 class Mixture(Protocol):
-    """What can be separated: an `Audio`, or an open file."""
+    """Sound that can be separated: an `Audio`, or an open file."""
 
     @property
     def n_channels(self) -> int:
-        """How many channels there are."""
+        """Number of channels."""
 
     @property
     def n_samples(self) -> int:
-        """How many samples each channel has."""
+        """Number of samples of each channel."""
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
 
     def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
-        """Give spans of samples, in their order."""
+        """Read spans of samples, in their order."""
 
 
 def refuse_short(segment_s: float) -> None:
-    """Refuse segments in which fades would meet, before anything is done."""
+    """Refuse segments that are too short for their cross-fades."""
     if not segment_s >= SHORTEST_SEGMENT_S:
         raise ConfigError(f"segments are of {segment_s} s; expected {SHORTEST_SEGMENT_S:g} s or more")
 
 
 def spans_of(mixture: Mixture, segment_s: float) -> list[slice]:
-    """Cut a mixture into segments of equal length, as few as can be, that overlap by `OVERLAP_S`."""
+    """Cut a mixture into as few segments of equal length as possible, which overlap by `OVERLAP_S`."""
     overlap = round(OVERLAP_S * mixture.sample_rate)
     n_new = mixture.n_samples - overlap
     n_spans = max(1, math.ceil(n_new / (segment_s * mixture.sample_rate - overlap)))
@@ -51,7 +51,7 @@ def spans_of(mixture: Mixture, segment_s: float) -> list[slice]:
 
 
 def fade(spans: Sequence[slice], index: int) -> Tensor:
-    """Weigh a segment's samples: it fades in while the one before it fades out, and together they are whole."""
+    """Return the weights of a segment's samples; the weights of overlapping segments sum to one."""
     span = spans[index]
     weights = torch.ones(span.stop - span.start)
     if index > 0:

@@ -1,4 +1,4 @@
-"""The chunks of WAV, RF64 and BW64 files beside their sound: read within bounds, and appended."""
+"""Metadata chunks of WAV, RF64 and BW64 files: read within bounds, and appended."""
 
 import os
 import struct
@@ -15,7 +15,7 @@ EXTENSIBLE = 0xFFFE
 
 
 def read_chunks(path: Path, wanted: Sequence[bytes]) -> tuple[dict[bytes, bytes], list[str]]:
-    """Read the first chunk of each kind; of a file that is no WAV, none.
+    """Read the first chunk of each kind; a file that is no WAV has none.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ def read_chunks(path: Path, wanted: Sequence[bytes]) -> tuple[dict[bytes, bytes]
     Returns
     -------
     chunks : mapping of identifier to content
-        Of a list, what stands behind its type.
+        Of a list, without its type.
     notes : list of str
-        Which were passed over for their size.
+        Names and sizes of chunks that are too large.
     """
     chunks: dict[bytes, bytes] = {}
     notes: list[str] = []
@@ -59,8 +59,8 @@ def read_chunks(path: Path, wanted: Sequence[bytes]) -> tuple[dict[bytes, bytes]
     return chunks, notes
 
 
-def parts_of(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Take apart what a list chunk consists of; what does not fit into it ends it."""
+def split_list(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Split a list chunk into the chunks inside; stop at one that does not fit."""
     parts: list[tuple[bytes, bytes]] = []
     at = 0
     while at + 8 <= len(content) and len(parts) < MOST_CHUNKS:
@@ -73,25 +73,25 @@ def parts_of(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """Put a header before a chunk's content, and fill it up to an even number of bytes."""
+    """Make a chunk: a header, the content, and padding to an even number of bytes."""
     return struct.pack("<4sI", kind, len(content)) + content + b"\0" * (len(content) % 2)
 
 
 def list_chunk(kind: bytes, parts: Mapping[bytes, bytes] | Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Make a list of chunks a chunk; empty lists are none."""
+    """Make a list chunk of chunks; no bytes for an empty list."""
     inside = b"".join(chunk(*part) for part in (parts.items() if isinstance(parts, Mapping) else parts))
     return chunk(b"LIST", kind + inside) if inside else b""
 
 
-def mask_of(format_chunk: bytes) -> int | None:
-    """Read which loudspeakers the channels are for, in an extensible format chunk."""
+def read_channel_mask(format_chunk: bytes) -> int | None:
+    """Read the channel mask (loudspeaker positions) of an extensible format chunk."""
     if len(format_chunk) < 40 or struct.unpack_from("<H", format_chunk)[0] != EXTENSIBLE:
         return None
     return int(struct.unpack_from("<I", format_chunk, MASK_AT)[0])
 
 
 def append_chunks(file: BinaryIO, chunks: bytes) -> None:
-    """Append chunks to a whole WAV or RF64 file that is open for reading and writing, and count them in its header."""
+    """Append chunks to a WAV or RF64 file that is open for reading and writing, and update the size in its header."""
     file.seek(0, os.SEEK_END)
     file.write(b"\0" * (file.tell() % 2) + chunks)
     n_bytes = file.tell() - 8  # the header and its size do not count
@@ -103,8 +103,8 @@ def append_chunks(file: BinaryIO, chunks: bytes) -> None:
         file.write(struct.pack("<Q", n_bytes))
 
 
-def set_mask(file: BinaryIO, mask: int) -> None:
-    """Write which loudspeakers the channels are for, where a file that is open for reading and writing has a place."""
+def write_channel_mask(file: BinaryIO, mask: int) -> None:
+    """Write the channel mask into a file open for reading and writing, if its format chunk has a field for it."""
     file.seek(12)
     while len(header := file.read(8)) == 8:
         kind, size = struct.unpack("<4sI", header)
@@ -117,5 +117,5 @@ def set_mask(file: BinaryIO, mask: int) -> None:
 
 
 def _printed(name: bytes) -> str:
-    """Write an identifier so that it can be shown."""
+    """Return an identifier as text."""
     return name.decode("latin-1").strip()

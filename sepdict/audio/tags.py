@@ -1,4 +1,4 @@
-"""Tags in FLAC and MP3 files: Vorbis comments read and replaced, ID3 written, all within bounds."""
+"""Tags of FLAC and MP3 files: Vorbis comments are read and replaced, ID3 is written, all within bounds."""
 
 import os
 import struct
@@ -59,9 +59,9 @@ def write_flac_tags(file: BinaryIO, tags: Iterable[tuple[str, str]]) -> None:
 
 
 def write_id3(file: BinaryIO, tags: Iterable[tuple[str, str]]) -> None:
-    """Put ID3 tags of version 2.4 at the start of an MP3 file that is open for reading and writing.
+    """Write ID3 tags of version 2.4 at the start of an MP3 file that is open for reading and writing.
 
-    libsndfile's own would misspell all letters beyond ASCII.
+    libsndfile's own tags garble all letters beyond ASCII.
     """
     frames = b""
     for name, value in tags:
@@ -80,7 +80,7 @@ def write_id3(file: BinaryIO, tags: Iterable[tuple[str, str]]) -> None:
 
 
 def _blocks(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Go through a FLAC file's metadata: the type of each block, where its content begins, and its size."""
+    """Iterate over the metadata blocks of a FLAC file: type, position of the content, and size of each."""
     is_last = False
     while not is_last and len(header := file.read(4)) == 4:
         is_last, kind, size = bool(header[0] & LAST), header[0] & ~LAST, int.from_bytes(header[1:], "big")
@@ -90,7 +90,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
 
 
 def _comments(content: bytes) -> Iterator[tuple[str, str]]:
-    """Take a block of comments apart."""
+    """Parse a block of Vorbis comments."""
     at = 4 + struct.unpack_from("<I", content)[0]  # behind who wrote it
     (n_comments,) = struct.unpack_from("<I", content, at)
     at += 4
@@ -105,12 +105,12 @@ def _comments(content: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _counted(text: bytes) -> bytes:
-    """Put its length before a text."""
+    """Prefix a text with its length."""
     return struct.pack("<I", len(text)) + text
 
 
 def _frame(kind: bytes, content: bytes) -> bytes:
-    """Make a frame of ID3."""
+    """Make an ID3 frame."""
     return kind + _safe(len(content)) + b"\0\0" + content
 
 
@@ -125,7 +125,7 @@ def _unsafe(size: bytes) -> int:
 
 
 def _splice(file: BinaryIO, start: int, end: int, content: bytes) -> None:
-    """Put content in the place of the bytes from start to end, and move what is behind them."""
+    """Replace the bytes from start to end by content, and move the bytes behind them."""
     n_bytes, shift = file.seek(0, os.SEEK_END), len(content) - (end - start)
     starts = range(end, n_bytes, AT_ONCE)
     for at in reversed(starts) if shift > 0 else starts:

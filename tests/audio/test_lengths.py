@@ -14,7 +14,7 @@ import torch
 from sound_files import RATE, chunk, ffmpeg_makes, needs_ffmpeg, noise, wav_bytes
 
 from sepdict.audio.io import WRITTEN_FORMATS, open_audio, probe_audio, read_audio, write_audio
-from sepdict.audio.lengths import count_of
+from sepdict.audio.lengths import find_data_size
 from sepdict.audio.signal import Audio
 from sepdict.errors import AudioFileError
 
@@ -125,7 +125,7 @@ def test_other_containers_are_read_whole_where_they_do_not_count(
 ) -> None:
     audio, path = noise(generator), tmp_path / f"a{extension}"
     soundfile.write(path, audio.samples.T.numpy(), RATE, format=extension[1:].upper(), subtype="FLOAT")
-    count = count_of(path)
+    count = find_data_size(path)
     assert count is not None
     assert not count.misleads
     n_bytes = struct.calcsize(count.form)
