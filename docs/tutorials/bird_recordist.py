@@ -1,10 +1,10 @@
-"""When does the bird sing? One known voice in a folder of recordings that hold who knows what else.
+"""Find when one bird sings, in a folder of recordings that hold many other sounds.
 
 Run it with ``uv run python docs/tutorials/bird_recordist.py OUT``.
 The folder OUT gets the stems, labels and a table of songs.
 
-The demo holds no bird. Here its violin stands in: phrases of it, set like calls over a reading voice that nothing is
-known of. The last cell says what to change for birds, and what to expect of them.
+The demo holds no bird. Phrases of its violin take the place of the calls, over a reading voice that no dictionary
+knows. The last cell says what to change for birds, and what to expect.
 """
 
 # %% The settings
@@ -20,8 +20,8 @@ from sepdict import Audio, BatchConfig, Dictionary, SeparationConfig, read_audio
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
 
-STEP_S = 0.1  # in which levels are measured
-THRESHOLD_DB = -32.0  # full scale is 0: a louder stem is the bird. Set it by a recording that you know, as here by dawn
+STEP_S = 0.1  # length of the steps in which levels are measured
+THRESHOLD_DB = -32.0  # full scale is 0; a louder stem is the bird. Set it on a recording that you know, as here on dawn
 LONGEST_PAUSE_S = 0.2  # within a song
 SHORTEST_SONG_S = 0.2
 
@@ -38,10 +38,10 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
     write_audio(recordings / f"{name}.flac", Audio(samples, bird.sample_rate))
 
 # %% Pull the bird out of each
-# `background_model=True` makes a dictionary of all else on the spot, from each recording. `residual=True` would be
-# several times as fast, but leave in the bird's stem whatever a bird could also have sung, and here find songs at
-# noon. Files are read and written a minute at a time, so they may last for hours; `skip_existing` goes on where a run
-# was interrupted.
+# `background_model=True` learns a dictionary of everything else from each recording itself. `residual=True` would be
+# several times as fast, but it leaves in the bird's stem whatever a bird could also have sung; here it would find songs
+# at noon. Files are read and written a minute at a time, so they may last for hours. `skip_existing=True` lets a second
+# run go on where the first was interrupted.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
 config = BatchConfig(SeparationConfig(background_model=True), skip_existing=True)
@@ -85,16 +85,17 @@ with (OUT / "songs.csv").open("w", encoding="utf-8", newline="") as table:
 print(f"wrote {OUT / 'songs.csv'}; calls were at {', '.join(f'{begin}-{end} s' for begin, end in CALLS_S)} of dawn")
 
 # %% For your own bird
-# Collect a few minutes of it alone (cut out what is close and clean), then
+# Collect a few minutes of the bird alone (cut out what is close and clean), then run
 #
 #     sepdict train-dictionary solos/blackbird -o blackbird.safetensors
 #
-# and give that file and your folder above, in place of the demo's. One threshold for all supposes that the recorder's
-# gain was the same for all.
+# and use that file and your folder above, in place of the demo's. One threshold for all recordings assumes that the
+# recorder's gain was the same for all.
 #
-# Then learn the rest as well, from stretches without the bird: the wind, the rain, the motorway. A voice and a violin
-# are easily told apart. In twelve seconds of real birds in real rain, with the birds' dictionary alone and a background
-# model, the stem gained only 1.7 dB of SI-SDR over the mixture, and its level told no better when they sang than the
-# recording's own. With a dictionary of rain beside it, and without that model, it gained 7.9 dB (README's table):
+# Then train a dictionary of the rest as well, from stretches without the bird: the wind, the rain, the motorway. It is
+# easy to tell a voice from a violin, and harder to tell birds from rain. In twelve seconds of real birds in real rain,
+# with the birds' dictionary alone and a background model, the stem gained only 1.7 dB of SI-SDR over the mixture, and
+# its level showed no better when they sang than the recording's own level. With a dictionary of rain beside it, and
+# without the background model, it gained 7.9 dB:
 #
 #     separate_folder(recordings, [blackbird, rain], OUT, BatchConfig(skip_existing=True))

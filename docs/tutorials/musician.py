@@ -17,29 +17,29 @@ DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["musician"])
 
 MY_PART = "violin"
-SOFTER_DB = 12.0  # so far my part goes down: still there to lean on, soft enough to play over
+SOFTER_DB = 12.0  # how far my part goes down: it is still there to lean on, and soft enough to play over
 
 # %% A dictionary of each instrument
-# The demo's are in the folder data. Where one is missing it is learned from solos, which takes about a minute. For your
-# own, record a few minutes of each instrument alone: scales, and pieces other than the one that you practice.
+# The demo's dictionaries are in the folder data. A missing one is trained from solos, which takes about a minute. For
+# your own, record a few minutes of each instrument alone: scales, and pieces other than the one that you practice.
 dictionaries = []
 for source in ["violin", "piano"]:
     file = DATA / f"{source}.safetensors"
     if not file.exists():
-        print(f"learning the {source} ...")
+        print(f"training the {source} ...")
         solos = [read_audio(path) for path in sorted((DATA / "solos" / source).iterdir())]
         train_dictionary(solos, source=source).save(file)
     dictionaries.append(Dictionary.load(file))
 
 # %% Take the duet apart
-# The first time, the two dictionaries learn to be told apart. That takes a minute or two, and is remembered.
+# The first time, a network learns to tell the two sources apart. That takes a minute or two; the result is kept.
 mixture = read_audio(DATA / "duet.flac")
 print(f"separating {mixture.duration_s:.1f} s of {mixture.name} ...")
 separation = separate(mixture, dictionaries)
 
 # %% The stems, and music minus one
-# The stems sum to the mixture, sample for sample. So all of them with one turned down is the mixture with that one
-# turned down; and what a stem has wrongly caught of the others gets softer only as well, instead of leaving a hole.
+# The stems sum to the mixture, sample for sample. The sum of all stems with one turned down is therefore the mixture
+# with that part turned down. What this stem has wrongly taken from the others also gets softer, and leaves no hole.
 OUT.mkdir(parents=True, exist_ok=True)
 gains = {source: 10 ** (-SOFTER_DB / 20) if source == MY_PART else 1.0 for source in separation.stems}
 minus_one = torch.stack([gains[source] * stem.samples for source, stem in separation.stems.items()]).sum(dim=0)
@@ -47,19 +47,20 @@ for name, audio in {**separation.stems, "minus_one": Audio(minus_one, mixture.sa
     print(f"wrote {write_audio(OUT / f'{name}.wav', audio)}")
 
 # %% How good is it?
-# For your own recordings there is only the first line: how much of the sound the dictionaries can account for. The demo
-# also has both players alone, to measure by. SI-SDR compares a stem's music with everything wrong in it, in dB.
+# For your own recordings you get only the first line: how much of the sound the dictionaries account for. The demo also
+# has both players alone, as references. SI-SDR compares a stem's music with everything wrong in it, in dB.
 print(f"{separation.explained_energy:.0%} of the energy explained; {separation.fit.message}")
 references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in separation.stems}
 for score in evaluate(separation.stems, references, mixture=mixture).scores:
     print(f"{score.source}: SI-SDR {score.si_sdr_db:.1f} dB, {score.si_sdr_improvement_db:.1f} dB above the mixture's")
 
 # %% Which moments to distrust
-# Distrust a stem where it is soft beside the others, for what leaks in weighs more there: in seven mixtures, both of
-# the demo's and five of real recordings, the softest five half seconds had an SI-SDR 1 to 14 dB below the mean. In
-# brackets is what the references say of those moments: signal to error. Something else is where little is explained:
-# there something may sound that no dictionary has heard, another instrument, a cough. Of sounds that are taken for each
-# other it says nothing.
+# Distrust a stem where it is soft beside the others, for what leaks in weighs more there. In seven mixtures, both of
+# the demo's and five of real recordings, the softest five half seconds had an SI-SDR 1 to 14 dB below the mean. The
+# numbers in brackets are measured with the references: signal to error in those moments.
+#
+# Moments in which little is explained are another matter. There something may sound that no dictionary knows: another
+# instrument, a cough. Explained energy does not show where two sources are mistaken for each other.
 step_s, explained = separation.timeline.explained(0.5)
 n_step = round(step_s * mixture.sample_rate)
 

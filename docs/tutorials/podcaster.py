@@ -1,4 +1,4 @@
-"""A voice out of its music: the voice alone, and the music ducked wherever somebody speaks.
+"""Take a voice out of its music: get the voice alone, and music that is ducked wherever somebody speaks.
 
 Run it with ``uv run python docs/tutorials/podcaster.py OUT``.
 The folder OUT gets the voice, the ducked bed, and both in one.
@@ -18,16 +18,16 @@ from sepdict import Audio, Dictionary, read_audio, separate, write_audio
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["podcaster"])
 
-DUCK_DB = 12.0  # so far the music goes down under speech
+DUCK_DB = 12.0  # how far the music goes down under speech
 SPEAKING_DB = -15.0  # somebody speaks where the voice is louder than this, relative to its mean level
-STEP_S = 0.02  # in which the voice's level is measured
-HOLD_S = 0.4  # the music goes down so long before a word, and stays down so long after it
+STEP_S = 0.02  # length of the steps in which the voice's level is measured
+HOLD_S = 0.4  # how long before a word the music is down, and how long after it
 FADE_S = 0.2  # how long going down takes
 CEILING_DB = -1.0  # no sample is louder: room for the codecs that come after
 
 # %% An episode
-# The demo's narration, in which a violin plays under a reading voice, with three seconds of violin before and after it:
-# a jingle. For your own, `episode = read_audio("episode.wav")`.
+# This is the demo's narration, in which a violin plays under a reading voice, with three seconds of violin before and
+# after it as a jingle. For your own, use `episode = read_audio("episode.wav")`.
 narration, jingle = read_audio(DATA / "narration.flac"), read_audio(DATA / "duet_references" / "violin.flac")
 n_jingle = 3 * narration.sample_rate
 fade = torch.linspace(0, 20, n_jingle).clamp(max=1)  # over a twentieth of it
@@ -36,21 +36,21 @@ samples = torch.cat([opening, narration.samples, closing], dim=1)
 episode = Audio(samples, narration.sample_rate, "episode")
 
 # %% Voice and music
-# Dictionaries of the speaker, from a few minutes without music, and of the music or the noise. The first time, they
-# learn to be told apart, which takes a minute or two and is remembered.
+# Train a dictionary of the speaker, from a few minutes without music, and one of the music or the noise. The first
+# time, a network learns to tell the two apart, which takes a minute or two; the result is kept.
 #
-# `separate` holds what it returns in memory: 1.3 GB per stem for an hour of stereo at 44.1 kHz. For long episodes there
-# are `sepdict separate episode.wav -d speaker.safetensors -d music.safetensors`, and `separate_folder` in Python. They
-# read, separate and write a minute at a time (`--segment`, `segment_s`), so three hours take hardly more memory than
-# ten minutes.
+# `separate` holds what it returns in memory: 1.3 GB per stem for an hour of stereo at 44.1 kHz. For long episodes use
+# `sepdict separate episode.wav -d speaker.safetensors -d music.safetensors`, or `separate_folder` in Python. They read,
+# separate and write a minute at a time (`--segment`, `segment_s`), so three hours take hardly more memory than ten
+# minutes.
 print(f"separating {episode.duration_s:.1f} s ...")
 dictionaries = [Dictionary.load(DATA / f"{source}.safetensors") for source in ["speech", "violin"]]
 stems = separate(episode, dictionaries).stems
 voice, music = stems["speech"], stems["violin"]
 
 # %% Duck the music
-# Unlike a compressor this knows what comes: the music is down before the first word, stays down through short pauses,
-# and is all there again where nobody speaks.
+# Unlike a compressor, this code knows what comes: the music is down before the first word, stays down through short
+# pauses, and is back at full level where nobody speaks.
 n_step = round(STEP_S * voice.sample_rate)
 power = avg_pool1d(voice.samples.square().mean(dim=0, keepdim=True), n_step, ceil_mode=True)  # (1, n_steps)
 speaking = (power > 10 ** ((voice.level_db + SPEAKING_DB) / 10)).float()
@@ -62,8 +62,8 @@ bed = music.samples * 10 ** (-DUCK_DB * ducked / 20)
 print(f"music ducked for {float(ducked.mean()) * episode.duration_s:.1f} s of {episode.duration_s:.1f} s")
 
 # %% As loud as before, and never clipping
-# One gain for all three, so that voice and bed still sum to the mix: that which makes the mix as loud as the episode
-# was, or less where a peak would pass the ceiling. (As loud by its RMS; broadcasters' LUFS take a loudness meter.)
+# All three get one gain, so that voice and bed still sum to the mix. It makes the mix as loud as the episode was, or
+# softer where a peak would pass the ceiling. Loudness here is the RMS; for broadcasters' LUFS use a loudness meter.
 mix = voice.samples + bed
 parts = {"voice": voice.samples, "bed": bed, "mix": mix}
 peak_db = 20 * math.log10(max(float(part.abs().max()) for part in parts.values()))

@@ -88,8 +88,37 @@ def podcaster(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(TUTORIALS / "podcaster.py", out, str(out))
 
 
+def test_the_researcher_trains_what_is_missing_and_scores_each_variant_quality_and_source(tmp_path: Path) -> None:
+    script, out = moved("researcher.py", tmp_path, "solos"), tmp_path / "study"
+    for name in ("duet.flac", "duet_references/violin.flac", "duet_references/piano.flac"):
+        whole = read_audio(DATA / name)
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        write_audio(tmp_path / "data" / name, replace(whole, samples=whole.samples[:, : 4 * whole.sample_rate]))
+    (out / "dropout").mkdir(parents=True)
+    for source in ("violin", "piano"):
+        shutil.copy(DATA / f"{source}.safetensors", out / "dropout")
+    short = {"default": replace(sepdict.PRESETS["default"], n_steps=30)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sepdict, "PRESETS", MappingProxyType(short))
+        patch.setattr("sepdict.evaluation.separability.N_STEPS", 10)
+        study = run(script, out, str(out))
+    assert re.findall(r"training the (\w+) with (\w+)", study.printed) == [
+        ("violin", "variational"),
+        ("piano", "variational"),
+    ]
+    rows = list(csv.DictReader((out / "scores.csv").read_text(encoding="utf-8").splitlines()))
+    scored = {(row["variant"], row["quality"], row["source"]): float(row["si_sdr_improvement_db"]) for row in rows}
+    assert len(rows) == len(scored) == 8
+    assert min(gain for (_, quality, _), gain in scored.items() if quality == "with mask estimator") > 3  # dB
+
+
 def test_every_script_is_tried_here() -> None:
-    assert {path.stem for path in TUTORIALS.glob("*.py")} == {"musician", "bird_recordist", "podcaster"}
+    assert {path.stem for path in TUTORIALS.glob("*.py")} == {
+        "musician",
+        "bird_recordist",
+        "podcaster",
+        "researcher",
+    }
 
 
 def test_the_musicians_stems_sum_to_the_mixture(musician: Run) -> None:
