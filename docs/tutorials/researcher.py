@@ -15,7 +15,7 @@ from statistics import mean
 from sepdict import (
     PRESETS,
     Dictionary,
-    FitConfig,
+    SeparationConfig,
     compare,
     evaluate,
     read_audio,
@@ -30,7 +30,7 @@ OUT = Path(*sys.argv[1:2] or ["researcher"])
 SOURCES = ["violin", "piano"]
 VARIANTS = {"dropout": {"dropout": 0.2}, "variational": {"variational": 1.0}}
 SEED = 0
-QUALITIES = {"decoders alone": FitConfig(guide_weight=0), "with mask estimator": FitConfig()}
+QUALITIES = {"decoders alone": SeparationConfig(mask_estimator=None), "with mask estimator": SeparationConfig()}
 
 # %% Train
 # Everything but the regularizer is equal: network, solos, number of steps, seed. A dictionary records its settings in
@@ -74,8 +74,8 @@ mixture = read_audio(DATA / "duet.flac")
 references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in SOURCES}
 rows = []
 for variant, pair in dictionaries.items():
-    for quality, fit in QUALITIES.items():
-        scores = evaluate(separate(mixture, pair, fit).stems, references, mixture=mixture).scores
+    for quality, settings in QUALITIES.items():
+        scores = evaluate(separate(mixture, pair, settings).stems, references, mixture=mixture).scores
         rows += [{"variant": variant, "quality": quality, **score.as_dict()} for score in scores]
         gains = [score.si_sdr_improvement_db for score in scores]
         print(f"{variant}, {quality}: {mean(gains):.2f} dB gained, forecast {forecasts[variant]:.1f} dB")
