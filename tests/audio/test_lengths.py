@@ -127,7 +127,7 @@ def test_other_containers_are_read_whole_where_they_do_not_count(
     soundfile.write(path, audio.samples.T.numpy(), RATE, format=extension[1:].upper(), subtype="FLOAT")
     count = find_data_size(path)
     assert count is not None
-    assert not count.misleads
+    assert not count.is_misread
     n_bytes = struct.calcsize(count.form)
     with_bytes(
         path, count.place, (unknown % 2 ** (8 * n_bytes)).to_bytes(n_bytes, "big" if ">" in count.form else "little")
