@@ -34,7 +34,7 @@ from .options.separation import (
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
-    from sepdict.batch.manifest import TrackResult
+    from sepdict.batch.result import TrackResult
     from sepdict.batch.track import BatchConfig
     from sepdict.dictionaries.dictionary import Dictionary
     from sepdict.progress import Plan, Progress

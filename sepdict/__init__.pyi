@@ -6,7 +6,7 @@ from .audio.io import read_audio as read_audio
 from .audio.io import write_audio as write_audio
 from .audio.signal import Audio as Audio
 from .batch.export import OutputConfig as OutputConfig
-from .batch.manifest import TrackResult as TrackResult
+from .batch.result import TrackResult as TrackResult
 from .batch.run import separate_folder as separate_folder
 from .batch.track import BatchConfig as BatchConfig
 from .dictionaries.dictionary import Dictionary as Dictionary

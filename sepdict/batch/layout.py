@@ -7,26 +7,24 @@
 or where and as `OutputConfig` has them. `sepdict.batch.publishing` makes a track's files appear together.
 """
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from sepdict._core.fs import sha256_of
 from sepdict._core.names import normalized
 from sepdict.audio.discovery import below, find_audio_files
 from sepdict.batch.export import MIXTURE_EXTENSION, OutputConfig
+from sepdict.batch.manifest import read_record
 from sepdict.errors import AudioFileError, ConfigError
 
 log = logging.getLogger(__name__)
 
 MANIFEST, MANIFEST_FORMAT = "manifest", "json"
 REPORT, REPORT_FORMAT = "report", "html"
-UNFINISHED = "unfinished"  # what a journal, which stands for a manifest meanwhile, has the track's files under
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -96,17 +94,12 @@ class Track:
 
     @property
     def earlier_by_name(self) -> dict[str, Path]:
-        """What an earlier run says in its manifest or journal that it wrote.
-
-        By name, not by path: a manifest that was moved must not point at other files.
-        """
-        said = manifest_in(self.manifest)
-        try:
-            names = [*said.get(UNFINISHED, [])]
-            names += [f"{Path(name).name}{Path(path).suffix}" for name, path in said.get("stems", {}).items()]
-        except (TypeError, AttributeError):  # it is no sound one
+        """The files that an earlier run wrote, by its manifest or journal, by their names."""
+        record = read_record(self.manifest)
+        if record is None:
             return {}
-        names += [f"{REPORT}.{REPORT_FORMAT}"] if said.get("report") else []
+        names = [*record.checksums(), *record.stem_files()]
+        names += [f"{REPORT}.{REPORT_FORMAT}"] if record.has_report else []
         return {name: path for name in names if (path := self._path_of(name)) is not None}
 
     @property
@@ -118,7 +111,8 @@ class Track:
     @property
     def is_unfinished(self) -> bool:
         """Whether a run was interrupted as it moved the track's files into place."""
-        return UNFINISHED in manifest_in(self.manifest)
+        record = read_record(self.manifest)
+        return record is not None and record.is_journal
 
     @property
     def leftovers(self) -> list[Path]:
@@ -126,11 +120,11 @@ class Track:
 
         A journal may be old, or come from elsewhere: only content proves that a file is the track's.
         """
-        if not self.is_unfinished:
+        record = read_record(self.manifest)
+        if record is None or not record.is_journal:
             return []
-        checksums = manifest_in(self.manifest)[UNFINISHED]
-        files = self.earlier_by_name.items()
-        return [*(path for name, path in files if _is_one_of(path, checksums[name])), self.manifest]
+        checksums, files = record.checksums(), self.earlier_by_name.items()
+        return [*(path for name, path in files if _is_one_of(path, checksums.get(name, ()))), self.manifest]
 
     def _path_of(self, name: str) -> Path | None:
         """Say where a file of this track would be; None if it could not be called so."""
@@ -165,7 +159,7 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     if not os.path.isdir(path):
         return {each: each.stem for each in found}
     folders = {each.parent for each in found if recursive and each.parent != Path(path)}
-    left_out = {folder for folder in folders if manifest_in(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
+    left_out = {folder for folder in folders if read_record(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
     names = {each: str(each.relative_to(path).with_suffix("")) for each in found if each.parent not in left_out}
     if left_out:
         log.info("%s: left out %d folders of stems of an earlier run", path, len(left_out))
@@ -286,18 +280,9 @@ def find_references(
     return found
 
 
-def _is_one_of(path: Path, checksums: Any) -> bool:
-    """Tell whether a file has one of some contents."""
+def _is_one_of(path: Path, checksums: Sequence[str]) -> bool:
+    """Return whether a file has one of these checksums."""
     try:
-        return isinstance(checksums, list) and path.is_file() and sha256_of(path) in checksums
+        return path.is_file() and sha256_of(path) in checksums
     except OSError:  # it may not be read
         return False
-
-
-def manifest_in(file: Path) -> Mapping[str, Any]:
-    """Read a manifest; empty where there is none, or somebody else's."""
-    try:
-        said = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):  # the last: of brackets in brackets without end
-        return {}
-    return said if isinstance(said, dict) and "sepdict" in said else {}

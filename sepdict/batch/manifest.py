@@ -1,267 +1,361 @@
-"""What is said of a track, also in its manifest: made with what, how it went, and where the stems are."""
+"""The manifest of a track: what was separated with what, how it went, and where the stems are.
 
-import hashlib
+A `Manifest` is written beside the stems. While a track's files are moved into place, a `Journal` stands in its file.
+Either is read back as a `Record`, which may come from another version or be damaged: it checks each fact as it is used.
+"""
+
 import json
 import math
 import os
+import reprlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sepdict._core.fs import sha256_of, to_json
-from sepdict._core.schema import exactly, number, text
+from sepdict._core.fs import sha256_of, to_json, write_atomically
+from sepdict._core.schema import Check, exactly, number, refuse_other_keys, text, whole
 from sepdict.audio.io import AudioReader, open_audio
-from sepdict.batch.layout import Track, manifest_in
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
-from sepdict.evaluation.scoring import Evaluation
+from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.result import SILENCE_DB, Outcome
+from sepdict.spectral.stft import StftConfig
 
-EXPLAINED_STEP_S = 1.0  # of explained energy over time
+MOST_BYTES = 2**26  # of a file that may be a manifest
+EXPLAINED_STEP_S = 1.0  # of the explained energy over time
+UNFINISHED = "unfinished"  # the key by which a journal is known
+SHA256 = text(pattern="[0-9a-f]{64}")
+COUNT = whole(1, 2**53)
 LENGTH_S = number(sys.float_info.min, 2.0**40)
-TOLD = {  # what a kept track says again, and what it may be
-    "converged": exactly(True, False),
-    "message": text(),
-    "null_test_db": number(SILENCE_DB, -SILENCE_DB),
-    "gain": number(sys.float_info.min, 1),
-}
+GAIN = number(sys.float_info.min, 1)
+NULL_TEST_DB = number(SILENCE_DB, -SILENCE_DB)
 
 
 @dataclass(frozen=True)
-class TrackResult:
-    """What became of one mixture.
+class MixtureFacts:
+    """A mixture as it was separated: all of it or, with `Manifest.excerpt`, a part; the checksum is of the file."""
 
-    Attributes
-    ----------
-    mixture : Path
-        As it was given.
-    error : str or None
-        Why there are no stems, in one line that names the file; None when all went well. After an error
-        the attributes below have their defaults.
-    kept : bool
-        Whether its stems were there already, made to the same order, and were left as they are.
-    stems : mapping of source name to Path
-        Absolute.
-    manifest, report : Path or None
-        Absolute; a report only where one was asked for.
-    duration_s, seconds : float
-        How long the mixture lasts, and how long it took to separate it, composing the dictionaries not included.
-    explained_energy : float
-        Share of the mixture's energy that the dictionaries account for, 0 to 1; nan of silence.
-    converged : bool
-    message : str
-        How the fit ended, in one sentence.
-    null_test_db : float
-        Largest difference between the mixture and the sum of its stems, in dB relative to the mixture's peak, as
-        they are in their files: at one gain, rounded, compressed, cut off.
-    gain : float
-        What all stems were multiplied by so that none clips; 1 where none would.
-    evaluation : Evaluation or None
-        The stems' scores, where there are references.
-    """
+    file: Path
+    sha256: str
+    sample_rate: int
+    n_channels: int
+    n_samples: int
+    duration_s: float
 
-    mixture: Path
-    error: str | None = None
-    kept: bool = False
-    stems: Mapping[str, Path] = field(default_factory=dict)
-    manifest: Path | None = None
-    report: Path | None = None
-    duration_s: float = math.nan
-    seconds: float = math.nan
-    explained_energy: float = math.nan
-    converged: bool = False
-    message: str = ""
-    null_test_db: float = math.nan
-    gain: float = 1.0
-    evaluation: Evaluation | None = None
+    @classmethod
+    def of(cls, file: Path, sha256: str, audio: AudioReader) -> "MixtureFacts":
+        """Describe an open mixture, whose file has this checksum."""
+        duration_s = audio.n_samples / audio.sample_rate
+        return cls(file.absolute(), sha256, audio.sample_rate, audio.n_channels, audio.n_samples, duration_s)
 
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds taken per second of sound; below one is faster than listening."""
-        return self.seconds / self.duration_s
+
+@dataclass(frozen=True)
+class StemFacts:
+    """A stem's file, by its path from the manifest's folder on."""
+
+    file: str
+    sha256: str
+    n_bytes: int
+    n_samples: int
+    n_channels: int
+    sample_rate: int
+
+    @classmethod
+    def of(cls, path: Path, folder: Path) -> "StemFacts":
+        """Read a stem that was written."""
+        with open_audio(path) as stem:
+            form = {name: getattr(stem, name) for name in ("n_samples", "n_channels", "sample_rate")}
+        return cls(os.path.relpath(path, folder), sha256_of(path), path.stat().st_size, **form)
+
+
+@dataclass(frozen=True)
+class DictionaryFacts:
+    """A dictionary, and the file that it was loaded from, if that is known."""
+
+    source: str
+    sample_rate: int
+    trained_s: float
+    stft: StftConfig
+    network: NetworkConfig
+    file: Path | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, files: Mapping[str, Path]) -> "DictionaryFacts":
+        """Describe a dictionary; ``files`` are the known ones, by source."""
+        card, file = dictionary.card, files.get(dictionary.source)
+        facts = cls(card.source, card.sample_rate, card.trained_s, card.stft, card.network)
+        return facts if file is None else replace(facts, file=file.absolute(), sha256=sha256_of(file))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give everything as what `to_json` writes."""
-        facts = {each.name: getattr(self, each.name) for each in fields(self)}
-        return facts | {"evaluation": None if self.evaluation is None else self.evaluation.as_dict()}
-
-
-OnTrack = Callable[[TrackResult], None]
-"""Called after every track; an exception raised inside ends the batch and reaches the caller."""
-
-
-def describe(dictionary: Dictionary, files: Mapping[str, Path]) -> dict[str, Any]:
-    """Collect what the manifest says of a dictionary, with the file that it was loaded from, if its source is there."""
-    card = dictionary.card
-    facts = {name: getattr(card, name) for name in ("source", "sample_rate", "trained_s")}
-    facts |= {"stft": asdict(card.stft), "network": asdict(card.network)}
-    if card.source in files:
-        facts |= {"file": files[card.source].absolute(), "sha256": sha256_of(files[card.source])}
-    return facts
-
-
-def asked_for(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect what was asked for: the same makes the same stems of the same mixture."""
-    checksums = {dictionary.source: dictionary.sha256 for dictionary in sorted(dictionaries, key=lambda d: d.source)}
-    asked = {"dictionaries": checksums, "settings": settings, "sepdict": version("sepdict")}
-    return dict(json.loads(to_json(asked)))  # as a manifest will have it
-
-
-def order_of(asked: Mapping[str, Any]) -> str:
-    """Sum up, as a checksum, what was asked for."""
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def differences(track: Track, asked: Mapping[str, Any]) -> list[str]:
-    """Name what an earlier run of a track was asked for otherwise; empty where none left a manifest."""
-    said = manifest_in(track.manifest)
-    before, file = said.get("asked"), said.get("mixture")
-    if not (isinstance(before, Mapping) and isinstance(file, Mapping)):  # there is none, or an older one
-        return ["another version of sepdict"] if track.manifest.is_file() and not track.is_unfinished else []
-    now, then = _flat(asked), _flat(before)
-    named = []
-    for name in sorted(now.keys() | then.keys()):
-        if now.get(name) != then.get(name):
-            what, _, which = name.partition(" ")
-            values = f" {then.get(name)}, now {now.get(name)}"
-            named.append(
-                f"dictionary {which}" if what == "dictionaries" else f"{name.removeprefix('settings ')}{values}"
-            )
-    if file.get("sha256") != sha256_of(track.mixture):
-        named.append("the mixture has changed")
-    if not named and not all(path.is_file() for path in track.outputs):
-        named.append("files are missing")
-    return named
-
-
-def _flat(facts: Mapping[str, Any], *above: str) -> dict[str, Any]:
-    """Name values by all the names that lead to them."""
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        flat |= _flat(value, *above, name) if isinstance(value, Mapping) else {" ".join((*above, name)): value}
-    return flat
-
-
-def finished(track: Track, order: str) -> TrackResult | None:
-    """Say what an earlier run made of a track, if every file is there, made of this very mixture to the same order."""
-    if not all(path.is_file() for path in track.outputs):
-        return None
-    said = manifest_in(track.manifest)
-    try:
-        if (said["order"], said["mixture"]["sha256"]) != (order, sha256_of(track.mixture)):
-            return None
-        facts = {name: check(said[name], name) for name, check in TOLD.items()}
-        facts["duration_s"] = LENGTH_S(said["mixture"]["duration_s"], "duration_s")
-        facts["explained_energy"] = _explained(said)
-    except (OSError, LookupError, TypeError, ConfigError):  # it cannot be read, is an older one, or a wrong one
-        return None
-    facts |= {"manifest": track.manifest, "report": track.report}
-    return TrackResult(track.mixture, kept=True, stems=track.stems, seconds=0.0, **facts)
-
-
-def _explained(said: Mapping[str, Any]) -> float:
-    """Read the explained energy; null is nan, and only of a mixture that is silent all along.
-
-    Raises
-    ------
-    ConfigError
-        If it is something else.
-    """
-    is_silent = all(share is None for share in said["explained_over_time"]["shares"])
-    share = (exactly(None) if is_silent else number(0, 1))(said["explained_energy"], "explained_energy")
-    return math.nan if share is None else float(share)
+        """Return everything that is known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """What was made of a mixture.
+class Loss:
+    """The cost of the fit: at the start, at the end, and after each iteration."""
+
+    first: float
+    last: float
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ExplainedOverTime:
+    """The explained energy, 0 to 1, in steps of equal length; nan where the mixture is silent."""
+
+    step_s: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The part of a mixture that was separated, in seconds."""
+
+    start_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Facts that all tracks of a run share.
 
     Attributes
     ----------
-    outcome : Outcome
-    gain : float
-        Of all stems.
-    seconds : float
-        How long it took.
-    scores : Evaluation or None
-    files : mapping of stem name to dict
-        As `files_of` gives them.
+    command : tuple of str
+        The words of the command that asked for it, if one did.
+    order : str
+        The checksum of ``asked``.
+    asked : mapping
+        What the stems depend on beside the mixture: dictionaries, settings and version.
+    dictionaries : tuple of DictionaryFacts
+    mask_estimator_s : float
+        The time that the mask estimator took, in seconds.
     """
 
+    command: tuple[str, ...]
+    order: str
+    asked: Mapping[str, Any]
+    dictionaries: tuple[DictionaryFacts, ...]
+    mask_estimator_s: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that is known of a track's separation."""
+
+    run: RunFacts
+    seconds: float
+    mixture: MixtureFacts
+    excerpt: Excerpt | None
+    settings: Mapping[str, Any]
+    context: Mapping[str, Any]
     outcome: Outcome
     gain: float
-    seconds: float
-    scores: Evaluation | None
-    files: Mapping[str, Mapping[str, Any]]
+    stems: Mapping[str, Path]
+    files: Mapping[str, StemFacts]
+    report: Path | None
+    scores: Mapping[str, Any] | None
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def result(self, track: Track, mixture: AudioReader) -> TrackResult:
-        """Say what became of a track."""
-        return TrackResult(
-            track.mixture,
-            stems=track.stems,
-            manifest=track.manifest,
-            report=track.report,
-            duration_s=mixture.n_samples / mixture.sample_rate,
-            seconds=self.seconds,
-            explained_energy=self.outcome.explained_energy,
-            converged=self.outcome.fit.converged,
-            message=self.outcome.fit.message,
-            null_test_db=self.outcome.null_test_db,
-            gain=self.gain,
-            evaluation=self.scores,
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as `to_json` writes it."""
+        fit = self.outcome.fit
+        step_s, shares = self.outcome.timeline.explained(EXPLAINED_STEP_S)
+        over_time = ExplainedOverTime(step_s, tuple(round(share, 4) for share in shares.tolist()))
+        return {
+            **vars(self.run),
+            "dictionaries": [each.as_dict() for each in self.run.dictionaries],
+            "sepdict": version("sepdict"),
+            "date": self.date,
+            "seconds": round(self.seconds, 3),
+            "mixture": asdict(self.mixture),
+            "excerpt": None if self.excerpt is None else asdict(self.excerpt),
+            "settings": self.settings,
+            "context": self.context,
+            "converged": fit.converged,
+            "message": fit.message,
+            "loss": asdict(Loss(fit.loss_curve[0], fit.loss_curve[-1], fit.loss_curve)),
+            "explained_energy": self.outcome.explained_energy,
+            "explained_over_time": asdict(over_time),
+            "null_test_db": self.outcome.null_test_db,
+            "gain": self.gain,
+            "stems": self.stems,
+            "files": {name: asdict(facts) for name, facts in self.files.items()},
+            "report": self.report,
+            "scores": self.scores,
+        }
+
+    def write(self, file: Path) -> None:
+        """Write the manifest."""
+        write_atomically(file, to_json(self.as_dict()).encode())
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The files of a track that are being moved, by name, each with the checksums by which it is known."""
+
+    mixture: Path
+    unfinished: Mapping[str, Sequence[str]]
+
+    def write(self, file: Path) -> None:
+        """Write the journal."""
+        mixture = {"file": self.mixture.absolute()}
+        facts = {"sepdict": version("sepdict"), "mixture": mixture, UNFINISHED: self.unfinished}
+        write_atomically(file, to_json(facts).encode())
+
+
+@dataclass(frozen=True)
+class KeptOutcome:
+    """What a manifest says of how a separation went."""
+
+    duration_s: float
+    explained_energy: float
+    converged: bool
+    message: str
+    null_test_db: float
+    gain: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """A manifest or a journal as it was read, of any version, damaged or not.
+
+    What is asked of it is checked then. The methods raise `ConfigError` if a fact is missing, of another type or out of
+    range.
+    """
+
+    facts: Mapping[str, Any]
+
+    @property
+    def is_journal(self) -> bool:
+        """Whether a run was interrupted while it moved the track's files."""
+        return UNFINISHED in self.facts
+
+    @property
+    def has_stems(self) -> bool:
+        """Whether it is of a track: other files may name a sepdict, too."""
+        return self.is_journal or "stems" in self.facts
+
+    @property
+    def has_report(self) -> bool:
+        """Whether a report was written."""
+        return bool(self.facts.get("report"))
+
+    def checksums(self) -> dict[str, tuple[str, ...]]:
+        """Return the checksums by which a journal knows each file; empty for a manifest or a damaged journal."""
+        unfinished = self.facts.get(UNFINISHED)
+        known = unfinished if isinstance(unfinished, Mapping) else {}
+        return {name: tuple(sums) if isinstance(sums, list) else () for name, sums in known.items()}
+
+    def stem_files(self) -> list[str]:
+        """Return the names of the stems' files, ``{source}.{ext}``; empty for a damaged manifest.
+
+        By name, not by path: a manifest that was moved must not point at other files.
+        """
+        stems = self.facts.get("stems")
+        paths = stems if isinstance(stems, Mapping) else {}
+        if not all(isinstance(path, str) for path in paths.values()):
+            return []
+        return [f"{Path(name).name}{Path(path).suffix}" for name, path in paths.items()]
+
+    def order(self) -> str:
+        """Return the checksum of what was asked for."""
+        return str(_checked(self.facts, "order", text()))
+
+    def asked(self) -> Mapping[str, Any] | None:
+        """Return what was asked for; None if it is missing, as in manifests of other versions."""
+        asked = self.facts.get("asked")
+        return asked if isinstance(asked, Mapping) and isinstance(self.facts.get("mixture"), Mapping) else None
+
+    def mixture_sha256(self) -> str:
+        """Return the checksum of the mixture's file."""
+        return str(_checked(_section(self.facts, "mixture"), "sha256", SHA256))
+
+    def mixture_file(self) -> Path:
+        """Return the path of the mixture's file."""
+        return Path(_checked(_section(self.facts, "mixture"), "file", _any_text))
+
+    def start_sample(self) -> int:
+        """Return the first sample of the mixture that was separated."""
+        if self.facts.get("excerpt") is None:
+            return 0
+        start_s: float = _checked(_section(self.facts, "excerpt"), "start_s", number(0, 2.0**40))
+        sample_rate: int = _checked(_section(self.facts, "mixture"), "sample_rate", COUNT)
+        return round(start_s * sample_rate)
+
+    def gain(self) -> float:
+        """Return the gain of all stems."""
+        return float(_checked(self.facts, "gain", GAIN))
+
+    def null_test_db(self) -> float:
+        """Return the result of the null test, in dB."""
+        return float(_checked(self.facts, "null_test_db", NULL_TEST_DB))
+
+    def files(self) -> dict[str, StemFacts]:
+        """Return the stems' files by the names of the stems."""
+        checks: dict[str, Check] = {"file": _any_text, "sha256": SHA256}
+        checks |= dict.fromkeys(("n_bytes", "n_samples", "n_channels", "sample_rate"), COUNT)
+        found = {}
+        for name, facts in _section(self.facts, "files").items():
+            refuse_other_keys(facts, f"files.{name}", required=checks, known=checks)
+            found[name] = StemFacts(**{key: check(facts[key], key) for key, check in checks.items()})
+        return found
+
+    def outcome(self) -> KeptOutcome:
+        """Return how the separation went."""
+        return KeptOutcome(
+            duration_s=_checked(_section(self.facts, "mixture"), "duration_s", LENGTH_S),
+            explained_energy=self._explained_energy(),
+            converged=_checked(self.facts, "converged", exactly(True, False)),
+            message=_checked(self.facts, "message", text()),
+            null_test_db=self.null_test_db(),
+            gain=self.gain(),
         )
 
-
-def files_of(track: Track) -> dict[str, dict[str, Any]]:
-    """Read stems that were written, for `verification`: where they are from the manifest on, and their content."""
-    facts = {}
-    for name, path in track.stems.items():
-        with open_audio(path) as stem:
-            form = {each: getattr(stem, each) for each in ("n_samples", "n_channels", "sample_rate")}
-        file = os.path.relpath(path, track.manifest.parent)
-        facts[name] = {"file": file, "sha256": sha256_of(path), "n_bytes": path.stat().st_size, **form}
-    return facts
+    def _explained_energy(self) -> float:
+        """Return the explained energy; null stands for nan, which only a mixture has that is silent throughout."""
+        shares = _section(self.facts, "explained_over_time").get("shares")
+        if not isinstance(shares, list):
+            raise ConfigError("explained_over_time.shares is no list; expected one of numbers")
+        is_silent = all(share is None for share in shares)
+        share = _checked(self.facts, "explained_energy", exactly(None) if is_silent else number(0, 1))
+        return math.nan if share is None else float(share)
 
 
-def manifest_of(track: Track, mixture: AudioReader, sha256: str, delivery: Delivery) -> dict[str, Any]:
-    """Collect what the manifest says of a track.
+def read_record(file: Path) -> Record | None:
+    """Read a manifest or a journal; None if there is none, or the file is something else."""
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            return None
+        facts = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):  # the last for brackets nested without end
+        return None
+    return Record(facts) if isinstance(facts, dict) and "sepdict" in facts else None
 
-    Parameters
-    ----------
-    track : Track
-    mixture : AudioReader
-        What was separated, open.
-    sha256 : str
-        The checksum of the track's mixture.
-    delivery : Delivery
 
-    Returns
-    -------
-    dict
-        Paths, numbers, text and what holds them: `to_json` writes it.
-    """
-    facts = {name: getattr(mixture, name) for name in ("sample_rate", "n_channels", "n_samples")}
-    facts["duration_s"] = mixture.n_samples / mixture.sample_rate
-    outcome, fit = delivery.outcome, delivery.outcome.fit
-    step_s, explained = outcome.timeline.explained(EXPLAINED_STEP_S)
-    return {
-        "sepdict": version("sepdict"),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(delivery.seconds, 3),
-        "mixture": {"file": track.mixture.absolute(), "sha256": sha256, **facts},
-        "converged": fit.converged,
-        "message": fit.message,
-        "loss": {"first": fit.loss_curve[0], "last": fit.loss_curve[-1], "curve": fit.loss_curve},
-        "explained_energy": outcome.explained_energy,
-        "explained_over_time": {"step_s": step_s, "shares": [round(share, 4) for share in explained.tolist()]},
-        "null_test_db": outcome.null_test_db,
-        "gain": delivery.gain,
-        "stems": track.stems,
-        "files": delivery.files,
-        "report": track.report,
-        "scores": None if delivery.scores is None else delivery.scores.as_dict(),
-    }
+def _any_text(value: Any, name: str) -> str:
+    """Expect text; paths may hold letters that do not print."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {reprlib.repr(value)}; expected text")
+    return value
+
+
+def _section(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a mapping within facts."""
+    section = facts.get(name)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"the manifest has no sound {name}; expected names and values")
+    return section
+
+
+def _checked(facts: Mapping[str, Any], name: str, check: Check) -> Any:
+    """Return a fact that passes a check."""
+    if name not in facts:
+        raise ConfigError(f"the manifest has no {name}")
+    return check(facts[name], name)

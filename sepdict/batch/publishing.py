@@ -18,12 +18,11 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from sepdict._core.fs import hidden_folder, sha256_of, signals_held, to_json, write_atomically
-from sepdict.batch.layout import UNFINISHED, Track
+from sepdict._core.fs import hidden_folder, sha256_of, signals_held
+from sepdict.batch.layout import Track
+from sepdict.batch.manifest import Journal
 from sepdict.errors import AudioFileError
 
 JOURNAL, ASIDE = "journal.json", "aside"  # in the hidden folder
@@ -86,7 +85,7 @@ def _move_into_place(hidden: Track, track: Track, *, overwrite: bool, resumes: b
 def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None:
     """Replace what is there of a track by its new files, so that it can be gone on with wherever it is interrupted."""
     journal, aside = hidden.out / JOURNAL, hidden.out / ASIDE
-    write_atomically(journal, to_json(_journal(hidden, track, there)).encode())
+    _journal(hidden, track, there).write(journal)
     aside.mkdir()
     with signals_held(), contextlib.ExitStack() as undo:
         _make_folder(track.manifest.parent, undo)
@@ -106,14 +105,14 @@ def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None
         undo.pop_all()
 
 
-def _journal(hidden: Track, track: Track, there: Sequence[Path]) -> dict[str, Any]:
+def _journal(hidden: Track, track: Track, there: Sequence[Path]) -> Journal:
     """Collect by which checksums the files of a track are known while they are moved, of the old and of the new."""
     old = {name: path for name, path in {**track.earlier_by_name, **track.by_name}.items() if path in there}
     known = {
         name: [sha256_of(files[name]) for files in (old, hidden.by_name) if name in files]
         for name in {**old, **hidden.by_name}
     }
-    return {"sepdict": version("sepdict"), "mixture": {"file": track.mixture.absolute()}, UNFINISHED: known}
+    return Journal(track.mixture, known)
 
 
 def _move(source: Path, target: Path, undo: contextlib.ExitStack) -> None:

@@ -26,7 +26,9 @@ from sepdict.batch.layout import (
     find_references,
     refuse_existing,
 )
-from sepdict.batch.manifest import OnTrack, TrackResult, asked_for, describe, differences, finished, order_of
+from sepdict.batch.manifest import DictionaryFacts, RunFacts
+from sepdict.batch.result import OnTrack, TrackResult
+from sepdict.batch.resume import asked_for, differences, kept_result, order_of
 from sepdict.batch.track import BatchConfig, Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
@@ -137,7 +139,7 @@ def separate_files(
     tracks = [track for track in tracks if track.mixture not in results]
     asked = asked_for(dictionaries, config.stem_settings)
     order = order_of(asked)
-    kept = {t.mixture: done for t in tracks if config.skip_existing and (done := finished(t, order))}
+    kept = {t.mixture: done for t in tracks if config.skip_existing and (done := kept_result(t, order))}
     results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
     if config.skip_existing:
         _note_differences(tracks, asked, n_kept=len(kept))
@@ -147,17 +149,17 @@ def separate_files(
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
     for result in results.values():
         on_track(result)
-    described = [describe(dictionary, dictionary_files) for dictionary in dictionaries]
-    manifest: dict[str, Any] = {"command": list(command), "order": order, "asked": asked, "dictionaries": described}
+    described = tuple(DictionaryFacts.of(dictionary, dictionary_files) for dictionary in dictionaries)
     with writable_folder(out):
         mask_estimator, start = None, time.perf_counter()
         if any(_begins(track.mixture, config.start_s) for track in tracks):
             mask_estimator = prepare_mask_estimator(dictionaries, config.separation, on_progress=on_progress)
-        manifest["mask_estimator_s"] = round(time.perf_counter() - start, 3)  # next to nothing if it is cached
+        mask_estimator_s = round(time.perf_counter() - start, 3)  # next to nothing if it is cached
+        run = RunFacts(tuple(command), order, asked, described, mask_estimator_s)
         separation = config.separation.in_effect(
             has_mask_estimator=mask_estimator is not None, n_dictionaries=len(dictionaries)
         )
-        work = Work(dictionaries, replace(config, separation=separation), mask_estimator, manifest)
+        work = Work(dictionaries, replace(config, separation=separation), mask_estimator, run)
         pairs = list(zip(tracks, truths, strict=True))
         separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
         results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}

@@ -12,15 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from sepdict._core.devices import choose_device
-from sepdict._core.fs import Snapshot, to_json, write_atomically
+from sepdict._core.fs import Snapshot, write_atomically
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import Context, read_context
 from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio, writing_stems
 from sepdict.audio.signal import Audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
-from sepdict.batch.manifest import Delivery, TrackResult, files_of, manifest_of
+from sepdict.batch.manifest import Excerpt, Manifest, MixtureFacts, RunFacts, StemFacts
 from sepdict.batch.publishing import publishing
+from sepdict.batch.result import Delivery, TrackResult
 from sepdict.batch.verification import null_test_of
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
@@ -127,7 +128,7 @@ class Work:
     dictionaries: Sequence[Dictionary]
     config: BatchConfig
     mask_estimator: MaskEstimator | None
-    manifest: Mapping[str, Any]
+    run: RunFacts
 
     @property
     def stem_names(self) -> list[str]:
@@ -158,15 +159,30 @@ def separate_track(
                 delivery = _deliver(hidden, mixture, work, references, context, on_progress)
                 if heard.has_changed():
                     raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
-                facts = {**work.manifest, **manifest_of(track, mixture, heard.sha256, delivery)}
-                facts |= {"settings": work.settings(delivery.outcome), "excerpt": _in_seconds(span, whole)}
-                facts["context"] = context.as_dict()
+                manifest = Manifest(
+                    run=work.run,
+                    seconds=delivery.seconds,
+                    mixture=MixtureFacts.of(track.mixture, heard.sha256, mixture),
+                    excerpt=_excerpt_of(span, whole),
+                    settings=work.settings(delivery.outcome),
+                    context=context.as_dict(),
+                    outcome=delivery.outcome,
+                    gain=delivery.gain,
+                    stems=track.stems,
+                    files=delivery.files,
+                    report=track.report,
+                    scores=None if delivery.scores is None else delivery.scores.as_dict(),
+                )
                 if hidden.report:
                     page = separation_page(
-                        facts, hidden.stems, work.dictionaries, delivery.outcome.timeline, mixture=mixture.path
+                        manifest.as_dict(),
+                        hidden.stems,
+                        work.dictionaries,
+                        delivery.outcome.timeline,
+                        mixture=mixture.path,
                     )
                     write_atomically(hidden.report, page.encode(errors="surrogateescape"))
-            write_atomically(hidden.manifest, to_json(facts).encode())
+            manifest.write(hidden.manifest)
     except ConfigError:  # it fails every track alike
         raise
     except _HeardError as heard:
@@ -196,17 +212,17 @@ def _set_apart(on_progress: OnProgress) -> OnProgress:
     return report
 
 
-def _in_seconds(span: slice, mixture: AudioReader) -> dict[str, float] | None:
-    """Say which part of a mixture it is; None is all of it."""
+def _excerpt_of(span: slice, mixture: AudioReader) -> Excerpt | None:
+    """Return the part of a mixture that a span is; None if it is the whole."""
     if span == slice(0, mixture.n_samples):
         return None
-    return {"start_s": span.start / mixture.sample_rate, "duration_s": (span.stop - span.start) / mixture.sample_rate}
+    return Excerpt(span.start / mixture.sample_rate, (span.stop - span.start) / mixture.sample_rate)
 
 
 @contextlib.contextmanager
 def _excerpt(mixture: AudioReader, span: slice, folder: Path) -> Iterator[AudioReader]:
     """Open the part of a mixture that is separated, as a file of its own unless it is all of it."""
-    if _in_seconds(span, mixture) is None:
+    if _excerpt_of(span, mixture) is None:
         yield mixture
         return
     copy_audio(mixture.path, folder / EXCERPT, span=span)
@@ -232,7 +248,8 @@ def _deliver(
     _refuse_implausible(outcome, hidden)
     seconds = time.perf_counter() - start
     scores = _scores(hidden, mixture.path, references) if references else None
-    return Delivery(outcome, gain, seconds, scores, files_of(hidden))
+    files = {name: StemFacts.of(path, hidden.manifest.parent) for name, path in hidden.stems.items()}
+    return Delivery(outcome, gain, seconds, scores, files)
 
 
 def _separate_into(

@@ -1,35 +1,32 @@
-"""Whether stems are still what was written, by what their manifests say of them."""
+"""Check stems again: whether they are still what was written, by their manifests."""
 
 import contextlib
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sepdict._core.fs import sha256_of
 from sepdict.audio.io import open_audio
-from sepdict.batch.layout import UNFINISHED
+from sepdict.batch.manifest import Record, StemFacts, read_record
 from sepdict.errors import AudioFileError, explain
 from sepdict.separation.result import null_test_db
 
-MOST_MANIFEST_BYTES = 2**26
 ROUNDING_DB = 1.0  # decoders of other versions round otherwise
 EXACT_DB = -110.0  # nobody hears what is below, and sums of floats depend on their order
 
 
 @dataclass(frozen=True)
 class TrackCheck:
-    """What was found of a track.
+    """The result of checking a track.
 
     Attributes
     ----------
     manifest : Path
     damage : tuple of str
-        What is not as it was written, each in one line that names the file; empty if all is.
+        The damage that was found, each in one line that names the file; empty if there is none.
     notes : tuple of str
         What could not be checked, and why.
     n_stems : int
@@ -76,10 +73,10 @@ def check_folder(folder: str | Path) -> list[TrackCheck]:
     folder = Path(folder)
     if not folder.is_dir():
         raise AudioFileError(f"{folder}: is no folder; expected one of separated tracks")
-    found = [(path, said) for path in sorted(folder.rglob("*.json")) if (said := _manifest(folder, path))]
+    found = [(path, record) for path in sorted(folder.rglob("*.json")) if (record := _read(folder, path))]
     if not found:
         raise AudioFileError(f"{folder}: holds no manifest; expected a folder of separated tracks")
-    return [_check(path, said) for path, said in found]
+    return [_check(path, record) for path, record in found]
 
 
 def null_test_of(mixture: Path, stems: Sequence[Path], *, gain: float, start: int = 0) -> float:
@@ -113,58 +110,46 @@ def null_test_of(mixture: Path, stems: Sequence[Path], *, gain: float, start: in
         return null_test_db(misses)
 
 
-def _manifest(folder: Path, path: Path) -> Mapping[str, Any] | None:
-    """Read what may be a manifest; None if it is something else."""
-    if any(part.startswith(".") for part in path.relative_to(folder).parts):
+def _read(folder: Path, path: Path) -> Record | None:
+    """Read the manifest or journal of a track; None if a file is something else, or hidden."""
+    if not path.is_file() or any(part.startswith(".") for part in path.relative_to(folder).parts):
         return None
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        if path.is_file() and path.stat().st_size <= MOST_MANIFEST_BYTES:
-            said = json.loads(path.read_bytes())
-            if isinstance(said, dict) and "sepdict" in said and ("stems" in said or UNFINISHED in said):
-                return said
-    return None
+    record = read_record(path)
+    return record if record is not None and record.has_stems else None
 
 
-def _check(path: Path, said: Mapping[str, Any]) -> TrackCheck:
-    """Check a track, of which a manifest may say anything."""
-    if UNFINISHED in said:
+def _check(path: Path, record: Record) -> TrackCheck:
+    """Check a track against its manifest."""
+    if record.is_journal:
         unfinished = f"{path}: a run was interrupted as it wrote this track; separate it again with --skip-existing"
         return TrackCheck(path, (unfinished,))
+    notes, measured = list[str](), math.nan
     try:
-        files = said.get("files")
-        stems = {name: path.parent / facts["file"] for name, facts in files.items()} if files else _unsigned(path, said)
-        damage = [each for name, stem in stems.items() for each in _damage(stem, (files or {}).get(name))]
-        notes = [] if files else [f"{path}: is of an older version, without checksums; stems were read only"]
-        measured = math.nan
+        files = {path.parent / facts.file: facts for facts in record.files().values()}
+        damage = [each for stem, facts in files.items() for each in _damage(stem, facts)]
         if not damage:
-            why = _why_without_mixture(said)
+            why = _why_without_mixture(record)
             if why:
                 notes.append(f"{path}: no null test, for {why}")
             else:
-                measured, wrong = _null_test(said, list(stems.values()))
+                measured, wrong = _null_test(record, list(files))
                 damage += [f"{path}: {wrong}"] if wrong else []
     except Exception as error:
         return TrackCheck(path, (f"{path}: cannot be checked ({explain(path.name, error)})",))
-    return TrackCheck(path, tuple(damage), tuple(notes), len(stems), measured)
+    return TrackCheck(path, tuple(damage), tuple(notes), len(files), measured)
 
 
-def _unsigned(path: Path, said: Mapping[str, Any]) -> dict[str, Path]:
-    """Find stems of which a manifest says no more than where they were."""
-    named = {name: Path(stem) for name, stem in said["stems"].items()}
-    return {name: stem if stem.exists() else path.parent / stem.name for name, stem in named.items()}
-
-
-def _damage(stem: Path, facts: Mapping[str, Any] | None) -> Iterator[str]:
-    """Tell what is wrong with a stem: missing, changed, of another length, not readable to its end."""
+def _damage(stem: Path, facts: StemFacts) -> Iterator[str]:
+    """Yield what is wrong with a stem: missing, changed, of another length, not readable to its end."""
     if not stem.is_file():
         yield f"{stem}: is missing"
         return
-    if facts is not None and sha256_of(stem) != facts["sha256"]:
+    if sha256_of(stem) != facts.sha256:
         yield f"{stem}: was changed since it was written (its checksum is another)"
     try:
         with open_audio(stem) as audio:
-            if facts is not None and audio.n_samples != facts["n_samples"]:
-                yield f"{stem}: has {audio.n_samples} samples; expected {facts['n_samples']}"
+            if audio.n_samples != facts.n_samples:
+                yield f"{stem}: has {audio.n_samples} samples; expected {facts.n_samples}"
             starts = range(0, audio.n_samples, audio.sample_rate)
             for _ in audio.blocks(slice(first, min(first + audio.sample_rate, audio.n_samples)) for first in starts):
                 pass
@@ -172,19 +157,17 @@ def _damage(stem: Path, facts: Mapping[str, Any] | None) -> Iterator[str]:
         yield explain(stem, error)
 
 
-def _why_without_mixture(said: Mapping[str, Any]) -> str | None:
-    """Say why stems cannot be compared with what they were separated from; None if they can."""
-    mixture = Path(said["mixture"]["file"])
+def _why_without_mixture(record: Record) -> str | None:
+    """Return why stems cannot be compared with their mixture; None if they can."""
+    mixture = record.mixture_file()
     if not mixture.is_file():
         return f"the mixture is no longer at {mixture}"
-    return f"{mixture} was changed since" if sha256_of(mixture) != said["mixture"]["sha256"] else None
+    return f"{mixture} was changed since" if sha256_of(mixture) != record.mixture_sha256() else None
 
 
-def _null_test(said: Mapping[str, Any], stems: Sequence[Path]) -> tuple[float, str | None]:
-    """Make the null test again, and say what is wrong with what comes out."""
-    start_s = (said.get("excerpt") or {"start_s": 0.0})["start_s"]
-    start = round(start_s * said["mixture"]["sample_rate"])
-    measured = null_test_of(Path(said["mixture"]["file"]), stems, gain=said["gain"], start=start)
-    expected = max(said["null_test_db"], EXACT_DB)
+def _null_test(record: Record, stems: Sequence[Path]) -> tuple[float, str | None]:
+    """Repeat the null test, and describe what is wrong with its result."""
+    measured = null_test_of(record.mixture_file(), stems, gain=record.gain(), start=record.start_sample())
+    expected = max(record.null_test_db(), EXACT_DB)
     wrong = f"its stems miss the mixture by {measured:.1f} dB; expected {expected:.1f} dB or less"
     return measured, None if measured <= expected + ROUNDING_DB else wrong

@@ -29,7 +29,7 @@ import sepdict.separation.mask_estimator_cache
 from sepdict.audio.io import probe_audio, read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.batch.layout import find_mixtures
-from sepdict.batch.manifest import TrackResult
+from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary

@@ -19,7 +19,7 @@ import sepdict.evaluation.scoring
 import sepdict.separation.mask_estimator_cache
 from sepdict.audio.io import WRITTEN_FORMATS, write_audio
 from sepdict.batch.export import OutputConfig
-from sepdict.batch.manifest import TrackResult
+from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary

@@ -14,7 +14,7 @@ import sepdict.batch.track
 from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
 from sepdict.batch.export import OutputConfig
-from sepdict.batch.manifest import TrackResult
+from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files, separate_folder
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary

@@ -12,12 +12,14 @@ import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
 
-from sepdict._core.fs import to_json
+from sepdict._core.fs import sha256_of, to_json
 from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
-from sepdict.batch.manifest import TrackResult, asked_for, differences, finished, order_of
+from sepdict.batch.manifest import Journal, Record, StemFacts, read_record
+from sepdict.batch.result import TrackResult
+from sepdict.batch.resume import asked_for, differences, kept_result, order_of
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.errors import ConfigError
@@ -87,10 +89,10 @@ def test_a_manifest_with_an_odd_value_is_no_finished_tracks(tmp_path: Path, name
     assert made.manifest is not None
     said = read_json(made.manifest)
     track = Track.of(paths[0], tmp_path / "out", ["hiss", "hum"], output=OutputConfig())
-    assert finished(track, said["order"]) is not None
+    assert kept_result(track, said["order"]) is not None
     for value in ODD[name]:
         made.manifest.write_text(json.dumps(said | {name: value}))
-        assert name == "asked" or finished(track, said["order"]) is None, value
+        assert name == "asked" or kept_result(track, said["order"]) is None, value
         assert differences(track, said["asked"]) or name != "asked"
 
 
@@ -158,9 +160,9 @@ def test_an_order_depends_on_all_dictionaries_and_not_on_their_order() -> None:
     assert len({order_of(asked_for(each, {})) for each in ([hiss], [hum], [hiss, hum])}) == 3
 
 
-def test_a_track_that_never_was_is_not_finished(tmp_path: Path) -> None:
+def test_a_track_that_never_was_is_not_kept_result(tmp_path: Path) -> None:
     (path,) = write_mixtures(tmp_path, "a")
-    assert finished(Track.of(path, tmp_path / "out", ["hum"]), "order") is None
+    assert kept_result(Track.of(path, tmp_path / "out", ["hum"]), "order") is None
 
 
 def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -208,3 +210,31 @@ def test_that_kept_stems_are_not_scored_is_said(tmp_path: Path, caplog: pytest.L
         (result,) = separate(paths, tmp_path / "out", references=tmp_path / "in")
     assert (result.kept, result.evaluation) == (True, None)
     assert "stems that are kept are not scored; sepdict evaluate does that" in caplog.text
+
+
+def test_what_is_written_is_read_back_as_it_was(tmp_path: Path) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    (made,) = separate(paths, tmp_path / "out")
+    assert made.manifest is not None
+    record = read_record(made.manifest)
+    assert record is not None
+    assert not record.is_journal
+    assert vars(record.outcome()) == {name: getattr(made, name) for name in vars(record.outcome())}
+    assert sorted(record.stem_files()) == ["hiss.wav", "hum.wav"]
+    assert record.files() == {name: StemFacts.of(path, made.manifest.parent) for name, path in made.stems.items()}
+    assert (record.mixture_file(), record.mixture_sha256()) == (paths[0], sha256_of(paths[0]))
+
+
+def test_a_journal_is_read_back_with_the_checksums_of_its_files(tmp_path: Path) -> None:
+    Journal(tmp_path / "a.wav", {"hum.wav": ["0" * 64, "1" * 64]}).write(tmp_path / "manifest.json")
+    record = read_record(tmp_path / "manifest.json")
+    assert record is not None
+    assert record.is_journal
+    assert record.checksums() == {"hum.wav": ("0" * 64, "1" * 64)}
+    assert record.stem_files() == []
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", {"file": "hum.wav"}, {"file": 1, "sha256": "0" * 64}])
+def test_odd_facts_of_stems_are_refused(value: Any) -> None:
+    with pytest.raises(ConfigError):
+        Record({"files": {"hum": value}}).files()
