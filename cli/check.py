@@ -1,4 +1,4 @@
-"""`sepdict check`: whether stems are still what was written."""
+"""`sepdict check`: compare stems with their manifests."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -43,10 +43,10 @@ def check(
 
 
 def _decibels(value: float) -> str:
-    """Write a level, or that there is none."""
+    """Format a level; a dash where there is none."""
     return "-" if value != value else f"{value:.0f}"
 
 
 def _state(is_whole: bool) -> str:
-    """Put the verdict into a word."""
+    """Return the verdict in a word."""
     return "whole" if is_whole else "DAMAGED"

@@ -1,4 +1,4 @@
-"""What the user sees: results on stdout; progress, notes and errors on stderr."""
+"""Output to the user: results on stdout; progress, notes and errors on stderr."""
 
 import contextlib
 import functools
@@ -25,22 +25,22 @@ FAILED = 1
 PARTLY_DONE = 3
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
-SELDOM_S = 30.0  # between two lines in a pipe of how far a job is
+SELDOM_S = 30.0  # between two lines of progress in a pipe
 
 
 def say(text: str) -> None:
-    """Print a result, and what would steer a terminal as its escape."""
+    """Print a result; control characters become escapes."""
     print(shown(text))
 
 
 def _cell(text: str) -> str:
-    """Write a cell of a table in one line."""
+    """Return a table's cell in one line."""
     return shown(text).replace("\n", "\\n")
 
 
 def shown(text: str) -> str:
-    """Write as escapes what is in names and cards of others to steer a terminal, or to hide; lines stay lines."""
-    if text.replace("\n", "").isprintable():  # help, above all, which is to load nothing
+    """Replace control characters in text from files by escapes; keep line ends."""
+    if text.replace("\n", "").isprintable():  # such as help, which must load nothing
         return text
     from sepdict._core.names import visible
 
@@ -48,7 +48,7 @@ def shown(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """Print what is no result: to stderr, that a pipe behind stdout stays clean."""
+    """Print a note to stderr, so that stdout holds results only."""
     try:
         print(shown(text), file=sys.stderr)
     except BrokenPipeError:
@@ -63,9 +63,9 @@ def report_error(text: str) -> None:
 
 
 def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Make a command say in one line what went wrong, and exit with 1; or with 130 after Ctrl-C.
+    """Make a command report an error in one line and exit with 1; with 130 after Ctrl-C.
 
-    Its parameters ``verbose`` and ``quiet``, where it has them, choose how much of the log is shown.
+    Its parameters ``verbose`` and ``quiet``, if it has them, choose how much of the log is shown.
     """
 
     @functools.wraps(command)
@@ -92,9 +92,9 @@ def one_line_errors(command: Callable[Parameters, None]) -> Callable[Parameters,
 
 
 def report_failures(n_failed: int, n_files: int, *, stops: bool = False) -> None:
-    """Exit with 1 if all files failed, with 3 if some did; with a summary, unless the only one was just reported.
+    """Exit with 1 if all files failed and with 3 if some did, after a summary where there were several files.
 
-    Where nothing is done if any file fails, it stops: that is not partly done.
+    With ``stops``, a single failure ended the whole command, so that nothing is partly done.
     """
     if n_failed and n_files > 1:
         report_error(f"{n_failed} of {n_files} files failed")
@@ -109,9 +109,9 @@ def find_audio(
     find: Callable[[str], Iterable["Path"]] | None = None,
     option: str | None = None,
 ) -> list["Path"]:
-    """Expand files, folders and patterns; where an argument stands for no recording, say so of each such, and exit.
+    """Expand files, folders and patterns; report every argument without a recording, and exit if there is one.
 
-    A mistyped command is to do nothing: what is wrong with a recording that was found shows later, and costs it alone.
+    A mistyped command must do nothing. Errors inside recordings show later, and fail only these.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def find_audio(
     find : callable, optional
         By default `find_audio_files`.
     option : str, optional
-        That of dictionaries, which may have been forgotten in front of an argument.
+        The option of dictionaries, to suggest it where it may have been forgotten before an argument.
     """
     from sepdict.audio.discovery import find_audio_files
     from sepdict.dictionaries.library import EXTENSION
@@ -144,7 +144,7 @@ def find_audio(
 
 
 def _is_installed(name: str) -> bool:
-    """Tell whether there is a dictionary of that name, in a library that can be looked into."""
+    """Return True if a dictionary of that name is installed."""
     from sepdict.dictionaries.library import installed
     from sepdict.errors import SepdictError
 
@@ -156,7 +156,7 @@ def _is_installed(name: str) -> bool:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, folder: str | None = None
 ) -> None:
-    """Print a table: fitted to the terminal, or aligned and never cut where a file or a pipe takes it.
+    """Print a table: fitted to a terminal, or in a file or pipe aligned and never cut.
 
     The first column is text, the others are numbers. A folder that paths in the first column are in is printed once on
     a terminal, and whole, before the table of their names.
@@ -196,13 +196,13 @@ def _print_plain(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
 
 class ProgressReport:
-    """How far a whole job is: a bar on a terminal, few plain lines in a pipe, nothing when quiet; a context manager.
+    """Progress of a whole job, as a context manager: a bar on a terminal, few lines in a pipe, nothing when quiet.
 
     Parameters
     ----------
     quiet : bool
     plan : Plan, optional
-        Of the job; where it shows only later, `follow` it then.
+        Of the job; where it is not known yet, call `follow` later.
     clock : callable
         In seconds.
     """
@@ -237,18 +237,18 @@ class ProgressReport:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.stop()
 
     def follow(self, plan: "Plan") -> None:
-        """Begin a job."""
+        """Begin a job with a plan."""
         from sepdict.progress import JobProgress
 
         self.job_progress = JobProgress(plan)
         self.began = self.told = self.clock()
 
     def begin(self, what: str) -> None:
-        """Say which part of the job starts now."""
+        """Show which part of the job starts."""
         if self.quiet:
             return
         if self.bar.disable:
@@ -270,7 +270,7 @@ class ProgressReport:
 
 
 class _TimeLeft:
-    """Counts down on the bar, which asks for it whenever it is drawn."""
+    """Time left for the bar, which converts it to text whenever it is drawn."""
 
     def __init__(self, report: ProgressReport) -> None:
         self.report = report
@@ -283,7 +283,7 @@ class _TimeLeft:
 
 
 def _phase(event: "Progress") -> str:
-    """Name what is going on, with what there is to say of it."""
+    """Return the name of the stage, with its cost or count."""
     from sepdict.progress import PHASES
 
     if event.stage == "tracks":
@@ -292,7 +292,7 @@ def _phase(event: "Progress") -> str:
 
 
 def _roughly(duration_s: float) -> str:
-    """Round a duration as far as an estimate of it deserves."""
+    """Format an estimated duration, rounded."""
     if duration_s < 90:
         return f"{math.ceil(duration_s)} s"
     return f"{duration_s / 60:.0f} min" if duration_s < 5400 else f"{duration_s / 3600:.1f} h"
@@ -304,7 +304,7 @@ class _Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _termination_heard() -> Iterator[None]:
-    """Turn SIGTERM into an exception while a command runs."""
+    """Turn SIGTERM into an exception during a command."""
 
     def stop(*_: object) -> None:
         raise _Terminated
@@ -318,7 +318,7 @@ def _termination_heard() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _log_shown(*, verbose: bool, quiet: bool) -> Iterator[None]:
-    """Show the library's log on stderr while a command runs: all of it, warnings, or errors only."""
+    """Show the library's log on stderr during a command: all of it, warnings, or errors only."""
     log = logging.getLogger("sepdict")
     level_before, handler = log.level, _StderrHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "sepdict: %(message)s"))
@@ -332,7 +332,7 @@ def _log_shown(*, verbose: bool, quiet: bool) -> Iterator[None]:
 
 
 class _StderrHandler(logging.Handler):
-    """Print to what stderr is at the time, for a progress bar takes its place; what is said again only once."""
+    """Prints to the current stderr, which a progress bar may replace; repeated warnings are printed once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -346,7 +346,7 @@ class _StderrHandler(logging.Handler):
 
 
 def explain(error: Exception) -> str:
-    """Put an error into words; one that is not for users to mend says so."""
+    """Return an error in words; an unexpected one says so."""
     errors = sys.modules.get("sepdict.errors")  # not imported here: its import may be what failed
     if errors is not None and isinstance(error, errors.SepdictError):
         return str(error)

@@ -1,4 +1,4 @@
-"""How scores are shown, the same wherever they are."""
+"""Formatting of scores, the same in all commands."""
 
 import importlib.metadata
 import math
@@ -17,7 +17,7 @@ def score_cells(score: "SourceScore") -> list[str]:
 
 
 def standard() -> str:
-    """Say what the numbers are."""
+    """Describe the scores in a line."""
     return f"in dB; gain: SI-SDR improvement over the mixture; SDR, SIR, SAR: {bss_eval()}"
 
 

@@ -56,7 +56,7 @@ def serve(
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """Take the port, so that a browser that comes early waits."""
+    """Open the port at once, so that an early browser waits."""
     from sepdict.errors import ConfigError
 
     try:
@@ -68,7 +68,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _names(host: str, address: str) -> list[str]:
-    """Say what the machine may be called by those who are let in; other names would let strangers' pages in."""
+    """Return the host names that are accepted; others would let pages of strangers in."""
     if host in LOOPBACK:
         return []
     own = socket.gethostname().lower()
@@ -76,7 +76,7 @@ def _names(host: str, address: str) -> list[str]:
 
 
 def _own_address(family: socket.AddressFamily) -> str:
-    """Find the address by which others on the network reach this machine; nothing is sent for that."""
+    """Find the address by which others on the network reach this machine, without sending anything."""
     somewhere = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # addresses for examples
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         try:

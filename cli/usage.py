@@ -1,4 +1,4 @@
-"""How a wrong use of the command is answered: in one line, in our own words, and with what may be meant."""
+"""Errors of usage: one line in our own words, with a suggestion."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ EXPECTED = {  # by what pydantic calls it that a value is not
 
 
 class OneLineUsage(TyperGroup):
-    """The commands together: they say in one line what was wrong with their use, and exit with 2."""
+    """The group of commands: it reports a wrong use in one line, and exits with 2."""
 
     def main(self, *given: Any, standalone_mode: bool = True, **settings: Any) -> Any:
         """Run the command that the arguments name; standing alone, end the process with its exit code."""
@@ -46,7 +46,7 @@ class OneLineUsage(TyperGroup):
         sys.exit(code)
 
     def resolve_command(self, context: Any, given: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command; ``help`` shows this help or a command's, and who gives part of a name is asked for it."""
+        """Find the command; ``help`` shows this help or a command's, and a part of a name gets a suggestion."""
         if given[0] == "help":
             if len(given) == 1:
                 say(context.get_help())
@@ -62,7 +62,7 @@ class OneLineUsage(TyperGroup):
             raise
 
     def _report_usage(self, error: Any, arguments: Sequence[str]) -> None:
-        """Say what was wrong; or show the help, where that is what typer's error is."""
+        """Report an error of usage; or show the help, where typer's error holds just that."""
         said, context = error.format_message(), getattr(error, "ctx", None)
         if context is not None and said == context.get_help():  # a command without any of its arguments
             note(said)
@@ -77,7 +77,7 @@ class OneLineUsage(TyperGroup):
 
 
 def _in_our_words(said: str, problem: Mapping[str, Any]) -> str:
-    """Put what pydantic says of a value into words as all errors have them: what came, and what was expected."""
+    """Replace pydantic's words about a value by ours: what came, and what was expected."""
     own = problem["msg"].removeprefix("Value error, ")  # a parser's of ours
     if problem["type"] in EXPECTED:
         expected = EXPECTED[problem["type"]].format(**problem.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""What a shell completes words to; it waits for that at every press of the key, so nothing slow is imported."""
+"""Completion of words in a shell, which waits for it at every press of the key: nothing slow is imported."""
 
 import re
 

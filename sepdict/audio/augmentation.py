@@ -1,4 +1,4 @@
-"""Training recordings varied, so that a dictionary learns the source and not the take.
+"""Variations of training recordings, so that a dictionary learns the source and not the take.
 
     recording -> starts later -> other pitch -> other tempo -> a background -> another microphone -> other level
 
@@ -24,7 +24,7 @@ TAPS_S = 0.064  # length of a microphone's filter: a window's, and its impulse r
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """By how much a recording is varied; each amount is drawn evenly from its range, and 0 leaves the sound alone.
+    """Ranges of random variations of a recording; amounts are uniform in their ranges, and 0 changes nothing.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class AugmentationConfig:
         The sound starts up to so many seconds later (what was before is cut off; half of the recording at most),
         0 to 10, so that frames fall elsewhere. A twentieth of a second is about a hop of the longest default windows.
     background_snr_db : pair of float
-        Lowest and highest level above the background's, in dB, -60 to 120: from a background that is plain to one
-        that is hardly heard.
+        Lowest and highest level above the background's, in dB, -60 to 120: from a loud background to one that is
+        hardly heard.
     filter_db : float
-        What a microphone makes of any frequency, up or down, at most, in dB, 0 to 40. Six are what simple microphones
-        and places in a room differ by.
+        Largest change of any frequency by another microphone, up or down, in dB, 0 to 40. Simple microphones and
+        places in a room differ by six.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class AugmentationConfig:
 def augment(
     recording: Audio, config: AugmentationConfig, generator: torch.Generator, *, backgrounds: Sequence[Audio] = ()
 ) -> Audio:
-    """Make a new rendition of a recording: every amount at random within its range.
+    """Vary a recording, every amount at random within its range.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""What a recording's file says beside its sound, and what of it its stems' files say, too.
+"""Metadata of a recording: read from its file, and written into the files of its stems.
 
-Loudspeakers of its channels, its time of day (Broadcast Wave), cue points, GUANO's facts of a field recording, and
-tags such as its title. Nothing broken in there ever stands in the way of the sound: it is noted and left out.
+Channel mask, time of day (Broadcast Wave), cue points, GUANO metadata of field recordings, and tags such as the title.
+Damaged metadata never stops a separation: it is noted and left out.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ INFO_NAMES = {
 }
 INFO_KINDS = {name: kind for kind, name in reversed(INFO_NAMES.items())}
 SOUNDFILE_TAGS = ("title", "copyright", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
-OF_THE_MIXTURE = re.compile("software|encoder|encoded_by|replaygain_.*|r128_.*")  # not true of stems
+OF_THE_MIXTURE = re.compile("software|encoder|encoded_by|replaygain_.*|r128_.*")  # tags that are wrong for stems
 PICTURES = ("metadata_block_picture", "coverart")
 FLAC_MASK = "waveformatextensible_channel_mask"
 FLAC_LAYOUTS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # where a file does not say otherwise: RFC 9639
@@ -68,7 +68,7 @@ class Cue:
     sample : int
     label, note : str
     n_samples : int
-        How long it lasts; 0 for a moment.
+        Its duration; 0 for a moment.
     """
 
     sample: int
@@ -79,21 +79,21 @@ class Cue:
 
 @dataclass(frozen=True)
 class Context:
-    """What a file says beside its sound.
+    """Metadata of a recording.
 
     Attributes
     ----------
     channel_mask : int or None
-        For which loudspeakers its channels are, in the bits of WAVEFORMATEXTENSIBLE.
+        Loudspeakers of the channels, in the bits of WAVEFORMATEXTENSIBLE.
     bext : bytes
-        The chunk of a Broadcast Wave file; empty where there is none.
+        The bext chunk of a Broadcast Wave file; empty where there is none.
     cues : tuple of Cue
     guano : str
-        The metadata of a field recording, one ``Name: value`` a line.
+        Metadata of a field recording, one ``Name: value`` a line.
     tags : tuple of (str, str)
         Names, in lower case, and values.
     notes : tuple of str
-        What could not be read.
+        Damaged parts that were left out.
     """
 
     channel_mask: int | None = None
@@ -104,7 +104,7 @@ class Context:
     notes: tuple[str, ...] = ()
 
     def of_span(self, span: slice, sample_rate: int) -> "Context":
-        """Return the context of a part of the sound: times shifted, what is marked outside of it left out."""
+        """Return the metadata of a part of the sound: times are shifted, and cues outside of it left out."""
         bext = self.bext
         if bext:
             reference = min(_time_reference(bext) + span.start, 2**64 - 1)
@@ -123,23 +123,23 @@ class Context:
         return replace(self, bext=bext, cues=tuple(inside), guano=guano, tags=tags)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give everything as what `to_json` writes; what is not there is left out."""
+        """Return all that is not empty, for `to_json`."""
         facts: dict[str, Any] = {"channel_mask": self.channel_mask, "broadcast": _broadcast(self.bext)}
         facts |= {"cues": [asdict(cue) for cue in self.cues], "guano": self.guano, "tags": _joined(self.tags)}
         facts["not_read"] = list(self.notes)
         return {name: value for name, value in facts.items() if value is not None and value not in ("", [], {})}
 
     def container(self, container: str, *, n_channels: int) -> str:
-        """Choose libsndfile's container that has room for loudspeakers, where they are known."""
+        """Return libsndfile's container with room for the channel mask, where there is one."""
         return "WAVEX" if container == "WAV" and self.channel_mask is not None and n_channels > 2 else container
 
     @property
     def n_bytes(self) -> int:
-        """Count what a WAV file becomes longer by, or somewhat more."""
+        """Upper bound of the number of bytes that the metadata adds to a WAV file."""
         return len(self._chunks())
 
     def tag(self, file: soundfile.SoundFile) -> None:
-        """Put tags into an Ogg file that is open for writing, before its samples; other formats take theirs later."""
+        """Set the tags of an Ogg file that is open for writing; they come before its samples."""
         if file.format == "OGG":
             for name, value in _joined(self.tags).items():
                 if name in SOUNDFILE_TAGS:
@@ -148,7 +148,7 @@ class Context:
 
     @contextlib.contextmanager
     def written_into(self, descriptor: int, container: str, *, sample_rate: int) -> Iterator[None]:
-        """Write what a format can hold into a file that the work inside has written whole, and closed."""
+        """Write what the format can hold into the file that the ``with`` block has written and closed."""
         yield
         with open(descriptor, "r+b", closefd=False) as file:
             if container in ("WAV", "WAVEX", "RF64"):
@@ -162,13 +162,13 @@ class Context:
                 write_id3(file, texts)
 
     def _texts(self) -> Tags:
-        """Put together what fits into tags, under the names that ffmpeg gives it."""
+        """Collect everything that fits into tags, under ffmpeg's names."""
         tags = [(name, value) for name, value in self.tags if not OF_THE_MIXTURE.fullmatch(name)]
         tags += [(name, str(value)) for name, value in (_broadcast(self.bext) or {}).items() if value != ""]
         return (*tags, *([("guano", self.guano)] if self.guano else []))
 
     def _chunks(self) -> bytes:
-        """Put together all chunks of a WAV file."""
+        """Build all metadata chunks of a WAV file."""
         chunks = chunk(b"bext", _without_loudness(self.bext)) if self.bext else b""
         if self.cues:
             entries = [CUE.pack(n, cue.sample, b"data", 0, 0, cue.sample) for n, cue in enumerate(self.cues, 1)]
@@ -186,7 +186,7 @@ class Context:
         return chunks + list_chunk(b"INFO", info)
 
     def _comments(self, sample_rate: int) -> Tags:
-        """Put together what only FLAC has comments for: loudspeakers, and cues as chapters."""
+        """Build the comments that only FLAC has: the channel mask, and cues as chapters."""
         comments = [] if self.channel_mask is None else [(FLAC_MASK, f"0x{self.channel_mask:04X}")]
         for number, cue in enumerate(self.cues, 1):
             minutes, seconds = divmod(cue.sample / sample_rate, 60)
@@ -200,12 +200,12 @@ NOTHING = Context()
 
 
 def read_context(path: Path) -> Context:
-    """Read what a file says beside its sound; what is broken in there is left out, noted and logged.
+    """Read the metadata of a file; damaged parts are left out, noted and logged.
 
     Parameters
     ----------
     path : Path
-        Of a file that can be read.
+        A readable file.
     """
     notes: list[str] = []
 
@@ -242,7 +242,7 @@ def read_context(path: Path) -> Context:
 
 
 def _said_by_soundfile(path: Path) -> tuple[int, int, Tags] | None:
-    """Read how many channels there are, their rate, and the tags that libsndfile knows; None if it cannot read it."""
+    """Read number of channels, sample rate and tags by libsndfile; None if it cannot read the file."""
     try:
         with soundfile.SoundFile(path) as file:
             pairs = ((name, str(getattr(file, name))) for name in SOUNDFILE_TAGS)
@@ -252,14 +252,14 @@ def _said_by_soundfile(path: Path) -> tuple[int, int, Tags] | None:
 
 
 def _said_by_ffprobe(path: Path) -> Context:
-    """Read what ffmpeg knows of a file that libsndfile cannot read."""
+    """Read channel layout and tags by ffprobe."""
     layout, tags = layout_and_tags(path)
     named = ((OF_FFMPEG.get(name, name), value) for name, value in tags.items() if not OF_CONTAINERS.fullmatch(name))
     return Context(FFMPEG_LAYOUTS.get(layout), tags=tuple(named))
 
 
 def _of_comments(comments: Tags, n_channels: int, sample_rate: int) -> Context:
-    """Sort out what a FLAC file's comments say: the reverse of `Context.written_into`."""
+    """Parse a FLAC file's comments: the reverse of `Context.written_into`."""
     said = dict(comments)
     mask = said.get(FLAC_MASK, "")
     known = re.fullmatch(r"0x[0-9a-fA-F]{1,8}", mask)
@@ -276,30 +276,30 @@ def _of_comments(comments: Tags, n_channels: int, sample_rate: int) -> Context:
 
 
 def _checked(bext: bytes) -> bytes:
-    """Refuse a Broadcast Wave chunk that is too short for what it must hold."""
+    """Refuse a Broadcast Wave chunk that is shorter than its fixed fields."""
     if bext and len(bext) < BEXT_BYTES:
         raise ValueError(f"{len(bext)} bytes; expected {BEXT_BYTES} or more")
     return bext
 
 
 def _without_loudness(bext: bytes) -> bytes:
-    """Take out how loud the whole mixture is, which versions of the chunk from 2 on say."""
+    """Remove the loudness of the whole mixture, which the chunk has from version 2 on."""
     is_said = BEXT.unpack_from(bext)[6] >= 2
     return bext[: LOUDNESS_IN_BEXT.start] + NO_LOUDNESS + bext[LOUDNESS_IN_BEXT.stop :] if is_said else bext
 
 
 def _time_reference(bext: bytes) -> int:
-    """Read at which sample since midnight a recording begins."""
+    """Return the start of a recording, in samples since midnight."""
     return int(BEXT.unpack_from(bext)[5])
 
 
 def _later(time_reference: str, n_samples: int) -> str:
-    """Shift a time that a tag gives in samples; what is no number stays."""
+    """Shift the time in a tag, in samples; leave a value that is no number."""
     return str(int(time_reference) + n_samples) if re.fullmatch(r"\d{1,18}", time_reference) else time_reference
 
 
 def _broadcast(bext: bytes) -> dict[str, Any] | None:
-    """Say in words what is in a Broadcast Wave chunk."""
+    """Return the fields of a Broadcast Wave chunk by name."""
     if not bext:
         return None
     names = ("description", "originator", "originator_reference", "origination_date", "origination_time")
@@ -309,7 +309,7 @@ def _broadcast(bext: bytes) -> dict[str, Any] | None:
 
 
 def _cues(content: bytes, adtl: bytes) -> tuple[Cue, ...]:
-    """Read cue points, and what a list of words says of them."""
+    """Read cue points with their labels, notes and durations."""
     if not content:
         return ()
     (n_cues,) = struct.unpack_from("<I", content)
@@ -328,7 +328,7 @@ def _cues(content: bytes, adtl: bytes) -> tuple[Cue, ...]:
 
 
 def _words(number: int, cue: Cue) -> Iterator[tuple[bytes, bytes]]:
-    """Put together what a list says of a cue."""
+    """Build the label, note and duration of a cue."""
     for kind, text in ((b"labl", cue.label), (b"note", cue.note)):
         if text:
             yield kind, struct.pack("<I", number) + text.encode() + b"\0"
@@ -337,14 +337,14 @@ def _words(number: int, cue: Cue) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tags_in(info: bytes) -> Tags:
-    """Read a list of INFO."""
+    """Read the tags of an INFO list."""
     return tuple(
         (INFO_NAMES.get(kind, kind.decode("latin-1")), _text(value)) for kind, value in split_list(info) if _text(value)
     )
 
 
 def _joined(tags: Tags) -> dict[str, str]:
-    """Give each name once, its values behind each other."""
+    """Join the values of tags that have one name."""
     joined: dict[str, str] = {}
     for name, value in tags:
         joined[name] = f"{joined[name]}; {value}" if name in joined else value
@@ -352,7 +352,7 @@ def _joined(tags: Tags) -> dict[str, str]:
 
 
 def _guano_of_part(guano: str, start_s: float, duration_s: float) -> str:
-    """Shift a field recording's time, and say how long the part is; the rest stays as it is."""
+    """Shift the timestamp of GUANO metadata, and replace its length; leave the rest."""
     said = re.sub(r"(?m)^(Length:\s*)[\d.]+", lambda found: f"{found[1]}{duration_s:.3f}", guano)
     found = re.search(r"(?m)^Timestamp:\s*(\S.*?)\s*$", said)
     if found is None or not start_s:
@@ -365,7 +365,7 @@ def _guano_of_part(guano: str, start_s: float, duration_s: float) -> str:
 
 
 def _text(content: bytes) -> str:
-    """Read text up to its end mark: UTF-8, or what older programs write."""
+    """Decode text up to its first zero byte: UTF-8, or else Latin-1, as older programs write."""
     until_end = content.partition(b"\0")[0]
     try:
         return until_end.decode().strip()

@@ -1,6 +1,6 @@
-"""In which form stems are handed over: which of them, under what names, in what format, and how loud.
+"""Output of stems: which of them, under what names, in what format, and at what level.
 
-Formats that would clip get all stems of a track softer by one gain, so that they still sum to the mixture, as soft.
+Where a format would clip, all stems of a track are made softer by one gain; their sum is then the softer mixture.
 """
 
 import logging
@@ -31,7 +31,7 @@ EXTENSION_FIELD = ".{ext}"
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What is written of the stems, and how.
+    """Settings of the output: which stems are written, and how.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class OutputConfig:
         is of source ``manifest``, a report of source ``report``. ``{mixture_ext}`` tells ``take.wav`` from
         ``take.mp3``, as in ``"{track}.{mixture_ext}/{source}.{ext}"``; without an extension it is ``none``.
     two_stems : str, optional
-        The name of the only stem that is wanted; the others together become ``no_{name}``.
+        Name of the only source that is wanted; the sum of the others becomes ``no_{name}``.
     residual_name : str
-        What the stem is called that holds what no dictionary explains.
+        Name of the stem with what no dictionary explains.
 
     Raises
     ------
@@ -90,12 +90,12 @@ class OutputConfig:
 
     @property
     def encoding(self) -> str | None:
-        """How libsndfile calls what samples become; None is the format's only one."""
+        """libsndfile's name of the sample format; None for a format with only one."""
         depths = ENCODINGS[self.format]
         return depths[self.bit_depth] if self.bit_depth is not None else next(iter(depths.values()), None)
 
     def of(self, mixture: Path) -> "OutputConfig":
-        """Fill in the template what a mixture's extension is."""
+        """Fill a mixture's extension into the template."""
         extension = _literal(mixture.suffix[1:] or NO_EXTENSION)
         filled = ""
         for literal, name, *_ in string.Formatter().parse(self.filename):
@@ -104,15 +104,15 @@ class OutputConfig:
         return replace(self, filename=filled)
 
     def path(self, track: str, source: str, *, ext: str | None = None) -> Path:
-        """Say where a file goes, relative to the output folder."""
+        """Return the path of a file, relative to the output folder."""
         return Path(self.filename.format(track=track, source=source, ext=ext or self.format))
 
     def named(self, names: Sequence[str]) -> list[str]:
-        """Call the stems what they are to be called, given the names that the separation gives them."""
+        """Return the names of all stems, given the separation's, with the residual renamed."""
         return [self.residual_name if name == RESIDUAL else name for name in names]
 
     def stems(self, names: Sequence[str]) -> list[str]:
-        """Say which stems are written, given the names that the separation gives them.
+        """Return the names of the stems that are written, given the separation's.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class OutputConfig:
         return [self.two_stems, f"no_{self.two_stems}"]
 
     def mixed(self, stems: Tensor, names: Sequence[str]) -> Tensor:
-        """Turn samples of all stems, (n_names, n_channels, n_samples), into those of the stems that are written."""
+        """Mix all stems, (n_names, n_channels, n_samples), into those that are written."""
         if self.two_stems is None:
             return stems
         wanted = self.named(names).index(self.two_stems)
@@ -139,23 +139,23 @@ class OutputConfig:
         return torch.stack([stems[wanted], sum(others[1:], others[0])])
 
     def draft(self, path: Path) -> Path:
-        """Say where a stem is written while nobody knows yet how loud it will get: in its place, if none can clip."""
+        """Return the path of a stem's draft, written before its peak is known; its own path where nothing can clip."""
         return path if self.encoding == "FLOAT" else path.with_name(f"{path.name}.rf64")
 
     def encode(self, paths: Sequence[Path], *, peak: float, context: Context = NOTHING) -> float:
-        """Turn the drafts of a track's stems into what was asked for, given the largest sample of all of them.
+        """Encode the drafts of a track's stems in the wanted format, given the largest sample of all of them.
 
-        Their files also say what a context says.
+        Tags and other facts of the context go into the files.
 
         Returns
         -------
         float
-            The gain that all of them got, 1 or less.
+            The gain of all stems, 1 or less.
 
         Raises
         ------
         AudioFileError
-            If they would clip and that was forbidden, or cannot be written.
+            If they would clip and ``clip_mode`` forbids it, or cannot be written.
         """
         if self.encoding == "FLOAT":
             return 1.0
@@ -172,7 +172,7 @@ class OutputConfig:
 
 
 def _literal(text: str) -> str:
-    """Write text so that in a template it is no field."""
+    """Escape text for a template."""
     return text.replace("{", "{{").replace("}", "}}")
 
 

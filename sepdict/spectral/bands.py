@@ -1,7 +1,7 @@
-"""The bins of a spectrogram in bands: single bins at the bottom, ever more of them above.
+"""Bands of a spectrogram's bins: single bins at low frequencies, more bins each at higher ones.
 
-A band ends at ``widening`` times its beginning, or after one bin where that is less. Dictionaries remember in bands,
-compositions hear in them, and excitations are fitted in them: of 4097 bins they leave 301, or 529 narrower ones.
+A band ends at ``widening`` times its beginning, or after one bin where that is less. Exemplars are kept in bands, mask
+estimators work in them, and excitations are fitted in them: 4097 bins make 301 bands, or 529 narrower ones.
 """
 
 import functools
@@ -14,7 +14,7 @@ COARSE = 1.02  # a band ends at this times its beginning: a third of a semitone
 
 @functools.cache
 def band_edges(n_bins: int, widening: float = COARSE) -> tuple[int, ...]:
-    """Number the first bin of every band, and at the end ``n_bins``.
+    """Return the first bin of every band, and at the end ``n_bins``.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def band_sums(values: Tensor, widening: float = COARSE) -> Tensor:
 
 
 def to_bands(magnitude: Tensor) -> Tensor:
-    """Take the root mean square over each band's bins.
+    """Compute the root mean square over each band's bins.
 
     Parameters
     ----------
@@ -71,5 +71,5 @@ def to_bands(magnitude: Tensor) -> Tensor:
 
 
 def to_bins(values: Tensor, n_bins: int) -> Tensor:
-    """Give every bin the value of its band: from (..., n_bands, n_frames) to (..., n_bins, n_frames)."""
+    """Repeat the value of a band for each of its bins: from (..., n_bands, n_frames) to (..., n_bins, n_frames)."""
     return values.repeat_interleave(band_widths(n_bins).to(values.device), dim=-2)

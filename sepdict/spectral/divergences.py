@@ -1,4 +1,4 @@
-"""How far a model's magnitudes are from the observed ones.
+"""Divergences between observed magnitudes and those of a model.
 
 The generalized Kullback-Leibler, Itakura-Saito and Euclidean divergences are the members beta = 1, 0 and 2
 of one family [1]_, and mixtures of them lie between. All are written once here, per frame.
@@ -21,7 +21,7 @@ FLOOR = 1e-6  # added on both sides, which callers scale to a mean near 1: keeps
 
 
 def beta_of(divergence: str) -> float:
-    """Read a divergence's name: ``"kl"``, ``"is"``, ``"l2"``, or ``"beta=0.5"`` for any beta from 0 to 2.
+    """Return the beta of a divergence's name: ``"kl"``, ``"is"``, ``"l2"``, or ``"beta=0.5"`` for any beta from 0 to 2.
 
     Raises
     ------
@@ -46,11 +46,11 @@ def beta_of(divergence: str) -> float:
 
 
 class _KullbackLeibler(torch.autograd.Function):
-    """The divergence and its derivative by the model, ``1 - v / m``, in half the passes that autograd would take."""
+    """The divergence and its derivative by the model, ``1 - v / m``, in half the passes of autograd."""
 
     @staticmethod
     def forward(ctx: Any, observed: Tensor, model: Tensor) -> Tensor:
-        """Sum up the divergence, and keep the derivative."""
+        """Compute the divergence, and save its derivative."""
         observed, model = observed + FLOOR, model + FLOOR
         ratio = observed / model
         terms = ratio.log().mul_(observed).sub_(observed).add_(model)
@@ -59,7 +59,7 @@ class _KullbackLeibler(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        """Chain the derivative to that of what the divergence was used for."""
+        """Multiply the derivative by the gradient of the cost."""
         (derivative,) = ctx.saved_tensors
         return None, gradient[..., None, :] * derivative
 

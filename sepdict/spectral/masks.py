@@ -32,7 +32,7 @@ def ratio_masks(magnitudes: Tensor, *, exponent: float = 1.0) -> Tensor:
 
 
 def unexplained(magnitude: Tensor, magnitudes: Tensor) -> Tensor:
-    """What the mixture has beyond the sources' sum: ``max(M - sum_s V_s, 0)``, the residual's magnitude.
+    """Compute the residual's magnitude: what the mixture has beyond the sources' sum, ``max(M - sum_s V_s, 0)``.
 
     Parameters
     ----------

@@ -1,16 +1,16 @@
-"""What comes frame by frame, pooled into a few columns of time, for pictures and records."""
+"""Pooling of frames into a few columns of time, for pictures and records."""
 
 import torch
 from torch import Tensor
 
 
 class Columns:
-    """Equal columns of time that frames are put into, in any order; nothing but the columns is kept.
+    """Sums and means of frames in equal columns of time; frames may be added in any order.
 
     Parameters
     ----------
     duration_s : float
-        How long all columns last together, in seconds.
+        Duration of all columns together, in seconds.
     n_columns : int
 
     Examples
@@ -28,11 +28,11 @@ class Columns:
 
     @property
     def step_s(self) -> float:
-        """How long a column lasts, in seconds."""
+        """Duration of a column, in seconds."""
         return self.duration_s / self.n_columns
 
     def add(self, times_s: Tensor, values: Tensor) -> None:
-        """Put in the values (n_values, n_frames) of frames at times (n_frames,); those outside go to the edges."""
+        """Add values (n_values, n_frames) of frames at times (n_frames,); frames outside count at the edges."""
         index = (times_s.double() / self.step_s).long().clamp(0, self.n_columns - 1)
         if not len(self.sums):
             self.sums = self.sums.new_zeros(len(values), self.n_columns)
@@ -40,6 +40,6 @@ class Columns:
         self.counts += torch.bincount(index, minlength=self.n_columns)
 
     def means(self) -> Tensor:
-        """Average what every column got, shape (n_values, n_columns); one that got nothing repeats the one before."""
+        """Return the mean of every column, shape (n_values, n_columns); an empty column repeats the one before."""
         filled = torch.where(self.counts > 0, torch.arange(self.n_columns), 0).cummax(dim=0).values
         return (self.sums / self.counts.clamp(min=1))[:, filled]

@@ -18,7 +18,7 @@ MUSIC_WINDOW_S = 0.186  # seconds: resolves neighboring low notes; 1.1 dB better
 
 ULTRASOUND_WINDOW_S = 0.0064  # seconds: a bat's call lasts some five milliseconds
 ULTRASOUND_HZ = 20_000.0  # above it nobody hears
-LONGEST_WINDOW = 2**15  # samples of a window that is chosen by itself: bounds the size of a dictionary to some 40 MB
+LONGEST_WINDOW = 2**15  # samples; the longest default window: bounds the size of a dictionary to some 40 MB
 INFRASOUND_HZ = 20.0  # below it nobody hears: there are offsets of converters, wind and rumble
 
 WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window}
@@ -26,7 +26,7 @@ WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman
 
 @dataclass(frozen=True)
 class StftConfig:
-    """How a spectrogram is cut, in samples at the dictionary's rate.
+    """Settings of a short-time Fourier transform, in samples at the dictionary's rate.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ class StftConfig:
 
     @classmethod
     def for_sample_rate(cls, sample_rate: int, *, ultrasonic: bool = False) -> "StftConfig":
-        """Choose a power of two near 64 ms up to 16 kHz and near 186 ms above, three quarters overlapping.
+        """Choose a window of a power of two: near 64 ms for rates up to 16 kHz, near 186 ms above; hops are a quarter.
 
-        Of ultrasound it is near 6 ms; and it is never more than 32768.
+        For ultrasound it is near 6 ms. It never has more than 32768 samples.
 
         Examples
         --------
@@ -75,7 +75,7 @@ class StftConfig:
 
     @property
     def n_bins(self) -> int:
-        """How many frequencies a frame has."""
+        """Number of frequencies of a frame."""
         return self.n_fft // 2 + 1
 
 
@@ -122,7 +122,7 @@ def istft(spectrogram: Tensor, config: StftConfig, *, n_samples: int) -> Tensor:
     spectrogram : Tensor, complex, shape (..., n_bins, n_frames)
     config : StftConfig
     n_samples : int
-        How long the result is.
+        Number of samples of the result.
 
     Returns
     -------
@@ -165,15 +165,15 @@ def magnitude(spectrogram: Tensor) -> Tensor:
 
 
 def spectral_shape(magnitude: Tensor) -> Tensor:
-    """Free every frame of its level: divide by its mean over the bins; a silent frame stays zero."""
+    """Divide every frame by its mean over the bins, so that its level does not matter; a silent frame stays zero."""
     level = magnitude.mean(dim=-2, keepdim=True)
     return magnitude / torch.where(level > 0, level, 1)
 
 
 def n_infrasonic_bins(config: StftConfig, sample_rate: int) -> int:
-    """Count the bins below 20 Hz, the first of which is that of a constant offset.
+    """Count the bins below 20 Hz, the first of which holds a constant offset.
 
-    Rates below 8 kHz are not of sound to be heard: there it is the bins below a 400th of the rate.
+    Rates below 8 kHz are not for human ears: there it counts the bins below a 400th of the rate.
 
     Examples
     --------
@@ -185,11 +185,11 @@ def n_infrasonic_bins(config: StftConfig, sample_rate: int) -> int:
 
 
 def audible(magnitude: Tensor, config: StftConfig, sample_rate: int) -> Tensor:
-    """Leave out of magnitudes (..., n_bins, n_frames) what is in infrasonic bins."""
+    """Set the infrasonic bins of magnitudes (..., n_bins, n_frames) to zero."""
     heard = torch.arange(magnitude.shape[-2], device=magnitude.device) >= n_infrasonic_bins(config, sample_rate)
     return magnitude * heard[:, None]
 
 
 def _window(config: StftConfig, like: Tensor) -> Tensor:
-    """Make the window where and as precise as the signal is."""
+    """Make the window on the signal's device and in its precision."""
     return WINDOWS[config.window](config.n_fft, dtype=like.dtype, device=like.device)

@@ -1,4 +1,4 @@
-"""The dictionaries of the library, which are there whenever the page is opened."""
+"""The dictionaries of the user's library, as the page lists them."""
 
 import hashlib
 import logging
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Library:
-    """The dictionaries of a folder, under names that say nothing of the disk.
+    """The dictionaries of a folder, under identifiers that reveal no paths.
 
     Parameters
     ----------
     folder : Path
-        Made when the first dictionary is kept.
+        Created when the first dictionary is kept.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,16 +29,16 @@ class Library:
         self._known: dict[tuple[Path, int, int], Mapping[str, Any] | None] = {}  # by path, bytes and time of change
 
     def facts(self) -> dict[str, Mapping[str, Any]]:
-        """Describe every dictionary in the folder that loads, by its identifier."""
+        """Describe every readable dictionary in the folder, by its identifier."""
         found = {_identifier(path): self._facts_of(path) for path in installed(self.folder).values()}
         return {identifier: facts for identifier, facts in found.items() if facts is not None}
 
     def path(self, identifier: str) -> Path | None:
-        """Find a dictionary's file; an identifier is compared with those there are, and never made a path of."""
+        """Find a dictionary's file; the identifier is only compared with known ones, never used as a path."""
         return next((path for path in installed(self.folder).values() if _identifier(path) == identifier), None)
 
     def keep(self, dictionary: Dictionary) -> str:
-        """Save a dictionary in the folder, once however often, and return its identifier.
+        """Save a dictionary in the folder, unless it is there already, and return its identifier.
 
         Its file's name is the source's letters and digits, so that `sepdict separate -d` finds it, and where another
         dictionary has it, a part of the checksum too.
@@ -57,7 +57,7 @@ class Library:
         return _identifier(path)
 
     def _facts_of(self, path: Path) -> Mapping[str, Any] | None:
-        """Describe a file, or None where it is no dictionary; what did not change is not read again."""
+        """Describe a file, or return None if it is no dictionary; an unchanged file is not read again."""
         try:
             status = path.stat()
         except OSError:
@@ -73,7 +73,7 @@ class Library:
 
 
 def _holds(path: Path, dictionary: Dictionary) -> bool:
-    """Tell whether a file is this very dictionary."""
+    """Return True if a file holds this dictionary."""
     try:
         return Dictionary.load(path).sha256 == dictionary.sha256
     except SepdictError:
@@ -81,7 +81,7 @@ def _holds(path: Path, dictionary: Dictionary) -> bool:
 
 
 def describe(dictionary: Dictionary) -> dict[str, Any]:
-    """Say of a dictionary what the page shows."""
+    """Return the facts of a dictionary that the page shows."""
     card = dictionary.card
     return {
         "source": card.source,
@@ -93,5 +93,5 @@ def describe(dictionary: Dictionary) -> dict[str, Any]:
 
 
 def _identifier(path: Path) -> str:
-    """Name a file so that its name cannot be read from it."""
+    """Return an identifier of a file that does not reveal its name."""
     return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]

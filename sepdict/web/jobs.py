@@ -1,7 +1,7 @@
-"""Jobs, one after another, in a process that can be killed.
+"""The queue of jobs, which a worker process performs one after another.
 
-A thread could only be asked to stop, and would hear it at the next step: between two may lie seconds, or a decoder
-that never ends. A process stops at once, gives its memory back, and takes nobody with it when it dies.
+A thread could only stop at its next step, which may take seconds, or never come. A process stops at once, gives its
+memory back, and does not take the server with it when it crashes.
 """
 
 import functools
@@ -34,13 +34,13 @@ class QueueFullError(SepdictError):
 
 @dataclass(eq=False)
 class Job:
-    """A task and what became of it.
+    """A task in the queue, and its result.
 
     Attributes
     ----------
     task : Task
     uses : frozenset of str
-        Uploads that must stay until it is finished.
+        Uploads that must stay until the job is finished.
     output : Path
         A folder for what the task writes; deleted unless it is done, and when the job is forgotten.
     identifier : str
@@ -49,11 +49,11 @@ class Job:
     progress : Progress or None
         The last step, while it runs.
     job_progress : JobProgress
-        How far it is.
+        Progress of the whole job.
     message : str
-        Why it failed.
+        Reason of a failure.
     warnings : list of str
-        What there is to think of, as it comes.
+        The library's warnings so far.
     result : mapping
     started, used : float
         By the queue's clock.
@@ -75,22 +75,22 @@ class Job:
         self.job_progress = JobProgress(self.task.plan)
 
     def advance(self, progress: Progress) -> None:
-        """Take a step."""
+        """Record a step of progress."""
         self.job_progress.advance(progress)
         self.progress = progress
 
 
 class JobQueue:
-    """Works on jobs in the order in which they came.
+    """Performs jobs in the order in which they were submitted.
 
     Parameters
     ----------
     finish : callable
-        Given a job that is done and its result; what it returns is what the job shows.
+        Called with a finished job and its result; returns the result that the job shows.
     folder : Path
-        Where the process puts temporary files.
+        Folder of the worker process for temporary files.
     n_waiting : int
-        The most.
+        The most jobs that may wait.
     kept_s : float
         How long after its last use a finished job is forgotten.
     clock : callable
@@ -114,7 +114,7 @@ class JobQueue:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Put a job at the end of the line.
+        """Append a job to the queue.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class JobQueue:
             self._changed.notify_all()
 
     def find(self, identifier: str) -> Job | None:
-        """Look a job up, which counts as its use."""
+        """Find a job, and count that as a use of it."""
         with self._changed:
             job = self._jobs.get(identifier)
             if job is not None:
@@ -143,7 +143,7 @@ class JobQueue:
             return unfinished.index(job) if job in unfinished else 0
 
     def cancel(self, job: Job) -> None:
-        """End a job that is waiting or running, at once; one that has ended stays as it is."""
+        """End a waiting or running job at once; do nothing to one that has ended."""
         with self._changed:
             if job.state not in UNFINISHED:
                 return
@@ -151,12 +151,12 @@ class JobQueue:
         self._worker.stop(job)  # the queue's thread sees the end of the pipe
 
     def in_use(self) -> set[str]:
-        """Name the uploads that unfinished jobs need."""
+        """Return the uploads that unfinished jobs need."""
         with self._changed:
             return {upload for job in self._jobs.values() if job.state in UNFINISHED for upload in job.uses}
 
     def sweep(self) -> None:
-        """Forget the jobs that ended and were not asked for in a long time."""
+        """Forget the jobs that ended and were not used for a long time."""
         with self._changed:
             oldest = self.clock() - self.kept_s
             old = [job for job in self._jobs.values() if job.used < oldest]
@@ -164,7 +164,7 @@ class JobQueue:
             self.forget(job)
 
     def forget(self, job: Job) -> None:
-        """Delete a job that has ended, and what it wrote; one that has not stays."""
+        """Delete a job that has ended, with its output; do nothing to an unfinished one."""
         with self._changed:
             if job.state in UNFINISHED:
                 return
@@ -198,7 +198,7 @@ class JobQueue:
             self._end(job, end, outcome)
 
     def _end(self, job: Job, end: str, outcome: Any) -> None:
-        """Say what became of a job, unless it was canceled meanwhile, and clear up."""
+        """Record how a job ended, unless it was canceled meanwhile, and delete the output of a failed one."""
         if end == "done" and job.state == "running":
             job.job_progress.finish()
             try:
@@ -262,8 +262,8 @@ class JobWorker:
 def _perform(folder: Path, request: tuple[Task, Path], send: Send) -> tuple[str, Any]:
     """Perform a task in the worker process, and send its progress and warnings."""
     task, output = request
-    tempfile.tempdir = str(folder)  # whatever is left by a sudden end goes with the server's files
-    logging.basicConfig(format="sepdict: %(message)s")  # what is unexpected is told to the terminal
+    tempfile.tempdir = str(folder)  # so that files left by a sudden end are deleted with the server's
+    logging.basicConfig(format="sepdict: %(message)s")  # unexpected errors go to the server's terminal
     log, handler = logging.getLogger("sepdict"), _SendWarnings(send, task)
     log.addHandler(handler)
     try:
@@ -283,6 +283,6 @@ class _SendWarnings(logging.Handler):
         self.send, self.task = send, task
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one, in the page's names; an error is for the terminal."""
+        """Send a warning with the page's names of files; errors go to the terminal."""
         if record.levelno == logging.WARNING:
             self.send(self.task.named(record.getMessage()))

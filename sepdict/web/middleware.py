@@ -1,4 +1,4 @@
-"""What every request passes before anything of it is read, and what every answer says."""
+"""Checks of every request before its body is read, and security headers of every response."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 SAFE_METHODS = ("GET", "HEAD")
-JSON_BYTES = 64 * 2**10  # a request that is no upload is a list of names at most
+JSON_BYTES = 64 * 2**10  # of a request that is no upload
 HEADERS = {
     # blob: for samples that the player decoded, data: for its icons; scripts only of ours
     "content-security-policy": (
@@ -22,13 +22,13 @@ HEADERS = {
 
 
 class SecurityMiddleware:
-    """Refuses requests that another site's page sent, and those that announce more than is taken.
+    """Refuses requests from pages of other sites, and those with too large a body.
 
     Parameters
     ----------
     app : ASGI application
     upload_bytes : int
-        The most that a body of an upload may announce; others are small.
+        Largest body of an upload; other requests are small.
     uploads_to : str
         The path of uploads.
     """
@@ -37,7 +37,7 @@ class SecurityMiddleware:
         self.app, self.upload_bytes, self.uploads_to = app, upload_bytes, uploads_to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -58,7 +58,7 @@ class SecurityMiddleware:
         await answer(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Say why a request is not let in, or None."""
+        """Return the status and reason of a refusal, or None."""
         if scope["method"] in SAFE_METHODS:
             return None
         headers = Headers(scope=scope)

@@ -1,4 +1,4 @@
-"""What is uploaded and made: files under random names in a folder of their own, deleted in time and at the end."""
+"""Uploaded and produced files, under random names in a temporary folder, deleted some time after their last use."""
 
 import contextlib
 import secrets
@@ -18,25 +18,25 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken.
+    """Limits of size, number and time.
 
     Parameters
     ----------
     file_bytes : int
         Of one file: twenty minutes of stereo at 48 kHz and 32 bits have 440 MiB.
     total_bytes : int
-        Of all uploads together, for they lie in the system's temporary folder.
+        Of all uploads together, which lie in the system's temporary folder.
     n_files : int
-        Uploads kept at a time: the solos of some sources, one file a note.
+        Of uploads kept at one time; solos may be one file per note.
     mixture_s : float
-        How long a mixture may be: the player decodes all stems whole, and a browser has no memory for hours of them.
+        Longest mixture: the player decodes all stems whole, and a browser has no memory for hours of them.
         The command line takes any length.
     solos_s : float
-        How long the solos of a source may be together: they are read whole.
+        Longest solos of a source together, which are read whole.
     n_waiting : int
-        Jobs in the queue: every mixture is one.
+        Jobs in the queue; every mixture is one.
     kept_s : float
-        How long after its last use something is deleted.
+        Time from the last use of a file to its deletion.
     """
 
     file_bytes: int = 512 * MIB
@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass
 class Upload:
-    """A file that was received or made.
+    """A file that was received or produced.
 
     Attributes
     ----------
@@ -58,11 +58,11 @@ class Upload:
         ``"mixture"``, ``"solo"`` or ``"dictionary"``.
     path : Path
     name : str
-        What the page calls it; no file is.
+        Its name on the page; the file has another.
     facts : mapping
     n_bytes : int
     used : float
-        When, by the store's clock.
+        Time of the last use, by the store's clock.
     """
 
     kind: str
@@ -75,13 +75,13 @@ class Upload:
 
 @dataclass
 class Uploads:
-    """A temporary folder and what is in it, by identifiers that cannot be guessed.
+    """Files in a temporary folder, by identifiers that cannot be guessed.
 
     Parameters
     ----------
     limits : Limits
     clock : callable
-        Seconds since some time.
+        In seconds.
     """
 
     limits: Limits
@@ -96,11 +96,11 @@ class Uploads:
         self._n_files_arriving = 0
 
     def new_path(self, extension: str = "") -> Path:
-        """Name a new file or folder."""
+        """Return the path for a new file or folder."""
         return self.folder / f"{secrets.token_hex(16)}{extension}"
 
     async def receive(self, content: AsyncIterable[bytes], path: Path, *, n_promised: int) -> int:
-        """Write an upload to a file as it arrives, and count its bytes.
+        """Write an upload to a file as it arrives, and return its size in bytes.
 
         Raises
         ------
@@ -134,14 +134,14 @@ class Uploads:
         return n_bytes
 
     def add(self, kind: str, path: Path, name: str, facts: Mapping[str, Any]) -> str:
-        """Enter a file that is there, and return its identifier."""
+        """Register an existing file, and return its identifier."""
         identifier = secrets.token_hex(16)
         with self._lock:
             self.uploads[identifier] = Upload(kind, path, name, facts, path.stat().st_size, self.clock())
         return identifier
 
     def find(self, identifier: str) -> Upload | None:
-        """Look a file up, which counts as its use."""
+        """Find a file, and count that as a use of it."""
         upload = self.uploads.get(identifier)
         if upload is not None:
             upload.used = self.clock()
@@ -154,7 +154,7 @@ class Uploads:
             upload.path.unlink(missing_ok=True)
 
     def sweep(self, in_use: Collection[str] = ()) -> None:
-        """Delete what was not used for long."""
+        """Delete files that were not used for a long time."""
         oldest = self.clock() - self.limits.kept_s
         with self._lock:
             old = [key for key, upload in self.uploads.items() if upload.used < oldest and key not in in_use]
@@ -167,17 +167,17 @@ class Uploads:
         self._open.close()
 
     def _refuse_larger(self, n_bytes: int) -> None:
-        """Bound a single file."""
+        """Refuse a file that is too large."""
         if n_bytes > self.limits.file_bytes:
             raise HTTPException(413, f"it is too large; expected {self.limits.file_bytes / MIB:.0f} MiB at most")
 
     def _refuse_more_files(self) -> None:
-        """Bound the number of files."""
+        """Refuse too many files."""
         if len(self.uploads) + self._n_files_arriving >= self.limits.n_files:
             raise HTTPException(413, f"there are {self.limits.n_files} files already; remove some, or join short ones")
 
     def _refuse_more_bytes(self, n_new_bytes: int) -> None:
-        """Bound all files together."""
+        """Refuse more bytes than all files may have."""
         with self._lock:
             n_bytes = sum(upload.n_bytes for upload in self.uploads.values()) + self._n_arriving
         if n_bytes + n_new_bytes > self.limits.total_bytes:
