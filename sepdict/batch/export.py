@@ -90,7 +90,7 @@ class OutputConfig:
 
     @property
     def encoding(self) -> str | None:
-        """libsndfile's name of the sample format; None for a format with only one."""
+        """Sample format by libsndfile's name; None for a format with only one."""
         depths = ENCODINGS[self.format]
         return depths[self.bit_depth] if self.bit_depth is not None else next(iter(depths.values()), None)
 
