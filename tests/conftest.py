@@ -4,7 +4,9 @@
 import sepdict  # noqa: F401  # before torch: it has idle threads sleep, a factor of ten where others compute
 # isort: on
 
+import multiprocessing
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +19,14 @@ settings.register_profile("sepdict", deadline=None, derandomize=True, database=N
 settings.load_profile("sepdict")
 
 
+LONG_FIRST = ("docs", "web", "cli", "separation", "batch")  # folders whose files take minutes, so that none is last
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that take long: two processes then end at about the same time."""
+    items.sort(key=lambda item: LONG_FIRST.index(folder) if (folder := item.path.parent.name) in LONG_FIRST else 9)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep compositions and installed dictionaries apart from the user's own, and for all tests of a run."""
@@ -24,6 +34,28 @@ def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SEPDICT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SEPDICT_LIBRARY", str(tmp_path_factory.mktemp("library")))
         yield
+
+
+def starting(method: str) -> SimpleNamespace:
+    """Stand in for the module of worker processes that starts them so."""
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["process_tasks", "sepdict.web.jobs"])
+    return SimpleNamespace(get_context=lambda _: context, parent_process=multiprocessing.parent_process)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_workers() -> Iterator[None]:
+    """Fork worker processes from one that has loaded what they need, which saves seconds for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sepdict._core.processes.multiprocessing", starting("forkserver"))
+        yield
+
+
+@pytest.fixture
+def really_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start worker processes from nothing, as they are for users."""
+    monkeypatch.setattr("sepdict._core.processes.multiprocessing", starting("spawn"))
 
 
 @pytest.fixture(autouse=True)

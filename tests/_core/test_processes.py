@@ -17,7 +17,9 @@ def lost(task: object) -> str:
     return f"lost {task}"
 
 
-def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(two_threads: None) -> None:
+def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(
+    two_threads: None, really_started: None
+) -> None:
     heard: list[float] = []
     results = in_processes(math.sqrt, [16.0, 9.0, 4.0], n_jobs=2, died=lost, on_result=heard.append)
     assert results == [4.0, 3.0, 2.0]
@@ -73,7 +75,9 @@ class DiesAtStart:
         pass
 
 
-def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(two_threads: None) -> None:
+def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(
+    two_threads: None, really_started: None
+) -> None:
     with pytest.raises(ConfigError, match="processes cannot be started; in a script, ask for several jobs below"):
         in_processes(DiesAtStart(), [1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
 

@@ -107,9 +107,7 @@ def test_the_line_has_an_end(queue: JobQueue, job_of: Any) -> None:
         queue.cancel(job)
 
 
-def test_errors_are_one_line_that_names_files_as_the_page_does(
-    queue: JobQueue, job_of: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_are_one_line_that_names_files_as_the_page_does(queue: JobQueue, job_of: Any) -> None:
     mistake, surprise, death, after = job_of("mistake"), job_of("surprise"), job_of("die"), job_of("after")
     for job in (mistake, surprise, death):
         queue.submit(job)
@@ -120,9 +118,18 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(
     assert "ZeroDivisionError" in surprise.message
     assert "duet" not in surprise.message
     assert "Traceback" not in surprise.message
-    assert "Traceback" in capfd.readouterr().err  # it is for the terminal
     assert death.message == KILLED
     assert not any(job.output.exists() for job in (mistake, surprise, death))
+
+
+def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
+    job_of: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], really_started: None
+) -> None:
+    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=3600)) as own:
+        surprise = job_of("surprise")
+        own.submit(surprise)
+        wait_for(surprise, "failed")
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: JobQueue, job_of: Any) -> None:
