@@ -204,7 +204,7 @@ def test_what_is_wrong_inside_a_sound_is_said_in_one_line_with_its_own_name(clie
     job = ended(client, client.post("/api/separations", json=request).json())
     assert (job["state"], job["message"]) == (
         "failed",
-        "<img src=x onerror=alert(1)>.wav: holds NaN or infinite samples, first at 0.500 s; mend the audio",
+        "<img src=x onerror=alert(1)>.wav: holds NaN or infinite samples, first at 0.500 s; repair the audio",
     )
     silence = uploaded(client, "solo", Audio(torch.zeros(2 * SAMPLE_RATE), SAMPLE_RATE), "silence.wav")
     job = ended(client, client.post("/api/trainings", json={"source": "none", "solos": [silence]}).json())
