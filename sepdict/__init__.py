@@ -29,11 +29,24 @@ Examples
 """
 
 import os
+from typing import Any
 
 import lazy_loader
+
+from sepdict._core import notebook
 
 # Threads that wait for work must sleep, not spin: on shared cores spinning costs factors. Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The public names stand in __init__.pyi. Each is loaded when first used, because torch takes seconds to load.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def _draw(thing: Any) -> str:
+    """Write what a notebook shows of an object, which is drawn high above the object's own package."""
+    from sepdict.reports.notebook import draw
+
+    return draw(thing)
+
+
+notebook.draw = _draw

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.on_demand import load
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.errors import AudioError
@@ -22,7 +23,7 @@ MOST_CHANNELS = 1024  # libsndfile allows no more in a file; more are samples in
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Audio:
+class Audio(ShownInNotebooks):
     """Samples and their rate.
 
     ``np.asarray(audio)`` gives the samples as a NumPy array, shape (n_channels, n_samples), that cannot be written to.

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.settings import refuse_other_type
 from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary_file import checksum_of, read_dictionary, write_dictionary
@@ -19,7 +20,7 @@ RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dictionary:
+class Dictionary(ShownInNotebooks):
     """A source's decoder from excitations to spectral shapes, and the encoder trained with it.
 
     Examples

@@ -1,7 +1,7 @@
 """HTML pages that need nothing but themselves.
 
 A page holds its styles, scripts, pictures and sounds. Its policy forbids every request, and every script but its own.
-All that goes into it is escaped, and no name turns around how the text beside it reads.
+All text that goes into it is escaped, and no name can reverse the order of the text beside it.
 """
 
 import base64
@@ -27,11 +27,37 @@ def fill_page(
     template : str
         Its name.
     scripts : sequence of str, optional
-        Names of the scripts in ``static`` that the page runs, one behind the other in one module.
+        Names of the scripts in ``static`` that the page runs, joined to one module.
     data : mapping, optional
-        What they find, as JSON, in the element with the id ``data``.
+        Data for the scripts, which find it as JSON in the element with the id ``data``.
     content
-        What the template speaks of.
+        The template's other variables.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    code = "\n".join(_read("static", name) for name in scripts)
+    return fill_fragment(
+        template,
+        style=_markup(_read("static", "player.css") + _read("static", "page.css")),
+        code=_markup(code),
+        code_hash=f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}",
+        data=data,
+        **content,
+    )
+
+
+def fill_fragment(template: str, **content: Any) -> str:
+    """Fill in a template that is a part of a page, or a page that brings its own styles and scripts.
+
+    Parameters
+    ----------
+    template : str
+        Its name in ``templates``.
+    content
+        The template's variables. Text is escaped, and characters that steer or hide are shown as escapes.
 
     Returns
     -------
@@ -39,29 +65,28 @@ def fill_page(
         HTML.
     """
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _read("templates", name)),
         autoescape=True,
-        finalize=lambda value: visible(value, lines=True) if type(value) is str else value,  # markup is ours
+        finalize=lambda value: visible(value, lines=True) if type(value) is str else value,  # not of our own markup
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"clock": as_clock, "duration": as_duration, "moment": as_moment}
-    code = "\n".join(_read("static", name) for name in scripts)
-    return environment.get_template(template).render(
-        style=Markup(_read("static", "player.css") + _read("static", "page.css")),
-        code=Markup(code),
-        code_hash=f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}",
-        data=data,
-        **content,
-    )
+    return environment.get_template(template).render(**content)
+
+
+def _markup(text: str) -> Any:
+    """Mark text of the package's own files as HTML that is not escaped."""
+    from markupsafe import Markup
+
+    return Markup(text)
 
 
 def as_clock(seconds: float, *, tenths: bool = False) -> str:
-    """Write the whole seconds, or tenths, that have passed as minutes and seconds, or from an hour on with hours.
+    """Write a time as minutes and whole seconds, with hours from an hour on, rounded down; with tenths if asked.
 
     Examples
     --------
@@ -76,7 +101,7 @@ def as_clock(seconds: float, *, tenths: bool = False) -> str:
 
 
 def as_duration(seconds: float) -> str:
-    """Write how long something lasts, to a tenth of a second where it is short.
+    """Write a duration, to a tenth of a second if it is less than a minute.
 
     Examples
     --------
@@ -91,7 +116,7 @@ def as_duration(seconds: float) -> str:
 
 
 def as_moment(date: str) -> str:
-    """Write a date and time, given as in ISO 8601, to the minute and in UTC.
+    """Write a date and time of ISO 8601 to the minute and in UTC.
 
     Examples
     --------

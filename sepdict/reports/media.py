@@ -1,6 +1,6 @@
-"""What a page shows of sound files: their spectrograms as pictures, and small copies to hear.
+"""Spectrograms of sounds as pictures, and small copies of them to embed in a page.
 
-Files are read block by block. Of long ones only the beginning is shown.
+Files are read block by block. Of long sounds only the beginning is shown.
 """
 
 import base64
@@ -15,7 +15,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepdict.audio.io import AT_ONCE, AudioReader, open_audio
+from sepdict.audio.io import AT_ONCE, open_audio
+from sepdict.audio.overlap_add import Mixture
 from sepdict.audio.signal import resample
 from sepdict.spectral.pooling import Columns
 from sepdict.spectral.stft import StftConfig, magnitude, stft
@@ -27,6 +28,7 @@ LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are; player.js m
 WINDOW_S = 0.064  # seconds: shows harmonics and onsets alike
 BLOCK_FRAMES = 1024  # read and transformed at once
 FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks
+CLIPPED = 0.99  # peaks of embedded copies
 LOUDEST = 0.999  # of all points of a spectrogram are softer than white
 LOSSLESS_BYTES = 12_000_000  # of 16-bit samples in one page; beyond, they are compressed as MP3
 N_COLOURS = 128  # of a picture, and black
@@ -58,8 +60,8 @@ class Look:
         return replace(self, energy=gain**2 * self.energy, peak=gain * self.peak)
 
 
-def look_at(path: Path, *, shown_s: float | None = None) -> Look:
-    """Read the beginning of a file, so many seconds at most; by default `SHOWN_S`.
+def look_at(path: Path, *, shown_s: float = SHOWN_S) -> Look:
+    """Compute the spectrogram of the first ``shown_s`` seconds of a file.
 
     Raises
     ------
@@ -67,56 +69,67 @@ def look_at(path: Path, *, shown_s: float | None = None) -> Look:
         As `open_audio` does.
     """
     with open_audio(path) as reader:
-        n_shown = _n_shown(reader, shown_s)
-        config = _stft_config(reader.sample_rate)
-        hop, n_new = config.hop_length, BLOCK_FRAMES * config.hop_length
-        starts = range(0, n_shown, n_new)
-        # a window more on both sides, so that frames are whole; it is a multiple of the hop
-        spans = [slice(max(0, s - config.n_fft), min(n_shown, s + n_new + config.n_fft)) for s in starts]
-        rows = _rows(config, reader.sample_rate)
-        columns = Columns(n_shown / reader.sample_rate, min(N_COLUMNS, max(1, n_shown // hop)))
-        peak = 0.0
-        for start, span, block in zip(starts, spans, reader.blocks(spans), strict=True):
-            peak = max(peak, float(block.samples.abs().max()))
-            energy = magnitude(stft(block.samples, config)).square().mean(dim=0)  # (n_bins, n_frames)
-            first = (start - span.start) // hop
-            energy = rows @ energy[:, first : first + BLOCK_FRAMES]  # (N_ROWS, n_new_frames)
-            columns.add((start + hop * torch.arange(energy.shape[1])) / reader.sample_rate, energy)
-        return Look(columns.means(), peak, n_shown / reader.sample_rate)
+        return look(reader, shown_s=shown_s)
 
 
-def is_lossless(n_files: int, reader: AudioReader) -> bool:
-    """Tell whether so many files of this form are small enough to be embedded as they are, in 16 bits."""
-    n_channels = reader.n_channels if reader.n_channels <= 2 else 1
-    return 2 * n_files * n_channels * _n_shown(reader) <= LOSSLESS_BYTES
+def look(sound: Mixture, *, shown_s: float = SHOWN_S) -> Look:
+    """Compute the spectrogram of the first ``shown_s`` seconds of a sound, block by block."""
+    n_shown = _n_shown(sound, shown_s)
+    config = _stft_config(sound.sample_rate)
+    hop, n_new = config.hop_length, BLOCK_FRAMES * config.hop_length
+    starts = range(0, n_shown, n_new)
+    # one window more on both sides makes the frames complete; it is a multiple of the hop
+    spans = [slice(max(0, s - config.n_fft), min(n_shown, s + n_new + config.n_fft)) for s in starts]
+    rows = _rows(config, sound.sample_rate)
+    columns = Columns(n_shown / sound.sample_rate, min(N_COLUMNS, max(1, n_shown // hop)))
+    peak = 0.0
+    for start, span, block in zip(starts, spans, sound.blocks(spans), strict=True):
+        peak = max(peak, float(block.samples.abs().max()))
+        energy = magnitude(stft(block.samples.cpu(), config)).square().mean(dim=0)  # (n_bins, n_frames)
+        first = (start - span.start) // hop
+        energy = rows @ energy[:, first : first + BLOCK_FRAMES]  # (N_ROWS, n_new_frames)
+        columns.add((start + hop * torch.arange(energy.shape[1])) / sound.sample_rate, energy)
+    return Look(columns.means(), peak, n_shown / sound.sample_rate)
+
+
+def is_lossless(n_files: int, sound: Mixture) -> bool:
+    """Return True if ``n_files`` of this form are small enough to be embedded in 16 bits without compression."""
+    n_channels = sound.n_channels if sound.n_channels <= 2 else 1
+    return 2 * n_files * n_channels * _n_shown(sound, SHOWN_S) <= LOSSLESS_BYTES
 
 
 def embedded_rate(sample_rate: int) -> int:
-    """Choose the rate of an embedded copy: the file's own or the next lower one that every browser takes, in Hz."""
+    """Return the rate of an embedded copy in Hz: the file's own or the next lower one that every browser takes."""
     return max((rate for rate in MP3_RATES if rate <= sample_rate), default=MP3_RATES[0])
 
 
 def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
-    """Copy the beginning of a file, up to `SHOWN_S`, into a data URL.
+    """Copy the beginning of a file, up to `SHOWN_S`, into a data URL, as `encode_sound` does."""
+    with open_audio(path) as reader:
+        return encode_sound(reader, gain=gain, lossless=lossless)
+
+
+def encode_sound(sound: Mixture, *, gain: float, lossless: bool, shown_s: float = SHOWN_S) -> str:
+    """Copy the first ``shown_s`` seconds of a sound into a data URL.
 
     Parameters
     ----------
-    path : Path
+    sound : Mixture
     gain : float
-        What samples are multiplied by: these formats clip above 1.
+        Factor of all samples: these formats clip above 1.
     lossless : bool
         FLAC of 16 bits, or else MP3.
+    shown_s : float
 
     Returns
     -------
     str
-        With more than two channels mixed to one, at `embedded_rate`.
+        At `embedded_rate`; more than two channels are mixed to one.
     """
-    with open_audio(path) as reader:
-        (audio,) = reader.blocks([slice(0, _n_shown(reader))])
+    (audio,) = sound.blocks([slice(0, _n_shown(sound, shown_s))])
     audio = resample(audio, embedded_rate(audio.sample_rate))
     samples = audio.samples if audio.n_channels <= 2 else audio.samples.mean(dim=0, keepdim=True)
-    samples = (gain * samples).clamp(-1, 1)  # resampling may exceed the peak
+    samples = (gain * samples).clamp(-1, 1).cpu()  # resampling may exceed the peak
     form: dict[str, Any] = {"samplerate": audio.sample_rate, "channels": len(samples)}
     if lossless:
         form |= {"format": "FLAC", "subtype": "PCM_16"}
@@ -168,10 +181,9 @@ def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _n_shown(reader: AudioReader, shown_s: float | None = None) -> int:
-    """How many samples of a file are shown."""
-    n_shown: int = round(min(reader.n_samples, (SHOWN_S if shown_s is None else shown_s) * reader.sample_rate))
-    return n_shown
+def _n_shown(sound: Mixture, shown_s: float) -> int:
+    """Return the number of samples in the first ``shown_s`` seconds, at most all."""
+    return round(min(sound.n_samples, max(1.0, shown_s * sound.sample_rate)))
 
 
 def _stft_config(sample_rate: int) -> StftConfig:

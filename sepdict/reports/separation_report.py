@@ -22,6 +22,7 @@ from sepdict.evaluation.scoring import RATIOS, Evaluation
 from sepdict.reports import svg
 from sepdict.reports.html import fill_page
 from sepdict.reports.media import (
+    CLIPPED,
     FAINTEST_DB,
     Look,
     embedded_rate,
@@ -47,7 +48,6 @@ N_POOREST = 3  # moments to jump to
 APART_S = 1.0  # seconds between them, at least: closer ones sound like one
 SOFTEST_DB = -30.0  # relative to the loudest step's energy: softer ones are not judged
 ROUGH_DB = -60.0  # stems that miss the mixture by more can be heard to
-CLIPPED = 0.99  # peaks of what is embedded
 SCORES = {  # of a score: how its column is headed, and what it means
     "si_sdr_db": ("SI-SDR", "scale-invariant signal to distortion: the figure to quote"),
     "si_sdr_improvement_db": ("gain", "how much better that is than for the mixture"),

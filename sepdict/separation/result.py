@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sepdict._core.fs import refuse_existing, writable_folder
+from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.settings import checks_types
 from sepdict.audio.io import WRITTEN_FORMATS, writing_audio
 from sepdict.audio.signal import Audio
@@ -83,7 +84,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Separation(Outcome, Mapping[str, Audio]):
+class Separation(Outcome, Mapping[str, Audio], ShownInNotebooks):
     """The stems of a mixture by name, and measurements of the separation.
 
     It is a mapping: ``separation["violin"]`` is a stem, ``list(separation)`` are their names, ``separation.items()``
