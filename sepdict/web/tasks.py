@@ -1,5 +1,6 @@
 """What a job does, in a process of its own: read, train or separate, write; every name in messages is the page's."""
 
+import contextlib
 import logging
 import math
 import re
@@ -15,6 +16,7 @@ from sepdict import Audio, Dictionary, SeparationConfig, SepdictError, TrainingC
 from sepdict._core.fs import to_json, write_atomically
 from sepdict.audio.io import copy_audio, open_audio, writing_stems
 from sepdict.dictionaries.library import library_folder
+from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Plan
 from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
@@ -143,7 +145,7 @@ class Separating:
 
 
 def name_files(message: str, sounds: Sequence[Sound]) -> str:
-    """Replace paths by what the page calls the files, and others by their last part: where they are is no news for it.
+    """Replace paths in a message by the page's names of the files, and other paths by their last part.
 
     Examples
     --------
@@ -152,7 +154,10 @@ def name_files(message: str, sounds: Sequence[Sound]) -> str:
     """
     for sound in sounds:
         message = message.replace(str(sound.path), sound.name).replace(sound.path.name, sound.name)
-    folders = (library_folder(), cache_folder(), Path(tempfile.gettempdir()))  # these may have spaces in their names
+    folders = [Path(tempfile.gettempdir())]  # these may have spaces in their names
+    for find in (library_folder, cache_folder):
+        with contextlib.suppress(ConfigError):  # a user without a home folder has none of these
+            folders.append(find())
     for place in (*(re.escape(str(folder)) + REST for folder in folders), rf"{START}/{REST}/{REST}"):
         message = re.sub(place, lambda found: PurePath(found.group()).name, message)
     return message
