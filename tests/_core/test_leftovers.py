@@ -22,7 +22,7 @@ import sepdict.audio.decoding
 from sepdict._core.fs import hidden_folder, signals_held, sweep, writable_folder, write_atomically
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
-from sepdict.web.uploads import Limits, Store
+from sepdict.web.uploads import Limits, Uploads
 
 OURS, ELSEWHERE = ".sepdict-{}-0123456789abcdef.tmp", "0123abcd"
 
@@ -188,8 +188,8 @@ def test_what_another_run_sweeps_up_before_it_is_locked_is_made_again(
 # --- the system's temporary folder
 
 
-def serve() -> Store:
-    return Store(Limits())
+def serve() -> Uploads:
+    return Uploads(Limits())
 
 
 def decode(file: Path) -> None:

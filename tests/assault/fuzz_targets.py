@@ -20,9 +20,11 @@ from unittest.mock import patch
 import safetensors.torch
 import soundfile
 import torch
-from front_end import SAMPLE_RATE, mixture, run, sound, trained
+from fastapi.testclient import TestClient
+from front_end import SAMPLE_RATE, mixture, read_json, run, sound, trained
 from mutation import mutated, odd_json
 from scenarios import FIT, cache_in, learned, pair, said_in_one_line
+from web_client import ADDRESS, SAME_ORIGIN, files_of, send, service_of
 
 import sepdict.dictionaries.dictionary_file
 import sepdict.separation.mask_estimator_cache
@@ -38,6 +40,8 @@ from sepdict.errors import SepdictError
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
+from sepdict.web.server import Settings, create_app
+from sepdict.web.uploads import Limits
 
 
 @dataclass(frozen=True)
@@ -356,12 +360,88 @@ def take_from_cache(path: Path) -> str:
     return "composed"
 
 
+# --- references
+
+
+@functools.cache
+def _scored() -> Path:
+    """Write stems, and a reference that is whole."""
+    folder = Path(tempfile.mkdtemp(prefix="scored-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("stems", "references"):
+        (folder / name).mkdir()
+        write_audio(folder / name / "hum.wav", sound("hum", n_samples=N_SAMPLES, n_channels=2, seed=1))
+    write_audio(folder / "stems" / "hiss.wav", sound("hiss", n_samples=N_SAMPLES, n_channels=2, seed=2))
+    return folder
+
+
+def score_against(path: Path) -> str:
+    """Evaluate against a reference; the scores are finite or null, and what cannot be scored is said in one line."""
+    shutil.copytree(_scored(), path.parent, dirs_exist_ok=True)
+    path.replace(path.parent / "references" / f"hiss{path.suffix}")
+    result = run("evaluate", path.parent / "stems", path.parent / "references", "--json", "-q")
+    assert result.exit_code in (0, 1), result.output
+    assert "Traceback" not in result.output
+    if result.exit_code:
+        assert result.stdout == ""
+        said_in_one_line(result.stderr.removesuffix("\n"))
+        return "refused"
+    assert {each["source"] for each in read_json(result.stdout)["sources"]} == {"hiss", "hum"}
+    return "scored"
+
+
+# --- what is brought to the page
+
+KINDS = ("mixture", "solo", "dictionary")
+
+
+@functools.cache
+def page() -> TestClient:
+    """Open the page, without its library; it starts no process before there is a job."""
+    limits = Limits(file_bytes=2**20, total_bytes=2**22, n_files=6)
+    library = Path(tempfile.mkdtemp(prefix="library-"))
+    atexit.register(shutil.rmtree, library, ignore_errors=True)
+    client = TestClient(create_app(Settings(library=library, limits=limits)), ADDRESS, headers=SAME_ORIGIN)
+    atexit.register(client.__exit__)
+    return client.__enter__()
+
+
+def upload_seeds() -> dict[str, bytes]:
+    return audio_seeds() | dictionary_seeds()
+
+
+def odd_upload(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    return forge(content, rng, others) if FORMAT.encode() in content else mutated(content, rng, others)
+
+
+def bring_to_the_page(path: Path) -> str:
+    """Upload as each kind: it is taken with facts that are JSON, or refused in one line and leaves nothing."""
+    outcomes = []
+    for kind in KINDS:
+        before = files_of(page())
+        answer = send(page(), kind, path.name, path.read_bytes())
+        facts = read_json(answer.text)
+        assert answer.status_code in (200, 400, 413, 422), answer.text
+        if answer.status_code == 200:
+            assert facts["id"]
+            service_of(page()).store.remove(facts["id"])
+        else:
+            assert list(facts) == ["error"]
+            said_in_one_line(facts["error"])
+            assert str(service_of(page()).store.folder) not in facts["error"], "it says where files are"
+        assert files_of(page()) == before, "something is left"
+        outcomes.append(str(answer.status_code))
+    return " ".join(outcomes)
+
+
 AUDIO = Target("audio", audio_seeds, mutated, read_sound)
 MORE_AUDIO = Target("audio", more_audio_seeds, mutated, read_sound_as_ffmpeg_does)
 DICTIONARIES = Target("dictionary", dictionary_seeds, forge, load_dictionary)
 MANIFESTS = Target("manifest", manifest_seeds, odd_manifest, go_on_beside)
 COMPOSITIONS = Target("composition", mask_estimator_seeds, odd_mask_estimator, take_from_cache)
-EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS]
+REFERENCES = Target("reference", audio_seeds, mutated, score_against)
+UPLOADS = Target("upload", upload_seeds, odd_upload, bring_to_the_page)
+EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS, REFERENCES, UPLOADS]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from sepdict.separation.mask_estimator import (
 )
 from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
 from sepdict.training.train import train_dictionary
-from sepdict.web.uploads import Limits, Store
+from sepdict.web.uploads import Limits, Uploads
 
 FIT = SeparationConfig(FitConfig(n_iterations=2), MaskEstimatorConfig(n_adaptation_steps=0))
 N_SAMPLES = 2000  # a quarter of a second
@@ -315,7 +315,7 @@ def _receive(folder: Path) -> None:
             yield content[start : start + 4096]
 
     with patch("sepdict.web.uploads.scratch_folder", lambda: contextlib.nullcontext(folder)):
-        store = Store(Limits())
+        store = Uploads(Limits())
     try:
         n_bytes = asyncio.run(store.receive(pieces(), folder / "upload", n_promised=len(content)))
     except HTTPException as error:
@@ -324,7 +324,7 @@ def _receive(folder: Path) -> None:
     assert n_bytes == len(content) == (folder / "upload").stat().st_size
 
 
-def _nothing_arrived(store: Store, folder: Path, refusal: HTTPException) -> None:
+def _nothing_arrived(store: Uploads, folder: Path, refusal: HTTPException) -> None:
     assert refusal.status_code == 507
     said_in_one_line(refusal.detail)
     assert store._n_arriving == store._n_files_arriving == 0

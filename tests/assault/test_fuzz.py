@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, MANIFESTS, Target, laid_out
+from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, MANIFESTS, REFERENCES, UPLOADS, Target, laid_out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,3 +47,15 @@ def test_an_odd_manifest_moves_nothing_and_keeps_only_what_is_finished(chosen: i
 @given(SEEDS)
 def test_an_odd_composition_is_taken_from_the_cache_only_if_it_shares_out_what_sounds(chosen: int) -> None:
     hold(COMPOSITIONS, chosen)
+
+
+@settings(SHORT, max_examples=6)  # each takes longer
+@given(SEEDS)
+def test_a_damaged_reference_is_scored_or_refused_in_one_line(chosen: int) -> None:
+    hold(REFERENCES, chosen)
+
+
+@SHORT
+@given(SEEDS)
+def test_what_is_brought_to_the_page_is_taken_or_refused_in_one_line_and_leaves_nothing(chosen: int) -> None:
+    hold(UPLOADS, chosen)
