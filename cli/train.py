@@ -38,7 +38,7 @@ from .options.training import (
 if TYPE_CHECKING:
     from sepdict.audio.signal import Audio
     from sepdict.dictionaries.card import Card
-    from sepdict.training.trainer import TrainingConfig
+    from sepdict.training.config import TrainingConfig
 
 log = logging.getLogger("sepdict.cli")
 
@@ -231,10 +231,10 @@ def _train(
     """Learn from recordings, after a look at them, and save what was learned."""
     from sepdict._core.devices import AUTO
     from sepdict.training.data import LEAST_SOUND_S
-    from sepdict.training.recording_checks import LITTLE_S, survey
+    from sepdict.training.recording_checks import LITTLE_S, check_recordings
     from sepdict.training.train import train_dictionary as train
 
-    found = survey(recordings)
+    found = check_recordings(recordings)
     if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
         note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
         if found.sound_s < LITTLE_S and not config.augmentation:

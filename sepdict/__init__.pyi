@@ -40,9 +40,9 @@ from .separation.mask_estimator import MaskEstimatorConfig as MaskEstimatorConfi
 from .separation.mask_estimator import train_mask_estimator as train_mask_estimator
 from .separation.result import Separation as Separation
 from .spectral.stft import StftConfig as StftConfig
+from .training.config import PRESETS as PRESETS
+from .training.config import REGULARIZERS as REGULARIZERS
+from .training.config import TrainingConfig as TrainingConfig
+from .training.config import regularized as regularized
 from .training.regularization import Regularization as Regularization
-from .training.train import PRESETS as PRESETS
-from .training.train import REGULARIZERS as REGULARIZERS
-from .training.train import regularized as regularized
 from .training.train import train_dictionary as train_dictionary
-from .training.trainer import TrainingConfig as TrainingConfig

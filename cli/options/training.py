@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from sepdict.spectral.stft import StftConfig
-    from sepdict.training.trainer import TrainingConfig
+    from sepdict.training.config import TrainingConfig
 
 NETWORK_DEFAULTS = {"code_size": "16", "hidden": "256,256", "activation": "relu", "n_templates": "256"}
 DEFAULTS = {"n_steps": "3000", "batch_frames": "256", "divergence": "kl", "seed": "0"}
@@ -134,7 +134,7 @@ def training_config(
 ) -> "TrainingConfig":
     """Take a preset and change in it what was asked for; None was not."""
     from sepdict.audio.augmentation import AugmentationConfig
-    from sepdict.training.train import PRESETS, regularized
+    from sepdict.training.config import PRESETS, regularized
 
     config, wanted = PRESETS[network], {name: value for name, value in shape.items() if value is not None}
     if "hidden" in wanted:
@@ -164,7 +164,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _amount(text: str) -> tuple[str, float]:
     """Read a regularizer's name, and its amount where one is given."""
-    from sepdict.training.train import REGULARIZERS
+    from sepdict.training.config import REGULARIZERS
 
     name, given, amount = text.partition("=")
     if name not in REGULARIZERS:

@@ -17,8 +17,8 @@ from sepdict.dictionaries.loading import DictionaryLike, as_dictionary
 from sepdict.dictionaries.synthesis import synthesize
 from sepdict.progress import OnProgress, closes_progress, ignore_progress
 from sepdict.reports import plots
+from sepdict.training.config import TrainingConfig
 from sepdict.training.learning_curve import learning_curve, training_config_of
-from sepdict.training.trainer import TrainingConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,10 +14,10 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
 from sepdict.spectral.divergences import beta_divergence, beta_of
-from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, join
+from sepdict.training.config import TrainingConfig
+from sepdict.training.data import LEAST_SOUND_S, FrameConfig, build_training_set, extract_frames
 from sepdict.training.regularization import Regularization
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of what is not held out
 HELD_OUT_SHARE = 0.1  # the end of every recording
@@ -108,10 +108,10 @@ def reconstruction_divergence(dictionary: Dictionary, recordings: Sequence[Audio
     card = dictionary.card
     frame_config = FrameConfig(card.sample_rate, card.stft, config.silence_db, card.network.kernel_size // 2)
     sounds = [extract_frames(recording, frame_config) for recording in at_peak_of_one(recordings)]
-    if not any(sound.sounding.any() for sound in sounds):
+    if not any(sound.active.any() for sound in sounds):
         raise AudioError(f"the end of each recording of {card.source!r} is silent; expected sound to hold out")
-    lesson = join(sounds, config.level_exponent, torch.device("cpu"))
-    observed, weight = lesson.shapes.T, lesson.training_weights
+    training_set = build_training_set(sounds, config.level_exponent, torch.device("cpu"))
+    observed, weight = training_set.shapes.T, training_set.training_weights
     drawn = dictionary.decode(dictionary.encode(observed))
     divergence = beta_divergence(observed, drawn, beta=beta_of(config.divergence)) / card.stft.n_bins
     return float((weight * divergence).sum() / weight.sum())

@@ -22,7 +22,7 @@ from sepdict.models.layers import Layer, Stack
 from sepdict.models.network_config import NetworkConfig
 from sepdict.models.optim import Adam
 
-WAYS = ("none", "autoencoders", "boltzmann")
+PRETRAININGS = ("none", "autoencoders", "boltzmann")
 RATE = 1e-3  # Adam's, constant
 STANDARD_FRAMES = 256  # that Boltzmann machines' mean and deviation are known from: to a tenth of the deviation
 SMALLEST_DEVIATION = 1e-3  # of the mean: the deviation of a sound that does not change
@@ -32,15 +32,15 @@ Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Observed shapes, drawn shapes and weights of the frames to the mean divergence."""
 
 
-def refuse_what_cannot_be_pretrained(way: str, network: NetworkConfig) -> None:
+def refuse_unpretrainable(way: str, network: NetworkConfig) -> None:
     """Refuse networks without layers that mirror each other, or units that are no Boltzmann machine's.
 
     Raises
     ------
     ConfigError
     """
-    if way not in WAYS:
-        raise ConfigError(f"pretraining is {way!r}; expected one of {', '.join(WAYS)}")
+    if way not in PRETRAININGS:
+        raise ConfigError(f"pretraining is {way!r}; expected one of {', '.join(PRETRAININGS)}")
     if way != "none" and network.kind not in ("dense", "convolutional"):
         raise ConfigError(f"a {network.kind} network cannot be pretrained by {way}; expected dense or convolutional")
     if way != "none" and network.prior_weight:

@@ -22,7 +22,7 @@ ENVELOPE_FRAMES = 400  # of every recording, stretched to so many
 
 
 @dataclass(frozen=True)
-class Survey:
+class RecordingSummary:
     """What there is to learn from.
 
     Attributes
@@ -86,7 +86,7 @@ class Survey:
         return tuple(remarks)
 
 
-def survey(recordings: Sequence[Audio]) -> Survey:
+def check_recordings(recordings: Sequence[Audio]) -> RecordingSummary:
     """Look at recordings of one source before training on them.
 
     Raises
@@ -97,7 +97,7 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     Examples
     --------
     >>> noise = Audio(torch.randn(1, 80000) / 10, 8000, "noise.wav")
-    >>> survey([noise]).remarks
+    >>> check_recordings([noise]).remarks
     ('10 s of sound is little; two or three minutes are better',)
     """
     if not recordings:
@@ -108,11 +108,11 @@ def survey(recordings: Sequence[Audio]) -> Survey:
     sound_s, spectrum, outlines = 0.0, torch.zeros(frame_config.stft.n_bins), list[tuple[Tensor, Tensor]]()
     for recording in leveled:
         sound = extract_frames(recording, frame_config)
-        sound_s += float(sound.sounding.float().mean()) * recording.duration_s
+        sound_s += float(sound.active.float().mean()) * recording.duration_s
         spectrum += sound.magnitude.square().sum(dim=1)
         outlines.append(_outline(sound.magnitude))
     heard = (spectrum >= spectrum.max() * 10 ** (FAINTEST_DB / 10)).nonzero()
-    return Survey(
+    return RecordingSummary(
         n_recordings=len(recordings),
         duration_s=sum(recording.duration_s for recording in recordings),
         sound_s=sound_s,

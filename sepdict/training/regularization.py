@@ -1,7 +1,8 @@
-"""What keeps a network from merely copying what it hears; all of it composes.
+"""Regularizers, which keep a network from merely copying its input; they can be combined.
 
-Penalties are in the unit of the training divergence, per bin. Sparsity and contraction are freed of the code's scale (a
-code of half the size and a decoder of twice the weights would draw the same), as codes are standardized after training.
+Penalties are in the unit of the training divergence, per bin. Sparsity and contraction do not depend on the code's
+scale, as codes are standardized after training: a code of half the size and a decoder of twice the weights would give
+the same output.
 """
 
 from dataclasses import dataclass, fields
@@ -18,7 +19,7 @@ from sepdict.spectral.stft import spectral_shape
 
 EXACT_CODE_SIZE = 8  # up to so many numbers the Jacobian is exact: each costs a pass back through the encoder
 CRITIC_RATE = 1e-3  # Adam's, constant
-SMALLEST_SPREAD = 1e-6  # of a code that says nothing
+SMALLEST_SPREAD = 1e-6  # deviation below which a code is taken for constant
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,17 @@ class Regularization:
     target_activity : float
         Share of the time in which a unit should be active, where activity is the sigmoid of the code.
     noise : float
-        The encoder hears noise beside the sound, up to so loud beside the frame; the clean sound is to be drawn [3]_.
+        Level of the noise that is added to the encoder's input, at most, relative to the frame; the target stays clean
+        [3]_.
     masking : float
-        The encoder does not hear this share of the bins; they are to be drawn all the same.
+        Share of the bins that are set to zero in the encoder's input; the target keeps them.
     others : float
-        The encoder hears frames of other sounds, the backgrounds, up to so loud beside the frame.
+        Level of the frames of other sounds, the backgrounds, that are added to the encoder's input, at most, relative
+        to the frame.
     contractive : float
         Weight of the squared Frobenius norm of the encoder's Jacobian [4]_.
     adversarial : float
-        Weight of what a critic says of interpolated codes' drawings [5]_. The network must have a critic.
+        Weight of a critic's judgement of what interpolated codes decode to [5]_. The network must have a critic.
 
     Raises
     ------
@@ -82,21 +85,21 @@ class Regularization:
             raise ConfigError("target_activity is 0; expected more")
 
 
-def corrupted(shape: Tensor, config: Regularization, others: Tensor | None, generator: torch.Generator) -> Tensor:
-    """Make of spectral shapes (..., n_bins, n_frames) what a denoising encoder hears; others is (n_other, n_bins)."""
+def corrupt(shape: Tensor, config: Regularization, others: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Corrupt spectral shapes (..., n_bins, n_frames) for a denoising encoder; others is (n_other, n_bins)."""
     if config.noise:
         loudness = config.noise * _uniform(shape[..., :1, :].shape, generator).to(shape)
         shape = spectral_shape(shape + loudness * _normal(shape.shape, generator).to(shape).abs())
     if config.others:
         assert others is not None
         n_frames = shape[..., 0, :].numel()
-        drawn = others[torch.randint(len(others), (n_frames,), generator=generator).to(others.device)].T
-        drawn = drawn.unflatten(1, shape[..., 0, :].shape).movedim(0, -2)  # (..., n_bins, n_frames)
+        added = others[torch.randint(len(others), (n_frames,), generator=generator).to(others.device)].T
+        added = added.unflatten(1, shape[..., 0, :].shape).movedim(0, -2)  # (..., n_bins, n_frames)
         loudness = config.others * _uniform(shape[..., :1, :].shape, generator).to(shape)
-        shape = spectral_shape(shape + loudness * drawn)
+        shape = spectral_shape(shape + loudness * added)
     if config.masking:
-        heard = _uniform(shape.shape, generator).to(shape) >= config.masking
-        shape = spectral_shape(shape * heard)
+        kept = _uniform(shape.shape, generator).to(shape) >= config.masking
+        shape = spectral_shape(shape * kept)
     return shape
 
 
@@ -108,7 +111,7 @@ def penalty(
     config: Regularization,
     generator: torch.Generator,
 ) -> Tensor:
-    """Add up, for each frame, what a code of shape (..., code_size, n_frames) is to be punished for."""
+    """Add up, for each frame, the penalties of a code of shape (..., code_size, n_frames)."""
     total = torch.zeros_like(code[..., 0, :])
     if log_variance is not None:
         total = total + network.config.prior_weight * prior_divergence(code, log_variance) / shape.shape[-2]
@@ -170,28 +173,28 @@ def contraction(network: Autoencoder, features: Tensor, generator: torch.Generat
     return torch.stack([gradient.square().sum(dim=-2) for gradient in gradients]).sum(dim=0)
 
 
-class Critic:
-    """Teaches a network's critic to tell what it draws from real spectra, and asks it how well it is deceived."""
+class CriticTrainer:
+    """Trains a network's critic to tell decoded spectra from real ones, and computes the penalty it imposes."""
 
     def __init__(self, network: Autoencoder) -> None:
         assert network.critic is not None
         self.network = network
         self.adam = Adam(list(network.critic.parameters()), step=CRITIC_RATE)
 
-    def deceived(self, code: Tensor, generator: torch.Generator) -> Tensor:
-        """``-log(probability of being taken for real)`` of drawings of codes between those of two frames."""
+    def penalty(self, code: Tensor, generator: torch.Generator) -> Tensor:
+        """Return ``-log(probability of being real)`` of what codes between those of two frames decode to."""
         along = -1 if code.ndim == 2 else 0  # single frames lie side by side, pieces one behind the other
         order = torch.randperm(code.shape[along], generator=generator).to(code.device)
         shape = [code.shape[along] if axis == along % code.ndim else 1 for axis in range(code.ndim)]
-        self.drawn = self.network.decode(
+        self.decoded = self.network.decode(
             code.lerp(code.index_select(along, order), _uniform(shape, generator).to(code))
         )
-        return softplus(-self.network.criticize(self.drawn))
+        return softplus(-self.network.criticize(self.decoded))
 
-    def learn(self, real: Tensor, weight: Tensor) -> None:
-        """Take a step towards calling the real spectra real and the last drawings drawn."""
-        drawn = self.drawn.detach()
-        surprise = softplus(-self.network.criticize(real)) + softplus(self.network.criticize(drawn))
+    def update(self, real: Tensor, weight: Tensor) -> None:
+        """Take a step towards calling the real spectra real and the last decoded ones decoded."""
+        decoded = self.decoded.detach()
+        surprise = softplus(-self.network.criticize(real)) + softplus(self.network.criticize(decoded))
         loss = (weight * surprise).sum() / weight.sum()
         self.adam.update(torch.autograd.grad(loss, self.adam.parameters))
 

@@ -22,7 +22,7 @@ from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
 from sepdict.separation.mask_estimator_cache import cache_folder
 from sepdict.separation.plan import plan_separation
-from sepdict.training.recording_checks import survey
+from sepdict.training.recording_checks import check_recordings
 from sepdict.web.dictionaries import describe
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Training:
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Train, save, and describe the dictionary; what there is to think of the solos is said first."""
         recordings = [self._read(solo) for solo in self.solos]
-        for remark in survey(recordings).remarks:
+        for remark in check_recordings(recordings).remarks:
             log.warning("%s", remark)
         dictionary = train_dictionary(recordings, self.config, source=self.source, on_progress=on_progress)
         dictionary.save(output / DICTIONARY)

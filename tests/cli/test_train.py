@@ -22,8 +22,8 @@ from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.models.network_config import NetworkConfig
-from sepdict.training.train import PRESETS, REGULARIZERS, regularized
-from sepdict.training.trainer import Descent
+from sepdict.training.config import PRESETS, REGULARIZERS, regularized
+from sepdict.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -399,7 +399,7 @@ SILENT = {
     "silence": (Audio(torch.zeros(1, 16000), 8000), "is digital silence; expected the sound to learn"),
     "two samples": (Audio(torch.tensor([[1.0, -1.0]]), 8000), "s of sound; expected 1 s at least"),
     "less than a window": (sound(n_samples=300), "s of sound; expected 1 s at least"),
-    "half a second": (sound(n_samples=4000), "0.53 s of sound; expected 1 s at least"),
+    "half a second": (sound(n_samples=4000), "0.50 s of sound; expected 1 s at least"),
 }
 
 
@@ -480,7 +480,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
 
 def interrupt_check(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     """Ctrl-C at the n-th validation."""
-    validate, n_left = Descent._validate, n
+    validate, n_left = Trainer._validate, n
 
     def interrupt(*args: Any) -> float | None:
         nonlocal n_left
@@ -489,7 +489,7 @@ def interrupt_check(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
             raise KeyboardInterrupt
         return validate(*args)
 
-    monkeypatch.setattr(Descent, "_validate", interrupt)
+    monkeypatch.setattr(Trainer, "_validate", interrupt)
 
 
 def test_ctrl_c_in_the_training_keeps_the_best_weights_so_far(

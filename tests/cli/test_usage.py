@@ -15,7 +15,7 @@ import typer.testing
 from front_end import run, succeed, trained
 
 from sepdict.reports.plots import PICTURE_FORMATS
-from sepdict.training.trainer import TrainingConfig
+from sepdict.training.config import TrainingConfig
 
 SCRIPT = Path(sys.executable).with_name("sepdict")
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -32,7 +32,7 @@ from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.models.network_config import NetworkConfig
 from sepdict.spectral.bands import n_bands
 from sepdict.spectral.stft import StftConfig, spectral_shape
-from sepdict.training.trainer import TrainingConfig
+from sepdict.training.config import TrainingConfig
 from sepdict.web.dictionaries import describe
 
 N_BINS = 33

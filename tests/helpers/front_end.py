@@ -23,8 +23,8 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, train_mask_estimator
+from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 SAMPLE_RATE = 8000
 TINY = TrainingConfig(

@@ -10,7 +10,7 @@ import torch
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio, resample
 from sepdict.spectral.stft import StftConfig
-from sepdict.training.data import FrameConfig, Lesson, extract_frames, join
+from sepdict.training.data import FrameConfig, TrainingSet, build_training_set, extract_frames
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=128)
@@ -32,10 +32,10 @@ def solo(name: str, start_s: float = 0.0, duration_s: float = 4.0) -> Audio:
 
 def shapes(name: str, start_s: float = 0.0, duration_s: float = 4.0) -> torch.Tensor:
     """Spectral shapes (n_bins, n_frames) of a solo, silence left out."""
-    lesson = lesson_of(solo(name, start_s, duration_s))
-    return lesson.shapes[lesson.training_weights > 0].T
+    training_set = training_set_of(solo(name, start_s, duration_s))
+    return training_set.shapes[training_set.training_weights > 0].T
 
 
-def lesson_of(audio: Audio) -> Lesson:
+def training_set_of(audio: Audio) -> TrainingSet:
     """All frames of a recording, each counting alike, none held out."""
-    return join([extract_frames(audio, FrameConfig(RATE, SMALL, -60.0, 0))], 0.0, torch.device("cpu"))
+    return build_training_set([extract_frames(audio, FrameConfig(RATE, SMALL, -60.0, 0))], 0.0, torch.device("cpu"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from real_audio import RATE, SMALL, SOUNDS, lesson_of, shapes, solo
+from real_audio import RATE, SMALL, SOUNDS, shapes, solo, training_set_of
 from sklearn.decomposition import PCA, non_negative_factorization
 from torch import Tensor
 
@@ -24,9 +24,10 @@ from sepdict.separation.engine import separate
 from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import magnitude, stft
+from sepdict.training.config import PRESETS, REGULARIZERS, TrainingConfig, regularized
 from sepdict.training.regularization import prior_divergence
-from sepdict.training.train import PRESETS, REGULARIZERS, regularized, train_dictionary
-from sepdict.training.trainer import Descent, TrainingConfig
+from sepdict.training.train import train_dictionary
+from sepdict.training.trainer import Trainer
 
 DENSE = NetworkConfig(code_size=3, hidden=(12,), n_templates=8)
 RECURRENT = replace(DENSE, kind="recurrent")
@@ -240,17 +241,17 @@ def variational(prior_weight: float = 1.0) -> Dictionary:
 def test_variational_training_minimizes_the_negative_evidence_bound() -> None:
     """Of Poisson counts with the drawing as their mean; what does not depend on the model is the same everywhere."""
     config = regularized(replace(QUICK, level_exponent=0), {"variational": 1.0})
-    lesson = lesson_of(solo("speech"))
-    descents = [
-        Descent(lesson, SMALL.n_bins, replace(config, seed=seed), seeded_generator(seed), None) for seed in (0, 1)
+    training_set = training_set_of(solo("speech"))
+    trainers = [
+        Trainer(training_set, SMALL.n_bins, replace(config, seed=seed), seeded_generator(seed), None) for seed in (0, 1)
     ]
     counts, differences = shapes("speech").round(), []
-    for descent in descents:
-        descent.generator = seeded_generator(5)
-        divergence, punished = descent._divergence_and_penalty(counts)
-        mean, log_variance = descent.network.posterior(counts)
+    for trainer in trainers:
+        trainer.generator = seeded_generator(5)
+        divergence, punished = trainer._divergence_and_penalty(counts)
+        mean, log_variance = trainer.network.posterior(counts)
         noise = torch.randn(mean.shape, generator=seeded_generator(5))
-        means = descent.network.decode(mean + (log_variance / 2).exp() * noise)
+        means = trainer.network.decode(mean + (log_variance / 2).exp() * noise)
         log_likelihood = torch.distributions.Poisson(means + 1e-6).log_prob(counts).sum(dim=0)
         bound = log_likelihood - prior_divergence(mean, log_variance)
         differences.append((divergence + punished) * SMALL.n_bins + bound)
@@ -332,13 +333,13 @@ def test_a_critic_that_is_not_asked_does_not_matter() -> None:
 @pytest.mark.parametrize("batch_frames", [1, 50, 0])
 def test_steps_see_as_many_frames_as_they_are_told_to(batch_frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    inner: Callable[..., tuple[Tensor, Tensor]] = Descent._divergence_and_penalty
+    inner: Callable[..., tuple[Tensor, Tensor]] = Trainer._divergence_and_penalty
 
-    def counted(self: Descent, shape: Tensor) -> tuple[Tensor, Tensor]:
+    def counted(self: Trainer, shape: Tensor) -> tuple[Tensor, Tensor]:
         seen.append(shape.shape[-1])
         return inner(self, shape)
 
-    monkeypatch.setattr(Descent, "_divergence_and_penalty", counted)
+    monkeypatch.setattr(Trainer, "_divergence_and_penalty", counted)
     card = train(replace(QUICK, batch_frames=batch_frames, n_steps=4, n_checks=1)).card
     (heard,) = card.heard
     n_learned = round((heard["duration_s"] - heard["silence_s"] - heard["held_out_s"]) * RATE / SMALL.hop_length)

@@ -16,8 +16,8 @@ from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig, fit_excitations
 from sepdict.spectral.stft import StftConfig, magnitude, stft
+from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)

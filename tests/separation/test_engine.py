@@ -29,8 +29,8 @@ from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitat
 from sepdict.separation.result import FitSummary, Separation, null_test_db
 from sepdict.spectral.masks import ratio_masks
 from sepdict.spectral.stft import StftConfig, stft
+from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 RATE = 8000
 DATA = Path(__file__).parents[2] / "data"

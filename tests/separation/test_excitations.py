@@ -22,8 +22,8 @@ from sepdict.separation.excitations import FINE, ExcitationFit, FitConfig, fit_e
 from sepdict.spectral.bands import band_sums
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import StftConfig
+from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 SMALL = StftConfig(n_fft=256, hop_length=64)
 DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templates=0)

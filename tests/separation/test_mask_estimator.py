@@ -31,8 +31,8 @@ from sepdict.separation.mask_estimator import (
 )
 from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
 from sepdict.spectral.stft import StftConfig, magnitude, stft
+from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)

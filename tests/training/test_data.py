@@ -12,18 +12,18 @@ from real_audio import RATE, SMALL, shapes, solo
 from sepdict._core.devices import seeded_generator
 from sepdict.audio.signal import Audio, resample
 from sepdict.dictionaries.exemplars import decode_exemplars, encode_exemplars
+from sepdict.training.config import TrainingConfig
 from sepdict.training.data import (
     FrameConfig,
-    Sound,
+    RecordingFrames,
     batches,
-    beginnings,
-    exemplars_of,
+    build_training_set,
+    collect_exemplars,
+    cut_held_out,
     extract_frames,
     hold_out,
-    join,
     patches,
 )
-from sepdict.training.trainer import TrainingConfig
 
 FRAMES = FrameConfig(RATE, SMALL, -60.0, 2)
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def stereo(name: str = "speech") -> Audio:
     return replace(one, samples=torch.cat([one.samples[:, :n_samples], other.samples[:, :n_samples]]))
 
 
-def held_out(*recordings: Audio, share: float = 0.2) -> list[Sound]:
+def held_out(*recordings: Audio, share: float = 0.2) -> list[RecordingFrames]:
     return hold_out([extract_frames(recording, FRAMES) for recording in recordings], share, seeded_generator(0))
 
 
@@ -87,31 +87,32 @@ def test_passes_come_in_other_orders_and_the_same_seed_draws_the_same() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_of_both_channels_the_same_time_is_held_out(share: float) -> None:
     (sound,) = held_out(stereo(), share=share)
-    lesson = join([sound], 0.5, CPU)
+    training_set = build_training_set([sound], 0.5, CPU)
     learned, validated = (
-        weights.reshape(sound.sounding.shape) > 0 for weights in (lesson.training_weights, lesson.validation_weights)
+        weights.reshape(sound.active.shape) > 0
+        for weights in (training_set.training_weights, training_set.validation_weights)
     )
     assert not (learned.any(dim=0) & validated.any(dim=0)).any()
-    assert torch.equal(learned | validated, sound.sounding)
+    assert torch.equal(learned | validated, sound.active)
     assert (learned.any(dim=1) & validated.any(dim=1)).all()
-    assert float(validated.sum() / sound.sounding.sum()) == pytest.approx(share, abs=0.03)
+    assert float(validated.sum() / sound.active.sum()) == pytest.approx(share, abs=0.03)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_a_frame_counts_by_its_level_and_silence_not_at_all(exponent: float) -> None:
     sound = extract_frames(solo("speech"), FRAMES)
-    level, weights = sound.magnitude.mean(dim=0), join([sound], exponent, CPU).training_weights
-    sounding = sound.sounding.flatten()
-    assert not weights[~sounding].any()
-    expected = level[sounding] ** exponent
-    torch.testing.assert_close(weights[sounding], expected / expected.mean())
+    level, weights = sound.magnitude.mean(dim=0), build_training_set([sound], exponent, CPU).training_weights
+    active = sound.active.flatten()
+    assert not weights[~active].any()
+    expected = level[active] ** exponent
+    torch.testing.assert_close(weights[active], expected / expected.mean())
 
 
 def test_shapes_of_a_lesson_average_one_or_are_silent() -> None:
-    lesson = join([extract_frames(stereo(), FRAMES)], 0.5, CPU)
-    means = lesson.shapes.mean(dim=1)
+    training_set = build_training_set([extract_frames(stereo(), FRAMES)], 0.5, CPU)
+    means = training_set.shapes.mean(dim=1)
     torch.testing.assert_close(means[means > 0], torch.ones(int((means > 0).sum())))
-    assert (means[lesson.training_weights > 0] > 0).all()
+    assert (means[training_set.training_weights > 0] > 0).all()
     torch.testing.assert_close(shapes("speech").mean(dim=0), torch.ones(shapes("speech").shape[1]))
 
 
@@ -121,7 +122,7 @@ def test_beginnings_end_where_what_is_held_out_begins(rate: int, recording: str)
     audio = resample(solo("speech") if recording == "mono" else stereo(), rate)
     sounds = held_out(audio)
     first_s = int(sounds[0].held_out.nonzero()[0]) * FRAMES.frame_s  # the middle of the first frame held out
-    (kept,) = beginnings([audio], sounds, FRAMES)
+    (kept,) = cut_held_out([audio], sounds, FRAMES)
     assert kept.duration_s == pytest.approx(first_s, abs=1 / rate)
     assert torch.equal(kept.samples, audio.samples[:, : kept.n_samples])
     assert kept.sample_rate == rate
@@ -133,7 +134,7 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
     sounds = held_out(*recordings, share=0.1)
     whole = [bool(sound.held_out.all()) for sound in sounds]
     assert sum(whole[:-1]) == 1
-    kept = beginnings(recordings, sounds, FRAMES)
+    kept = cut_held_out(recordings, sounds, FRAMES)
     expected = [recording for recording, held in zip(recordings[:-1], whole[:-1], strict=True) if not held]
     assert len(kept) == len(expected) == 7
     assert all(torch.equal(one.samples, other.samples) for one, other in zip(kept, expected, strict=True))
@@ -144,10 +145,10 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
 
 def test_the_memory_ends_with_what_was_held_out() -> None:
     sounds = held_out(stereo(), solo("piano"))
-    memory, n_held_out = exemplars_of(sounds, FRAMES, exemplars_s=600)
-    marked = [(sound, sound.held_out.repeat(len(sound.sounding)), sound.sounding.flatten()) for sound in sounds]
+    memory, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=600)
+    marked = [(sound, sound.held_out.repeat(len(sound.active)), sound.active.flatten()) for sound in sounds]
     learned, validated = (
-        torch.cat([sound.magnitude[:, sounding & (held == last)] for sound, held, sounding in marked], dim=1)
+        torch.cat([sound.magnitude[:, active & (held == last)] for sound, held, active in marked], dim=1)
         for last in (False, True)
     )
     assert n_held_out == validated.shape[1]
@@ -162,7 +163,7 @@ def test_how_many_frames_of_a_short_memory_were_held_out_is_known(exemplars_s: f
     n_bins = SMALL.n_bins
     low, high = torch.eye(n_bins)[:, :1], torch.eye(n_bins)[:, -1:]
     sounds = [replace(each, magnitude=torch.where(each.held_out, high, low)) for each in sounds]
-    memory, n_held_out = exemplars_of(sounds, FRAMES, exemplars_s=exemplars_s)
+    memory, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=exemplars_s)
     told = decode_exemplars(memory)[-1] > 0.01
     assert n_held_out == int(told.sum())
     assert told[len(told) - n_held_out :].all()
@@ -178,7 +179,7 @@ def test_by_default_soft_notes_are_learned_and_hiss_does_not_take_over() -> None
     tone = torch.sin(torch.arange(RATE) * 0.6)
     levels_db = torch.tensor([0.0, -20.0, -55.0, -62.0]).repeat_interleave(RATE)
     sound = extract_frames(Audio(tone.repeat(4) * 10 ** (levels_db / 20), RATE), frames)
-    weights = join([sound], config.level_exponent, CPU).training_weights
+    weights = build_training_set([sound], config.level_exponent, CPU).training_weights
     per_s = RATE // SMALL.hop_length
     loud, soft, hiss, below = (float(weights[i * per_s + 5 : (i + 1) * per_s - 5].mean()) for i in range(4))
     assert 0.2 < soft / loud < 0.5

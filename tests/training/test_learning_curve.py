@@ -13,9 +13,9 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
+from sepdict.training.config import PRESETS, TrainingConfig
 from sepdict.training.learning_curve import SHARES, _cut, learning_curve, reconstruction_divergence, training_config_of
-from sepdict.training.train import PRESETS, train_dictionary
-from sepdict.training.trainer import TrainingConfig
+from sepdict.training.train import train_dictionary
 
 DATA = Path(__file__).parents[2] / "data"
 SMALL = TrainingConfig(network=NetworkConfig(code_size=4, hidden=(32,), n_templates=32), n_steps=120, n_checks=4)

@@ -16,6 +16,7 @@ from sepdict.models.layers import initialize
 from sepdict.models.network_config import NetworkConfig
 from sepdict.models.optim import Adam
 from sepdict.spectral.divergences import beta_divergence
+from sepdict.training.config import TrainingConfig
 from sepdict.training.pretraining import (
     FAINTEST_ROOT,
     BoltzmannMachine,
@@ -23,7 +24,6 @@ from sepdict.training.pretraining import (
     pretrain_by_boltzmann_machines,
 )
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 BELIEFS = NetworkConfig(code_size=3, hidden=(6, 10), activation="sigmoid", n_templates=0)
 DENSE = NetworkConfig(code_size=3, hidden=(6, 10), activation="relu", n_templates=8)

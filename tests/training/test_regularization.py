@@ -15,18 +15,18 @@ from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.models.layers import initialize
 from sepdict.models.network_config import NetworkConfig
+from sepdict.training.config import PRESETS, REGULARIZERS, TrainingConfig, regularized
 from sepdict.training.regularization import (
-    Critic,
+    CriticTrainer,
     Regularization,
     activity_divergence,
     contraction,
-    corrupted,
+    corrupt,
     penalty,
     prior_divergence,
     sparsity,
 )
-from sepdict.training.train import PRESETS, REGULARIZERS, regularized, train_dictionary
-from sepdict.training.trainer import TrainingConfig
+from sepdict.training.train import train_dictionary
 
 NETWORK = NetworkConfig(code_size=3, hidden=(12,), activation="tanh", n_templates=6, critic=(16,))
 TRAINING = TrainingConfig(
@@ -72,7 +72,7 @@ def test_what_a_denoising_encoder_hears_is_another_spectral_shape(
 ) -> None:
     clean, others = shapes("speech")[:, :100].expand(*batch, -1, -1), shapes("piano").T
     before, others_before = clean.clone(), others.clone()
-    heard = corrupted(clean, Regularization(**{name: CORRUPTIONS[name] for name in names}), others, generator)
+    heard = corrupt(clean, Regularization(**{name: CORRUPTIONS[name] for name in names}), others, generator)
     assert heard.shape == clean.shape
     assert (heard >= 0).all()
     torch.testing.assert_close(heard.mean(dim=-2), torch.ones(*batch, 100))
@@ -83,12 +83,12 @@ def test_what_a_denoising_encoder_hears_is_another_spectral_shape(
 
 def test_without_corruption_the_encoder_hears_the_sound_itself(generator: torch.Generator) -> None:
     clean = shapes("speech")
-    assert corrupted(clean, Regularization(dropout=0.5, sparse=1, contractive=1), None, generator) is clean
+    assert corrupt(clean, Regularization(dropout=0.5, sparse=1, contractive=1), None, generator) is clean
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_masking_hides_the_stated_share_of_the_bins(share: float, generator: torch.Generator) -> None:
-    heard = corrupted(torch.ones(500, 400), Regularization(masking=share), None, generator)
+    heard = corrupt(torch.ones(500, 400), Regularization(masking=share), None, generator)
     assert float((heard == 0).float().mean()) == pytest.approx(share, abs=0.005)
 
 
@@ -97,7 +97,7 @@ def test_other_sounds_are_up_to_so_loud_beside_the_frame(loudness: float, genera
     """A frame in the lowest bin and another in the highest: the second's share is its loudness, evenly drawn."""
     clean, other = torch.zeros(2, 20_000), torch.tensor([[0.0, 2.0]])
     clean[0] = 2.0
-    heard = corrupted(clean, Regularization(others=loudness), other, generator)
+    heard = corrupt(clean, Regularization(others=loudness), other, generator)
     louder = heard[1] / heard[0]
     assert 0.99 * loudness < float(louder.max()) <= loudness * 1.0001
     assert float(louder.mean()) == pytest.approx(loudness / 2, rel=0.03)
@@ -107,7 +107,7 @@ def test_other_sounds_are_up_to_so_loud_beside_the_frame(loudness: float, genera
 def test_a_denoising_encoder_says_of_a_corrupted_frame_more_nearly_what_it_says_of_the_clean_one(name: str) -> None:
     """On sound that neither heard in training, relative to how far codes of different frames are apart."""
     clean = shapes("speech", start_s=6.0)
-    heard = corrupted(clean, Regularization(**{name: CORRUPTIONS[name]}), shapes("piano").T, seeded_generator(1))
+    heard = corrupt(clean, Regularization(**{name: CORRUPTIONS[name]}), shapes("piano").T, seeded_generator(1))
     errors = []
     for amount in (0.0, CORRUPTIONS[name]):
         encode = trained(replace(TRAINING, n_steps=400), **{name: amount}).network.encode
@@ -280,13 +280,15 @@ def test_penalties_add_up(generator: torch.Generator) -> None:
 
 def test_a_critic_learns_to_tell_real_from_drawn() -> None:
     network, heard = network_of(), shapes("speech")
-    critic, code, generator = Critic(network), network.encode(heard).detach(), seeded_generator(0)
+    critic, code, generator = CriticTrainer(network), network.encode(heard).detach(), seeded_generator(0)
     odds = torch.nn.functional.softplus
     losses = []
     for _ in range(150):
-        critic.deceived(code, generator)
-        losses.append(float((odds(-network.criticize(heard)) + odds(network.criticize(critic.drawn))).detach().mean()))
-        critic.learn(heard, torch.ones(heard.shape[1]))
+        critic.penalty(code, generator)
+        losses.append(
+            float((odds(-network.criticize(heard)) + odds(network.criticize(critic.decoded))).detach().mean())
+        )
+        critic.update(heard, torch.ones(heard.shape[1]))
     assert losses[0] > 0.5 * 2 * math.log(2)
     assert losses[-1] < 0.5 * losses[0]
     assert losses[-1] < 0.5 * 2 * math.log(2)  # of a critic that knows nothing
@@ -294,9 +296,9 @@ def test_a_critic_learns_to_tell_real_from_drawn() -> None:
 
 def test_a_step_of_the_critic_changes_the_critic_alone() -> None:
     network, heard = network_of(), shapes("speech")
-    critic, before = Critic(network), {name: value.clone() for name, value in network.state_dict().items()}
-    critic.deceived(network.encode(heard), seeded_generator(0))
-    critic.learn(heard, torch.ones(heard.shape[1]))
+    critic, before = CriticTrainer(network), {name: value.clone() for name, value in network.state_dict().items()}
+    critic.penalty(network.encode(heard), seeded_generator(0))
+    critic.update(heard, torch.ones(heard.shape[1]))
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith("critic.") for name in changed)
@@ -306,7 +308,7 @@ def test_a_step_of_the_critic_changes_the_critic_alone() -> None:
 def test_deceiving_the_critic_moves_decoder_and_encoder(kind: str) -> None:
     network, heard = network_of(replace(NETWORK, kind=kind)), shapes("speech")[:, :32]
     code = network.encode(heard)
-    cost = Critic(network).deceived(code, seeded_generator(0))
+    cost = CriticTrainer(network).penalty(code, seeded_generator(0))
     assert cost.shape == (32,)
     halves = [list(network.encoder.parameters()), list(network.decoder.parameters())]
     for half in halves:
@@ -315,7 +317,7 @@ def test_deceiving_the_critic_moves_decoder_and_encoder(kind: str) -> None:
 
 
 def test_a_training_that_deceives_leaves_the_critic_to_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Critic, "learn", lambda *_: None)
+    monkeypatch.setattr(CriticTrainer, "update", lambda *_: None)
     config = replace(TRAINING, network=NETWORK, n_steps=10)
     weights = [trained(replace(config, n_steps=n), adversarial=1.0).network.state_dict() for n in (1, 10)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0] if name.startswith("critic."))
@@ -328,7 +330,7 @@ def test_drawings_lie_between_those_of_two_frames(generator: torch.Generator) ->
     code = torch.stack([torch.zeros(3), torch.ones(3)], dim=1).repeat(1, 50)
     asked: list[Tensor] = []
     network.decode = lambda code: asked.append(code) or torch.ones(SMALL.n_bins, 100)  # type: ignore[method-assign,func-returns-value]
-    Critic(network).deceived(code, generator)
+    CriticTrainer(network).penalty(code, generator)
     torch.testing.assert_close(asked[0], asked[0][:1].expand(3, -1))
     assert 0 <= float(asked[0].min()) < 0.1
     assert 0.9 < float(asked[0].max()) <= 1

@@ -17,8 +17,9 @@ from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.spectral.divergences import beta_divergence, beta_of
 from sepdict.spectral.stft import StftConfig, audible, magnitude, spectral_shape, stft
-from sepdict.training.train import PRESETS, train_dictionary
-from sepdict.training.trainer import Descent, TrainingConfig
+from sepdict.training.config import PRESETS, TrainingConfig
+from sepdict.training.train import train_dictionary
+from sepdict.training.trainer import Trainer
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)
@@ -235,14 +236,14 @@ OVERFIT = replace(TINY, n_steps=400, n_checks=20, patience=3, learning_rate=0.02
 def test_a_training_that_diverges_says_so_and_keeps_what_was_good(
     n_good: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    plain, checks = Descent._validate, iter(range(99))
+    plain, checks = Trainer._validate, iter(range(99))
 
-    def validate(descent: Descent) -> float | None:
+    def validate(trainer: Trainer) -> float | None:
         if next(checks) == n_good:
-            descent.network.decoder.layers[0].bias.data.fill_(torch.nan)
-        return plain(descent)
+            trainer.network.decoder.layers[0].bias.data.fill_(torch.nan)
+        return plain(trainer)
 
-    monkeypatch.setattr(Descent, "_validate", validate)
+    monkeypatch.setattr(Trainer, "_validate", validate)
     if not n_good:
         with pytest.raises(ConfigError, match="training diverged at once, to weights that are not finite; train at a"):
             train(warble(3.0))
@@ -283,7 +284,7 @@ def test_ctrl_c_before_anything_was_learned_is_passed_on(monkeypatch: pytest.Mon
     def interrupted(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sepdict.training.trainer.Descent._descend", interrupted)
+    monkeypatch.setattr("sepdict.training.trainer.Trainer._take_steps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(warble(2.0), QUICK)
 

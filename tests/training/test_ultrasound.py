@@ -14,9 +14,9 @@ from sepdict.dictionaries.exemplars import PASSAGE_FRAMES
 from sepdict.errors import ConfigError
 from sepdict.separation.engine import separate
 from sepdict.spectral.stft import StftConfig
-from sepdict.training.data import FrameConfig, exemplars_of, extract_frames, stft_for
+from sepdict.training.config import TrainingConfig
+from sepdict.training.data import FrameConfig, collect_exemplars, extract_frames, stft_for
 from sepdict.training.train import train_dictionary
-from sepdict.training.trainer import TrainingConfig
 
 BAT_RATE = 384_000
 BRIEF = TrainingConfig(n_steps=1, n_checks=1)
@@ -81,7 +81,7 @@ def test_a_memory_of_short_frames_is_no_larger_than_one_of_long_ones() -> None:
     )
     solo = bat(rate=8000, seconds=4.2, level=0.0)
     sizes = [
-        exemplars_of([extract_frames(solo, frame_config)], frame_config, 2.1)[0].shape[1]
+        collect_exemplars([extract_frames(solo, frame_config)], frame_config, 2.1)[0].shape[1]
         for frame_config in (short, long)
     ]
     assert sizes[0] == sizes[1] == 2 * PASSAGE_FRAMES
