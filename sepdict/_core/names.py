@@ -10,11 +10,14 @@ MOST_NAME_BYTES = 200  # file systems take 255; what is left is for a checksum, 
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn around how the text beside them reads
 HIDDEN = f"\0-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI_CONTROLS}\ud800-\udfff"  # controls, line ends, lone surrogates
 UNDECODED = "\udc80-\udcff"  # how Python holds the bytes of a file name that is no valid Unicode
+ZERO_WIDTH = "\u00ad\u180e\u200b\u2060-\u2064"  # not the joiners U+200C and U+200D, which Persian and emoji need
 DEVICES = r"con|prn|aux|nul|com[0-9]|lpt[0-9]"  # names that Windows keeps for itself, whatever the extension
 
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 _PROMPTING = re.compile(f"(?![\n{UNDECODED}])[{HIDDEN}]")
-_WRITABLE = re.compile(rf"(?!(?:{DEVICES})(?:\.|$))(?![.\s])[^/\\{HIDDEN}]+(?<![.\s])", re.IGNORECASE)
+_DEVICE = re.compile(rf"(?:{DEVICES})(?:\..*)?", re.IGNORECASE)
+_INVISIBLE = re.compile(f"[{HIDDEN}{ZERO_WIDTH}]")
+_WRITABLE = re.compile(r"(?![.\s])[^/\\]+(?<![.\s])")
 
 
 def normalized(name: str) -> str:
@@ -34,18 +37,22 @@ def refuse_unwritable(name: object, what: str) -> None:
     Raises
     ------
     ConfigError
-        If it is no text, empty, too long, has control characters, or is a path.
+        If it is no text, empty, too long, partly invisible, a name that Windows keeps for a device, or a path.
 
     Examples
     --------
-    >>> refuse_unwritable("a/b", "source name")
+    >>> refuse_unwritable("con", "source name")
     Traceback (most recent call last):
-    sepdict.errors.ConfigError: source name is 'a/b'; expected a name that can be a file's, without / or \
+    sepdict.errors.ConfigError: source name is 'con', which Windows keeps for a device; expected another name
     """
     if isinstance(name, str) and len(normalized(name).encode(errors="replace")) > MOST_NAME_BYTES:
         raise ConfigError(f"{what} begins {name[:40]!r} and is too long; expected {MOST_NAME_BYTES} bytes at most")
+    if isinstance(name, str) and _DEVICE.fullmatch(name):
+        raise ConfigError(f"{what} is {name!r}, which Windows keeps for a device; expected another name")
+    if isinstance(name, str) and _INVISIBLE.search(name):
+        raise ConfigError(f"{what} is {reprlib.repr(name)}, with characters that cannot be seen; expected visible ones")
     if not isinstance(name, str) or not _WRITABLE.fullmatch(name):
-        expected = "expected a name that can be a file's, without / or \\"
+        expected = "expected a name that can be a file's, without / or \\, and no dot or space at either end"
         raise ConfigError(f"{what} is {reprlib.repr(name)}; {expected}")
 
 
