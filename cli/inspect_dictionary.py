@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def inspect(
     files: DictionaryFiles,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Gets a folder for each source.")
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where each source gets a folder.")
     ] = Path("inspected"),
-    picture_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="Of the pictures.")] = "png",
+    picture_format: Annotated[Literal["png", "svg"], typer.Option("--format", help="Format of the pictures.")] = "png",
     solos: Annotated[
         str | None,
         typer.Option(
             "--learning-curve",
             metavar="SOLOS",
-            help="Train on an eighth to all of these recordings, too, and draw how much that helps.",
+            help="Also train on an eighth to all of these recordings, and plot how much more of them helps.",
             show_default=False,
         ),
     ] = None,
@@ -35,9 +35,9 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Draw and sound what dictionaries have learned.
+    """Show in pictures and sounds what dictionaries have learned.
 
-    Pictures of spectra that the decoder draws, of what excites the encoder's units, of codes and of the training.
+    Plots the decoder's spectra, the inputs that excite the encoder's units most, the codes, and the training.
     """
     from sepdict.dictionaries.library import find_dictionary
 

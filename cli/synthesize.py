@@ -1,4 +1,4 @@
-"""`sepdict synthesize`: what a dictionary sounds like by itself."""
+"""`sepdict synthesize`: sound from a dictionary alone."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +15,17 @@ def synthesize(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="[default: {source}.wav]", show_default=False),
     ] = None,
-    seconds: Annotated[float, typer.Option(help="How long.")] = 5.0,
+    seconds: Annotated[float, typer.Option(help="Duration.")] = 5.0,
     walk: Annotated[bool, typer.Option("--walk", help="Walk along each dimension of the code in turn.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another sound.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write what a dictionary sounds like by itself.
+    """Synthesize sound from a dictionary alone.
 
-    It tells by ear what was learned.
+    Listen to it to judge what the dictionary has learned.
     """
     from sepdict.dictionaries.library import find_dictionary
 

@@ -52,7 +52,7 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class _Order:
-    """One dictionary to be made."""
+    """One dictionary to be trained."""
 
     source: str
     solos: Sequence[str]
@@ -63,7 +63,7 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A dictionary that was made."""
+    """A trained and saved dictionary."""
 
     file: Path
     card: "Card"
@@ -71,11 +71,11 @@ class _Trained:
 
     @property
     def divergence(self) -> float:
-        """The best there was in validation."""
+        """The lowest validation divergence."""
         return min(self.card.curves["validation"], default=float("nan"))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give everything as what `to_json` writes."""
+        """Return what ``--json`` prints."""
         facts = {"file": self.file, "source": self.card.source, "sample_rate": self.card.sample_rate}
         facts |= {"n_recordings": len(self.card.heard), "trained_s": self.card.trained_s, "seconds": self.seconds}
         return facts | {"divergence": self.divergence, "stopped": self.card.training["stopped"]}
@@ -109,7 +109,7 @@ def train_dictionary(
 ) -> None:
     """Learn a source from recordings of it alone.
 
-    Ctrl-C ends the training and keeps the best weights so far; a second one gives up.
+    Ctrl-C ends the training and keeps the best weights so far; a second one keeps nothing.
     """
     find_audio([*solos, *(background or [])], recursive=recursive)  # before torch is loaded, which takes seconds
     orders = _orders(solos, output, name, each=each, recursive=recursive)
@@ -161,7 +161,7 @@ def _json_at_the_end(wanted: bool) -> Iterator[list["_Trained"]]:
 def _orders(
     solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
 ) -> list[_Order]:
-    """Say which dictionaries are to be made, and where they go."""
+    """List the dictionaries to be trained, and their files."""
     from sepdict._core.names import normalized, refuse_unwritable
     from sepdict.dictionaries.library import EXTENSION, library_folder
     from sepdict.errors import ConfigError
@@ -202,16 +202,17 @@ def _carry_out(
     *,
     alone: bool,
 ) -> tuple["_Trained | None", int]:
-    """Make one dictionary, if any of its recordings can be read; count those that cannot."""
+    """Train one dictionary, if any of its recordings can be read; count those that cannot."""
     from sepdict._core.fs import writable_folder
     from sepdict.errors import ConfigError, explain
 
+    is_new_folder = not order.output.parent.exists()
     with writable_folder(order.output.parent):
         recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
         if not recordings:
             return None, n_failed
         try:
-            return _train(order, recordings, config, backgrounds, device, report), n_failed
+            return _train(order, recordings, config, backgrounds, device, report, is_new_folder=is_new_folder), n_failed
         except Exception as error:
             if alone or isinstance(error, ConfigError):  # which fails every training alike
                 raise
@@ -227,8 +228,10 @@ def _train(
     backgrounds: Sequence["Audio"],
     device: str | None,
     report: ProgressReport,
+    *,
+    is_new_folder: bool,
 ) -> _Trained:
-    """Learn from recordings, after a look at them, and save what was learned."""
+    """Check the recordings, train on them, and save the dictionary."""
     from sepdict._core.devices import AUTO
     from sepdict.training.data import LEAST_SOUND_S
     from sepdict.training.recording_checks import LITTLE_S, check_recordings
@@ -236,9 +239,15 @@ def _train(
 
     found = check_recordings(recordings)
     if not report.quiet and found.sound_s >= LEAST_SOUND_S:  # what is refused next needs no advice
-        note("\n".join([f"heard {_heard(recordings)}", *(f"note: {remark}" for remark in found.remarks)]))
+        note(
+            "\n".join(
+                [f"training on {_count_recordings(recordings)}", *(f"note: {remark}" for remark in found.remarks)]
+            )
+        )
         if found.sound_s < LITTLE_S and not config.augmentation:
             note("note: --augment varies what little there is")
+        if is_new_folder:
+            note(f"note: the folder {order.output.parent} is new")
     report.begin(f"training {order.source}{order.which}")
     start = time.perf_counter()
     dictionary = train(
@@ -254,7 +263,7 @@ def _train(
 
 
 def _refuse_output(output: Path, overwrite: bool) -> None:
-    """Find out before the training, not after it, that the file cannot be written."""
+    """Refuse, before the training, a file that cannot be written."""
     from sepdict.dictionaries.library import EXTENSION
     from sepdict.errors import ConfigError
 
@@ -267,7 +276,7 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
 
 
 def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
-    """Read what can be read; report what cannot, and count it."""
+    """Read the recordings; report and count those that cannot be read."""
     from sepdict.audio.io import read_audio
     from sepdict.errors import AudioFileError, explain
 
@@ -285,8 +294,8 @@ def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], 
     return recordings, n_failed
 
 
-def _heard(recordings: list["Audio"]) -> str:
-    """Count recordings and minutes."""
+def _count_recordings(recordings: list["Audio"]) -> str:
+    """Return how many recordings there are, and their duration, in words."""
     total_s = sum(recording.duration_s for recording in recordings)
     how_long = f"{total_s:.1f} s" if total_s < 60 else f"{total_s / 60:.1f} minutes"
     return f"{len(recordings)} recording{'s' if len(recordings) > 1 else ''}, {how_long}"

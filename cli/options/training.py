@@ -1,4 +1,4 @@
-"""What `sepdict train-dictionary` can be told."""
+"""The options of `sepdict train-dictionary`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 NETWORK_DEFAULTS = {"code_size": "16", "hidden": "256,256", "activation": "relu", "n_templates": "256"}
 DEFAULTS = {"n_steps": "3000", "batch_frames": "256", "divergence": "kl", "seed": "0"}
-"""What the help shows, which must not load torch; a test compares it with the settings."""
+"""Defaults as the help shows them, for it must not load torch; a test compares them with the settings."""
 
 
 def _default(name: str) -> str:
-    """Show a default as the help does; of the network it is that of the dense one, and others bring their own."""
+    """Format a default for the help: of the network it is that of the dense preset, and others have their own."""
     return f"[default: {DEFAULTS[name]}]" if name in DEFAULTS else f"[default of dense: {NETWORK_DEFAULTS[name]}]"
 
 
@@ -30,7 +30,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="NAME.safetensors",
-        help="The file to write, with --each the folder; by default the library gets it, see sepdict list.",
+        help="The file to write, or with --each the folder; by default it is written to the library, see sepdict list.",
         show_default=False,
     ),
 ]
@@ -38,10 +38,10 @@ Name = Annotated[
     str | None,
     typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
 ]
-Each = Annotated[bool, typer.Option("--each", help="Several folders, each of a source of its own and named after it.")]
+Each = Annotated[bool, typer.Option("--each", help="Train one dictionary per folder, named after it.")]
 Network = Annotated[
     Literal["default", "dense", "convolutional", "recurrent", "nonnegative", "linear", "lecture"],
-    typer.Option("--network", "--preset", help="What kind, and how it is trained; default is dense."),
+    typer.Option("--network", "--preset", help="The kind of network; default is dense."),
 ]
 CodeSize = Annotated[
     int | None,
@@ -51,13 +51,13 @@ Hidden = Annotated[
     str | None,
     typer.Option(
         metavar="N,N,...",
-        help=f"Units of the decoder's hidden layers, from the code on.  {_default('hidden')}",
+        help=f"Units of the decoder's hidden layers, from the code outwards.  {_default('hidden')}",
         show_default=False,
     ),
 ]
 Activation = Annotated[
     Literal["relu", "tanh", "softplus", "sigmoid"] | None,
-    typer.Option(help=f"What a hidden unit does with its sum.  {_default('activation')}", show_default=False),
+    typer.Option(help=f"Activation of the hidden units.  {_default('activation')}", show_default=False),
 ]
 Templates = Annotated[
     int | None,
@@ -78,17 +78,19 @@ Regularize = Annotated[
 ]
 Pretrain = Annotated[
     Literal["autoencoders", "boltzmann"] | None,
-    typer.Option(help="Begin layer by layer, with autoencoders or Boltzmann machines.", show_default=False),
+    typer.Option(help="Train layer by layer first, as autoencoders or as Boltzmann machines.", show_default=False),
 ]
 Augment = Annotated[
     bool,
-    typer.Option("--augment", help="Vary pitch, tempo, color and onset of the solos; for less than a minute of them."),
+    typer.Option(
+        "--augment", help="Vary pitch, tempo, color and onset of the solos; useful for less than a minute of them."
+    ),
 ]
 Background = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SOUNDS",
-        help="Other sounds, to be mixed in by --augment or ignored by -r others: a file, a folder or a "
+        help="Other sounds, which --augment mixes in and -r others learns to ignore: a file, a folder or a "
         "'quoted*pattern'; may be given several times.",
         show_default=False,
     ),
@@ -105,7 +107,7 @@ Seed = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(min=1, help=f"At most so many updates of the weights.  {_default('n_steps')}", show_default=False),
+    typer.Option(min=1, help=f"Updates of the weights, at most.  {_default('n_steps')}", show_default=False),
 ]
 NFft = Annotated[
     int | None,
@@ -113,14 +115,14 @@ NFft = Annotated[
         "--n-fft",
         min=4,
         max=2**17,
-        help="Samples in a window; all dictionaries of a mixture need the same. By default it follows the rate, and is "
-        "short where most of the sound is above 20 kHz.",
+        help="Samples in a window; all dictionaries of a mixture need the same. By default it depends on the rate, and "
+        "is short where most of the sound is above 20 kHz.",
         show_default=False,
     ),
 ]
 BatchFrames = Annotated[
     int | None,
-    typer.Option(min=0, help=f"Frames in each; 0 for all of them.  {_default('batch_frames')}", show_default=False),
+    typer.Option(min=0, help=f"Frames per step; 0 for all of them.  {_default('batch_frames')}", show_default=False),
 ]
 
 
@@ -132,7 +134,7 @@ def training_config(
     *,
     augment: bool,
 ) -> "TrainingConfig":
-    """Take a preset and change in it what was asked for; None was not."""
+    """Change a preset by the options that were given; None stands for those that were not."""
     from sepdict.audio.augmentation import AugmentationConfig
     from sepdict.training.config import PRESETS, regularized
 
@@ -148,7 +150,7 @@ def training_config(
 
 
 def stft_of(n_fft: int) -> "StftConfig":
-    """Cut spectrograms by windows of so many samples, three quarters overlapping as by default."""
+    """Make an STFT of windows of ``n_fft`` samples, with the default overlap of three quarters."""
     from sepdict.spectral.stft import StftConfig
 
     return StftConfig(n_fft, max(1, n_fft // 4))

@@ -1,8 +1,8 @@
-"""What a dictionary has learned, measured: what it draws, what it listens for, where what it remembers lies.
+"""Measures of what a dictionary has learned: the decoder's spectra, the encoder's units, the codes.
 
-    code dimension, template  ->  the spectrum it draws                        atoms
+    code dimension, template  ->  the spectrum it decodes to                   atoms
     hidden unit               ->  the spectrum that excites it most            exciting_inputs
-    remembered frame          ->  its code, seen along two principal axes      manifold
+    exemplar frame            ->  its code, seen along two principal axes      manifold
 
 :mod:`sepdict.reports.plots` makes pictures of them.
 """
@@ -24,13 +24,13 @@ from sepdict.models.layers import RecurrentStack, Stack
 from sepdict.spectral.bands import band_edges, to_bins
 from sepdict.spectral.stft import spectral_shape
 
-HELD_FRAMES = 65  # how long a frame is held for a network that sees its neighbors: they are 63 at most
+N_REPEATS = 65  # of a frame, for a network that sees its neighbors: they are 63 at most
 N_EXEMPLAR_STARTS = 1000  # frames of the exemplars that an ascent may start from
 N_RANDOM_STARTS = 250  # frames of noise that it may start from, too
 N_ASCENT_STEPS = 60  # as many again raise the demo dictionaries' activities by a ten-thousandth
 SHORTER, LONGER = 0.5, 1.5  # what an ascent's step becomes after a failure and after a success
 N_MANIFOLD_FRAMES = 3000  # as many dots as can still be told apart
-WORN_DOWN = 10 ** (3 / 20)  # a template's upper quartile over its lower one; the bins of noise are farther apart
+FLAT = 10 ** (3 / 20)  # a template's upper quartile over its lower one; the bins of noise are farther apart
 N_HARMONICS = 5
 PITCH_RANGE_HZ = (60.0, 4000.0)
 LEAST_SALIENCE = 3.5  # of a frame's mean; nine in ten frames of rain stay below, seven in ten of speech are above
@@ -38,19 +38,19 @@ LEAST_SALIENCE = 3.5  # of a frame's mean; nine in ten frames of rain stay below
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """What a decoder is made of, in frequency order.
+    """The spectra that a decoder combines, in frequency order.
 
     Attributes
     ----------
     dimensions : Tensor of int, shape (code_size,)
         Which dimension of the code each column of the next two belongs to.
     low, high : Tensor, shape (n_bins, code_size)
-        Spectral shapes that it draws at two standard deviations below the mean and above, the others at their means.
+        Spectral shapes that it decodes at two standard deviations below the mean and above, the others at their means.
     templates : Tensor, shape (n_bins, n_templates)
-        Spectral shapes that the decoder adds up; none in one that draws every bin by itself.
+        Spectral shapes that the decoder adds up; none where it computes every bin by itself.
     n_flat : int
         How many of the templates, the last ones here, are level: the middle half of their bins lies within 3 dB.
-        The decoder hardly ever uses them, and weight decay has worn them down.
+        The decoder hardly ever uses them, and weight decay has flattened them.
     """
 
     dimensions: Tensor
@@ -71,7 +71,7 @@ class ExcitingInputs:
     shapes : Tensor, shape (n_bins, n_units)
         Spectral shapes, averaging one over the bins; all zero for a unit that no sound excites more than silence.
     activities : Tensor, shape (n_units,)
-        What each unit then adds up, before its activation.
+        The input of each unit's activation then.
     """
 
     units: Tensor
@@ -81,7 +81,7 @@ class ExcitingInputs:
 
 @dataclass(frozen=True, eq=False)
 class Manifold:
-    """Codes of what a dictionary remembers, along the two axes on which they vary most.
+    """Codes of a dictionary's exemplars, along the two axes on which they vary most.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Manifold:
 
 @torch.no_grad()
 def atoms(dictionary: Dictionary) -> Atoms:
-    """Draw every dimension of the code, far below its mean and far above, and the templates.
+    """Decode every dimension of the code, far below its mean and far above, and collect the templates.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def atoms(dictionary: Dictionary) -> Atoms:
     order = frequency_order(high)
     templates = network.template_shapes()
     ranked = templates.sort(dim=0).values
-    flat = ranked[3 * len(ranked) // 4] < WORN_DOWN * ranked[len(ranked) // 4]
+    flat = ranked[3 * len(ranked) // 4] < FLAT * ranked[len(ranked) // 4]
     sorts = [templates[:, flat == wanted] for wanted in (False, True)]
     templates = torch.cat([each[:, frequency_order(each)] for each in sorts], dim=1)
     return Atoms(order, low[:, order], high[:, order], templates, int(flat.sum()))
@@ -132,9 +132,9 @@ def exciting_inputs(
 
         max over x   a(x)   where   x >= 0  and  |x|^2 = n_bins
 
-    ``a`` is what the unit adds up and ``x`` the root of a spectral shape, which is what encoders are given. Where the
+    ``a`` is the input of the unit's activation and ``x`` the encoder's input, the root of a spectral shape. Where the
     unit is affine, as all of a first layer are, ``x = relu(w) / |relu(w)| sqrt(n_bins)``, with ``w`` the gradient,
-    is the answer. Deeper units begin at the best of many frames (remembered ones, noise, and the answers for the
+    is the answer. Deeper units start at the best of many frames (exemplars, noise, and the answers for the
     units before) and go up their gradient, back on the sphere after each step; no step lowers an activity.
 
     Parameters
@@ -181,7 +181,7 @@ def exciting_inputs(
 
 @torch.no_grad()
 def manifold(dictionary: Dictionary) -> Manifold:
-    """Encode what a dictionary remembers and look at it from where it is widest: principal component analysis.
+    """Encode a dictionary's exemplars, and project the codes on their two principal components.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def manifold(dictionary: Dictionary) -> Manifold:
 
 
 def frequency_order(shapes: Tensor) -> Tensor:
-    """Number spectral shapes (n_bins, n_shapes) from the lowest peak to the highest, and silent ones last.
+    """Return the indices of spectral shapes (n_bins, n_shapes) from the lowest peak to the highest, silent ones last.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def frequency_order(shapes: Tensor) -> Tensor:
 
 
 def principal_axes(codes: Tensor) -> tuple[Tensor, tuple[float, float]]:
-    """Project codes (code_size, n_frames) to (2, n_frames), and say what share of the variance each axis has.
+    """Project codes (code_size, n_frames) to (2, n_frames), and return the share of the variance along each axis.
 
     An axis points to where its largest loading is positive; of codes of one number the second axis is zero.
     """
@@ -261,22 +261,22 @@ def pitches(bands: Tensor, card: Card) -> Tensor:
 
 
 def _frame_by_frame(function: Callable[[Tensor], Tensor], n_features: int) -> Callable[[Tensor], Tensor]:
-    """Make a function of (..., n_features, n_frames) that takes each frame for itself, as if it lasted."""
+    """Make a function of (..., n_features, n_frames) treat each frame by itself, repeated where it sees neighbors."""
 
     def held(frames: Tensor) -> Tensor:
-        long = frames.T[..., None].expand(-1, -1, HELD_FRAMES)  # (n_frames, n_features, HELD_FRAMES)
-        return function(long)[..., HELD_FRAMES // 2].T
+        long = frames.T[..., None].expand(-1, -1, N_REPEATS)  # (n_frames, n_features, N_REPEATS)
+        return function(long)[..., N_REPEATS // 2].T
 
-    frames = torch.rand(n_features, HELD_FRAMES, generator=seeded_generator(0))
+    frames = torch.rand(n_features, N_REPEATS, generator=seeded_generator(0))
     alone = torch.zeros_like(frames)
-    alone[:, HELD_FRAMES // 2] = frames[:, HELD_FRAMES // 2]
+    alone[:, N_REPEATS // 2] = frames[:, N_REPEATS // 2]
     with torch.no_grad():
-        in_company, by_itself = (function(each)[:, HELD_FRAMES // 2] for each in (frames, alone))
+        in_company, by_itself = (function(each)[:, N_REPEATS // 2] for each in (frames, alone))
     return function if torch.allclose(in_company, by_itself, rtol=1e-4, atol=1e-5) else held
 
 
 def _starts(dictionary: Dictionary, seed: int) -> Tensor:
-    """Collect frames that an ascent may begin at, (n_bins, n_starts): remembered ones, noise, and a flat spectrum."""
+    """Collect frames that an ascent may start from, (n_bins, n_starts): exemplars, noise, and a flat spectrum."""
     n_bins = dictionary.card.stft.n_bins
     frames = [torch.ones(n_bins, 1), torch.rand(n_bins, N_RANDOM_STARTS, generator=seeded_generator(seed))]
     if dictionary.has_exemplars:
@@ -286,7 +286,7 @@ def _starts(dictionary: Dictionary, seed: int) -> Tensor:
 
 
 def _sums_of_layer(encoder: Stack | RecurrentStack, index: int) -> Callable[[Tensor], Tensor]:
-    """Make the function from an encoder's features to what the units of one hidden layer add up."""
+    """Make the function from an encoder's features to the activation inputs of one hidden layer."""
     return lambda features: encoder.activities(features)[index]
 
 
@@ -326,5 +326,5 @@ def _on_sphere(features: Tensor) -> Tensor:
 
 
 def _spread(n_frames: int, n_most: int) -> Tensor:
-    """Number at most so many frames, evenly spread over all of them."""
+    """Return the indices of at most ``n_most`` frames, evenly spread."""
     return torch.linspace(0, n_frames - 1, min(n_frames, n_most)).round().long()

@@ -52,7 +52,7 @@ class Stack(nn.Module):
         return last
 
     def activities(self, features: Tensor) -> list[Tensor]:
-        """What excites every hidden unit, before its activation: (..., n_units, n_frames) per hidden layer."""
+        """Return the input of every hidden unit's activation, (..., n_units, n_frames) per hidden layer."""
         outputs = list[Tensor]()
         for layer in self.layers[:-1]:
             outputs.append(layer(features))
@@ -61,7 +61,7 @@ class Stack(nn.Module):
 
 
 class RecurrentStack(nn.Module):
-    """Layers that remember the frames before, gated units [1]_ or long short-term memory [2]_; the last is affine.
+    """Recurrent layers, of gated units [1]_ or of long short-term memory [2]_, and an affine last one.
 
     References
     ----------
@@ -79,14 +79,14 @@ class RecurrentStack(nn.Module):
         self.dropout = nn.Dropout(0.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Hear (..., n_in, n_frames) from the first frame to the last and map them to (..., n_out, n_frames)."""
+        """Map (..., n_in, n_frames) to (..., n_out, n_frames), from the first frame to the last."""
         for cell in self.cells:
             features = self.dropout(_through(cell, features))
         last: Tensor = self.last(features)
         return last
 
     def activities(self, features: Tensor) -> list[Tensor]:
-        """What every hidden unit says, (..., n_units, n_frames) per hidden layer."""
+        """Return the output of every hidden unit, (..., n_units, n_frames) per hidden layer."""
         outputs = list[Tensor]()
         for cell in self.cells:
             features = _through(cell, features)
@@ -123,5 +123,5 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def is_finite(network: nn.Module) -> bool:
-    """Look for NaN and infinities among all that a network has learned."""
+    """Return whether a network is free of NaN and infinities."""
     return all(bool(weight.isfinite().all()) for weight in network.state_dict().values())

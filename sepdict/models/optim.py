@@ -1,6 +1,6 @@
-"""Minimizing many small problems at once.
+"""Optimizers, which minimize many small problems at once.
 
-The excitation fit is one problem per frame when the dictionaries draw frames independently, and one big problem
+The excitation fit is one problem per frame when the dictionaries decode frames independently, and one big problem
 when frames are coupled. Both are written as ``n_blocks`` problems of ``n_unknowns`` unknowns each, in a
 matrix of shape ``(n_unknowns, n_blocks)``: every block has its own curvature, its own step and its own decision
 whether to take it, and one evaluation serves them all.
@@ -25,7 +25,7 @@ PATIENCE = 5  # iterations over which the improvement is measured; a single one 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a minimizer ended.
+    """The result of a minimizer.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ def minimize_lbfgs(
     history: int,
     on_step: Callable[[int, float], None],
 ) -> Minimum:
-    """Limited-memory BFGS [1]_ with a line search that is spread over the iterations.
+    """Minimize by limited-memory BFGS [1]_, with a line search that is spread over the iterations.
 
     Each iteration evaluates the cost once. Blocks for which the step decreases the cost enough take it and
     return to step length one; the others stay, and try a quarter of the step at the next iteration.
@@ -89,7 +89,7 @@ def minimize_lbfgs(
 
 
 def _inverse_hessian_times(gradient: Tensor, pairs: deque[tuple[Tensor, Tensor, Tensor]], scale: Tensor) -> Tensor:
-    """Two-loop recursion, each block with its own history; a pair with inverse curvature 0 does nothing."""
+    """Run the two-loop recursion, each block with its own history; a pair with inverse curvature 0 does nothing."""
     direction, weights = gradient, []
     for moved, bent, inverse_curvature in reversed(pairs):
         weight = inverse_curvature * (moved * direction).sum(dim=0)
@@ -110,7 +110,7 @@ def minimize_adam(
     step: float,
     on_step: Callable[[int, float], None],
 ) -> Minimum:
-    """Adam [1]_ at a constant step; returns the best unknowns seen, for its cost need not fall every time.
+    """Minimize by Adam [1]_ at a constant step; return the best unknowns seen, for the cost need not fall every time.
 
     References
     ----------
@@ -164,5 +164,5 @@ class Adam:
 
 
 def _settled(costs: list[float], tolerance: float) -> bool:
-    """Tell whether the last iterations together changed the cost by no more than a share of it."""
+    """Return whether the last iterations together changed the cost by no more than a share of it."""
     return len(costs) > PATIENCE and abs(costs[-1 - PATIENCE] - costs[-1]) <= tolerance * abs(costs[-1])

@@ -1,4 +1,4 @@
-"""How much sound is enough: what a dictionary makes of sound that it never heard, trained on ever more of it."""
+"""The learning curve: how well held-out sound is reconstructed after training on more and more sound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,7 +25,7 @@ HELD_OUT_SHARE = 0.1  # the end of every recording
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """How well held-out sound is drawn by dictionaries that heard more and more.
+    """Divergence of held-out sound from its reconstruction, by minutes of training sound.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ def learning_curve(
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> LearningCurve:
-    """Train on an eighth, a quarter, half and all of the sound, and look at the same held-out part each time.
+    """Train on an eighth, a quarter, half and all of the sound, and evaluate on the same held-out part each time.
 
     The last tenth of every recording is held out, and of the rest the first part of every recording is trained on.
 
@@ -75,10 +75,10 @@ def learning_curve(
     >>> learning_curve([noise], TrainingConfig(n_steps=1), source="noise").minutes
     (0.01875, 0.0375, 0.075, 0.15)
     """
-    heard_s = (1 - HELD_OUT_SHARE) * sum(recording.duration_s for recording in recordings)
-    if heard_s * SHARES[0] < LEAST_SOUND_S:
+    total_s = (1 - HELD_OUT_SHARE) * sum(recording.duration_s for recording in recordings)
+    if total_s * SHARES[0] < LEAST_SOUND_S:
         raise AudioError(
-            f"the recordings of {source!r} last {heard_s / (1 - HELD_OUT_SHARE):.1f} s; a learning curve, that begins "
+            f"the recordings of {source!r} last {total_s / (1 - HELD_OUT_SHARE):.1f} s; a learning curve, which begins "
             f"with an eighth, takes {LEAST_SOUND_S / SHARES[0] / (1 - HELD_OUT_SHARE):.1f} s at least"
         )
     held_out = [_cut(recording, 1 - HELD_OUT_SHARE, 1.0) for recording in recordings]
@@ -112,13 +112,13 @@ def reconstruction_divergence(dictionary: Dictionary, recordings: Sequence[Audio
         raise AudioError(f"the end of each recording of {card.source!r} is silent; expected sound to hold out")
     training_set = build_training_set(sounds, config.level_exponent, torch.device("cpu"))
     observed, weight = training_set.shapes.T, training_set.training_weights
-    drawn = dictionary.decode(dictionary.encode(observed))
-    divergence = beta_divergence(observed, drawn, beta=beta_of(config.divergence)) / card.stft.n_bins
+    decoded = dictionary.decode(dictionary.encode(observed))
+    divergence = beta_divergence(observed, decoded, beta=beta_of(config.divergence)) / card.stft.n_bins
     return float((weight * divergence).sum() / weight.sum())
 
 
 def training_config_of(card: Card) -> TrainingConfig:
-    """Read from a card how its dictionary was trained; what the card does not say is as by default.
+    """Read the training settings from a card; those that it lacks have their defaults.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Beginning with one layer at a time, from the spectrum inwards, before the whole network is trained.
+"""Pretraining of one layer at a time, from the spectrum inwards, before the whole network is trained.
 
-Each layer of the encoder and its mirror image in the decoder learn to bring back what the layers below made of the
-sound: as an autoencoder of their own, or as a restricted Boltzmann machine, a stack of which is a deep belief net that
+Each layer of the encoder and its mirror image in the decoder learn to reconstruct the output of the layers outside
+them: as an autoencoder of their own, or as a restricted Boltzmann machine, a stack of which is a deep belief net that
 is then unrolled [1]_.
 
 References
@@ -29,7 +29,7 @@ SMALLEST_DEVIATION = 1e-3  # of the mean: the deviation of a sound that does not
 FAINTEST_ROOT = 0.1  # of the mean: below it roots are not turned into logarithms but along the tangent
 
 Divergence = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Observed shapes, drawn shapes and weights of the frames to the mean divergence."""
+"""Observed shapes, decoded shapes and weights of the frames to the mean divergence."""
 
 
 def refuse_unpretrainable(way: str, network: NetworkConfig) -> None:
@@ -57,7 +57,7 @@ def refuse_unpretrainable(way: str, network: NetworkConfig) -> None:
 def pretrain_by_autoencoders(
     network: DeepAutoencoder, frames: Iterator[tuple[Tensor, Tensor]], divergence: Divergence, *, n_steps: int
 ) -> None:
-    """Train each pair of layers, in place, as a shallow autoencoder of what the pairs outside it say.
+    """Train each pair of layers, in place, as a shallow autoencoder of the outputs of the pairs outside it.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def pretrain_by_autoencoders(
     frames : iterator of (Tensor, Tensor)
         Spectral shapes (..., n_bins, n_frames) and their weights, without end.
     divergence : callable
-        Of the outermost pair, which draws spectra; the others bring back features in the mean square.
+        Of the outermost pair, which reconstructs spectra; the others reconstruct features in the mean square.
     n_steps : int
         Updates of each pair.
     """
@@ -79,8 +79,8 @@ def pretrain_by_autoencoders(
         adam = Adam(parameters, step=RATE)
         for _, (shape, weight) in zip(range(n_steps), frames, strict=False):
             below = _below(network, shape, depth)
-            said = inwards(below)
-            back = outwards(said if depth == len(pairs) - 1 else encoder.activation(said))
+            output = inwards(below)
+            back = outwards(output if depth == len(pairs) - 1 else encoder.activation(output))
             if depth == 0:
                 loss = divergence(shape, network.mix(back.softmax(dim=-2)), weight)
             else:
@@ -89,19 +89,19 @@ def pretrain_by_autoencoders(
 
 
 def _below(network: DeepAutoencoder, shape: Tensor, depth: int) -> Tensor:
-    """What the layers outside a depth make of spectral shapes."""
+    """Return the output of the layers outside a depth for spectral shapes."""
     features, (encoder, _) = network.features(shape), _stacks(network)
     with torch.no_grad():
         return features if depth == 0 else encoder.activation(encoder.activities(features)[depth - 1])
 
 
 def _stacks(network: DeepAutoencoder) -> tuple[Stack, Stack]:
-    """Both halves of a network whose layers mirror each other."""
+    """Return the layers of the encoder and of the decoder, which mirror each other."""
     return cast(Stack, network.encoder), cast(Stack, network.decoder)
 
 
 def _layers(stack: Stack) -> list[Layer]:
-    """Name the layers' class, which a ModuleList forgets."""
+    """Return the layers under their class, which a ModuleList does not know."""
     return [cast(Layer, layer) for layer in stack.layers]
 
 
@@ -137,7 +137,7 @@ class BoltzmannMachine:
         return excited if self.normal_visible else excited.sigmoid()
 
     def learn(self, visible: Tensor, adam: Adam, generator: torch.Generator) -> None:
-        """Take a step of contrastive divergence [1]_: towards what is seen, away from what is seen in return.
+        """Take a step of contrastive divergence [1]_: towards the data, away from their reconstruction.
 
         References
         ----------
@@ -146,8 +146,8 @@ class BoltzmannMachine:
         """
         hidden = self.hidden_means(visible)
         noise = torch.randn if self.normal_hidden else torch.rand
-        drawn = noise(hidden.shape, generator=generator).to(hidden)
-        sampled = hidden + drawn if self.normal_hidden else (drawn < hidden).to(hidden)
+        random = noise(hidden.shape, generator=generator).to(hidden)
+        sampled = hidden + random if self.normal_hidden else (random < hidden).to(hidden)
         seen = self.visible_means(sampled)
         imagined = self.hidden_means(seen)
         n_frames = visible.shape[1]
@@ -167,8 +167,8 @@ def pretrain_by_boltzmann_machines(
     """Train a deep belief net, layer by layer, and unroll it into the network, in place.
 
     The visible units of the first machine are the roots of the spectral shapes, standardized as one; the hidden ones
-    of the last are the code. The layer that draws the spectrum draws its logarithm: there ``log r^2`` of what the
-    machine imagines, ``r``, is taken along the tangent at the mean root.
+    of the last are the code. The outermost layer decodes the logarithm of the spectrum: there ``log r^2`` of the
+    machine's reconstruction ``r`` is replaced by its tangent at the mean root.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def pretrain_by_boltzmann_machines(
 
 
 def _standard(network: DeepAutoencoder, frames: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Mean (n_bins, 1) and deviation, one for all, of what the encoder sees of ``STANDARD_FRAMES`` frames or more."""
+    """Compute the mean (n_bins, 1) and one deviation of the encoder's input over ``STANDARD_FRAMES`` frames or so."""
     seen = [network.features(next(frames)[0])]
     while sum(features.shape[1] for features in seen) < STANDARD_FRAMES:
         seen.append(network.features(next(frames)[0]))

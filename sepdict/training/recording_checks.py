@@ -1,4 +1,4 @@
-"""A look at solo recordings before anything is trained on them: how much sound there is, and what is wrong."""
+"""Checks of solo recordings before a training: how much sound there is, and what is wrong with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ENVELOPE_FRAMES = 400  # of every recording, stretched to so many
 
 @dataclass(frozen=True)
 class RecordingSummary:
-    """What there is to learn from.
+    """The amount of sound in solo recordings, and what is wrong with them.
 
     Attributes
     ----------
@@ -55,12 +55,12 @@ class RecordingSummary:
 
     @property
     def sample_rate(self) -> int:
-        """What the dictionary will have, in Hz."""
+        """The dictionary's sample rate, in Hz."""
         return self.sample_rates[0]
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to think of before training, one sentence each; none when all is well."""
+        """Advice before training, one sentence each; none when all is well."""
         remarks = []
         if self.sound_s < LITTLE_S:
             remarks.append(f"{self.sound_s:.0f} s of sound is little; two or three minutes are better")
@@ -87,7 +87,7 @@ class RecordingSummary:
 
 
 def check_recordings(recordings: Sequence[Audio]) -> RecordingSummary:
-    """Look at recordings of one source before training on them.
+    """Check recordings of one source before training on them.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def check_recordings(recordings: Sequence[Audio]) -> RecordingSummary:
     ('10 s of sound is little; two or three minutes are better',)
     """
     if not recordings:
-        raise AudioError("there are no recordings to look at; expected one at least")
+        raise AudioError("there are no recordings; expected one at least")
     sample_rate = min(recording.sample_rate for recording in recordings)
     leveled = at_peak_of_one(recordings)
     frame_config = FrameConfig(sample_rate, stft_for(leveled, sample_rate), silence_db=-60.0, n_gap_frames=0)
@@ -125,7 +125,7 @@ def check_recordings(recordings: Sequence[Audio]) -> RecordingSummary:
 
 
 def _outline(magnitude: Tensor) -> tuple[Tensor, Tensor]:
-    """Level over time, stretched to a length that all share, and mean spectrum of magnitudes (n_bins, n_frames)."""
+    """Compute level over time, stretched to one length, and mean spectrum of magnitudes (n_bins, n_frames)."""
     level = magnitude.mean(dim=0)[None, None]
     level = torch.nn.functional.interpolate(level, size=ENVELOPE_FRAMES, mode="linear")[0, 0]
     return _standardized(level), _standardized(magnitude.mean(dim=1))
@@ -153,7 +153,7 @@ def _offset(recording: Audio) -> float:
 
 
 def _is_clipped(samples: Tensor) -> bool:
-    """Tell whether samples (n_channels, n_samples) stay at their peak, several in a row and again and again."""
+    """Return whether samples (n_channels, n_samples) stay at their peak, several in a row and again and again."""
     peaks = samples.abs() >= samples.abs().max() * (1 - 1e-4)
     if not samples.any() or samples.shape[1] < CLIPPED_RUN:
         return False

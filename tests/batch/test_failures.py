@@ -37,7 +37,7 @@ ANY: dict[str, tuple[Exception, str]] = {  # an exception, and what is said of i
 
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_a_pipe_gets_plain_lines_whatever_the_environment_says_of_colors(
 ) -> None:
     monkeypatch.setenv(color, "1")
     monkeypatch.setenv("COLUMNS", "20")
-    monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
     run("--version")  # loads the app
     monkeypatch.setattr("sepdict_cli.console.SELDOM_S", 0.0)
     write_audio(tmp_path / "solo.wav", sound(n_samples=9000))
@@ -261,7 +261,7 @@ def test_every_command_that_makes_or_lists_something_prints_strict_json(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path))
-    monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
     monkeypatch.setattr(
         "sepdict.reports.dictionary_report.inspect_dictionary", lambda *_, **__: [tmp_path / "code.png"]
     )

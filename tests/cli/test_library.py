@@ -21,7 +21,7 @@ complete_dictionary = importlib.import_module("sepdict_cli.options.completion").
 @pytest.fixture(autouse=True)
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path / "library"))
-    monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
     return tmp_path / "library"
 
 

@@ -164,7 +164,7 @@ def test_several_at_a_time_count_when_they_are_done(
 
 
 def test_each_training_is_a_part_of_the_whole(tmp_path: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sepdict.training.train.PRESETS", {"default": TINY})
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
     for name in ("violin", "silence", "piano"):
         (tmp_path / name).mkdir()
         write_audio(tmp_path / name / "solo.wav", sound(n_samples=9000))

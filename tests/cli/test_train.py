@@ -29,7 +29,7 @@ from sepdict.training.trainer import Trainer
 @pytest.fixture(autouse=True)
 def quick_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     presets = {"default": TINY, "lecture": replace(TINY, n_steps=4)}
-    monkeypatch.setattr("sepdict.training.train.PRESETS", presets)
+    monkeypatch.setattr("sepdict.training.config.PRESETS", presets)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_solos_become_a_dictionary_file(solos: Path, output: Path) -> None:
     assert outcome.endswith("; all steps done")
     assert error_lines(result) == []
     assert result.stderr.splitlines()[:4] == [
-        "heard 2 recordings, 2.0 s",
+        "training on 2 recordings, 2.0 s",
         "note: 2 s of sound is little; two or three minutes are better",
         "note: --augment varies what little there is",
         "training violin",
@@ -108,7 +108,9 @@ def test_the_same_seed_makes_the_same_file(solos: Path, tmp_path: Path) -> None:
 
 
 def test_an_output_folder_is_made(solos: Path, tmp_path: Path) -> None:
-    succeed("train-dictionary", solos, "-o", tmp_path / "new" / "folder" / "v.safetensors")
+    result = run("train-dictionary", solos, "-o", tmp_path / "new" / "folder" / "v.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert f"note: the folder {tmp_path / 'new' / 'folder'} is new" in result.stderr
     assert (tmp_path / "new" / "folder" / "v.safetensors").is_file()
 
 
@@ -197,7 +199,7 @@ NETWORKS = {  # so tiny that all of them are trained in a moment
 def family(monkeypatch: pytest.MonkeyPatch) -> None:
     """All names of networks, each as a tiny one."""
     presets = {name: replace(TINY, network=network, n_steps=4) for name, network in NETWORKS.items()}
-    monkeypatch.setattr("sepdict.training.train.PRESETS", presets)
+    monkeypatch.setattr("sepdict.training.config.PRESETS", presets)
 
 
 def learned(solos: Path, output: Path, *options: str) -> Card:
@@ -294,16 +296,19 @@ def test_backgrounds_are_heard_and_not_learned(solos: Path, tmp_path: Path, opti
     ("options", "said"),
     [
         (["--hidden", "8,0"], "widths are (2, 8, 0); expected 1 to"),
-        (["--network", "linear", "--hidden", "8"], "hidden is (8,); linear networks are shallow: expected ()"),
-        (["--network", "nonnegative", "--templates", "3"], "n_templates is 3; expected 4 of this nonnegative network"),
-        (["--network", "recurrent", "--hidden", ""], "hidden is (); a recurrent network remembers in hidden layers"),
+        (
+            ["--network", "linear", "--hidden", "8"],
+            "hidden is (8,); linear networks have no hidden layers: expected ()",
+        ),
+        (["--network", "nonnegative", "--templates", "3"], "n_templates is 3; expected 4 for this nonnegative network"),
+        (["--network", "recurrent", "--hidden", ""], "hidden is (); a recurrent network needs hidden layers"),
         (["-r", "dropout=1"], "dropout is 1.0; expected 0 to 0.95"),
         (["-r", "noise=-1"], "noise is -1.0; expected 0 to"),
         (["-r", "sparse=nan"], "sparse is nan; expected 0 to"),
         (["-r", "l2=2"], "weight_decay is 2.0; expected 0 to 1"),
         (["-r", "variational=inf"], "prior_weight is inf; expected 0 to"),
         (["-r", "sparse", "--batch-frames", "1"], "batch_frames is 1; sparse compares frames"),
-        (["-r", "others"], "there are no backgrounds to be heard beside the source; give some that are not silent"),
+        (["-r", "others"], "there are no backgrounds to learn to ignore; give some that are not silent"),
         (["--pretrain", "boltzmann"], "cannot be pretrained by boltzmann machines; expected dense, activation sigmoid"),
         (["--network", "linear", "--pretrain", "autoencoders"], "a linear network cannot be pretrained"),
     ],
@@ -515,6 +520,7 @@ def test_ctrl_c_before_the_first_check_leaves_nothing(
 ENDLESS_TRAINING = """
 import importlib.metadata, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is born deaf to it
+import sepdict.training.config
 import sepdict.training.train
 from sepdict import NetworkConfig, TrainingConfig
 
@@ -529,7 +535,7 @@ def train_and_tell(*args, on_progress, **kwargs):
         print("checked", file=sys.stderr, flush=True)
     return train(*args, on_progress=tell, **kwargs)
 
-sepdict.training.train.PRESETS = {"default": config}
+sepdict.training.config.PRESETS = {"default": config}
 sepdict.training.train.train_dictionary = train_and_tell
 (script,) = importlib.metadata.entry_points(group="console_scripts", name="sepdict")
 script.load()()

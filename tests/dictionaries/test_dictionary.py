@@ -84,7 +84,7 @@ def test_saved_equals_loaded_bit_for_bit(tmp_path: Path, network: NetworkConfig)
         assert weight.numpy().tobytes() == weights(loaded)[name].numpy().tobytes()
 
 
-def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path) -> None:
+def test_exemplars_are_saved_and_loaded_and_count_in_the_checksum(tmp_path: Path) -> None:
     plain = dictionary_of()
     exemplars = torch.arange(n_bands(CARD.stft.n_bins) * 6).reshape(-1, 6).to(torch.uint8)
     remembering = Dictionary(plain.card, plain.network, exemplars)
@@ -109,7 +109,7 @@ def test_a_memory_is_saved_and_loaded_and_counts_in_the_checksum(tmp_path: Path)
     ],
     ids=lambda exemplars: f"{exemplars.dtype} {tuple(exemplars.shape)}",
 )
-def test_a_memory_that_cannot_be_is_refused(scratch: Path, exemplars: torch.Tensor) -> None:
+def test_exemplars_of_a_wrong_shape_are_refused(scratch: Path, exemplars: torch.Tensor) -> None:
     forge(scratch, tensors={"memory": exemplars})
     with pytest.raises(DictionaryFileError, match="memory is not as its card describes"):
         Dictionary.load(scratch)

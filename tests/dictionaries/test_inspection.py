@@ -72,7 +72,7 @@ def test_no_input_of_the_same_norm_excites_a_first_layer_more(
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_nothing_remembered_and_no_noise_excites_more(
+def test_no_exemplar_and_no_noise_excites_more(
     violin: Dictionary, excited: tuple[ExcitingInputs, ...], layer: int, generator: torch.Generator
 ) -> None:
     best = unordered(excited[layer], excited[layer].activities)
@@ -138,7 +138,7 @@ CONTEXT = NetworkConfig("convolutional", 3, (8,), kernel_size=5, n_templates=4)
 @pytest.mark.parametrize(
     "config", [CONTEXT, NetworkConfig(code_size=1, hidden=(4,), n_templates=0), NetworkConfig(code_size=2, hidden=())]
 )
-def test_networks_of_every_kind_are_inspected_without_a_memory(config: NetworkConfig) -> None:
+def test_networks_of_every_kind_are_inspected_without_exemplars(config: NetworkConfig) -> None:
     dictionary = tiny(config)
     found = atoms(dictionary)
     assert found.high.shape == found.low.shape == (513, config.code_size)

@@ -50,7 +50,7 @@ def test_it_is_the_dictionary_that_explains_it_and_no_other(violin: Dictionary) 
     assert min(costs, key=costs.__getitem__) == "violin"
 
 
-def test_without_a_memory_it_wanders_through_its_codes(forgetful: Dictionary) -> None:
+def test_without_exemplars_it_wanders_through_its_codes(forgetful: Dictionary) -> None:
     assert float(synthesize(forgetful, 1.0).samples.std()) > 0.01
     code = _wander(4, 4000, torch.Generator().manual_seed(0))
     assert code.mean(dim=1).abs().max() < 0.3

@@ -145,7 +145,8 @@ def test_the_musician_is_told_what_was_gained_and_when_to_listen(musician: Run) 
 
 def test_the_musician_learns_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=20)}
-    monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
+    for module in ("config", "train"):
+        monkeypatch.setattr(f"sepdict.training.{module}.PRESETS", MappingProxyType(short))
     train_mask_estimators_briefly(monkeypatch, n_steps=5)
     script = moved("musician.py", tmp_path, "solos", "duet.flac", "duet_references", "piano.safetensors")
     learned = run(script, tmp_path / "musician")

@@ -29,7 +29,8 @@ def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
-    monkeypatch.setattr("sepdict.training.train.PRESETS", MappingProxyType(short))
+    for module in ("config", "train"):
+        monkeypatch.setattr(f"sepdict.training.{module}.PRESETS", MappingProxyType(short))
     train_mask_estimators_briefly(monkeypatch, n_steps=20)
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.chdir(tmp_path)

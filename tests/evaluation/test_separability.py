@@ -117,7 +117,7 @@ def test_a_card_that_does_not_say_what_was_held_out_says_nothing_wrong(
     assert module._held_out(held_out(dictionaries[0], n_frames)) == 0
 
 
-def test_where_nothing_was_held_out_all_of_the_memory_is_explained(
+def test_where_nothing_was_held_out_all_exemplars_are_explained(
     dictionaries: Sequence[Dictionary], pair: Comparison, at_once: None
 ) -> None:
     comparison = compare([dictionaries[0], held_out(dictionaries[1], 640)])
@@ -126,7 +126,7 @@ def test_where_nothing_was_held_out_all_of_the_memory_is_explained(
     assert comparison.explained[0][0] == module._explained(violin, module._excerpt(violin))
 
 
-def test_held_out_sound_is_the_end_of_the_memory(dictionaries: Sequence[Dictionary], at_once: None) -> None:
+def test_held_out_sound_is_the_end_of_the_exemplars(dictionaries: Sequence[Dictionary], at_once: None) -> None:
     violin, piano, _ = dictionaries
     changed = violin.exemplars.clone()
     changed[:, -640:] = piano.exemplars[:, -640:]

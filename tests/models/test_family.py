@@ -346,7 +346,7 @@ def test_steps_see_as_many_frames_as_they_are_told_to(batch_frames: int, monkeyp
     assert seen == pytest.approx([batch_frames or n_learned] * 4, abs=0 if batch_frames else 2)
 
 
-def test_the_card_says_how_many_frames_of_the_memory_were_held_out() -> None:
+def test_the_card_says_how_many_exemplar_frames_were_held_out() -> None:
     dictionary = train(replace(QUICK, exemplars_s=600, validation_share=0.2))
     n_frames, n_held_out = dictionary.exemplars.shape[1], dictionary.card.training["held_out_frames"]
     assert n_held_out == pytest.approx(0.2 * n_frames, abs=2)
@@ -393,7 +393,7 @@ def test_what_is_held_out_is_not_varied_and_taught() -> None:
 def test_others_cannot_be_heard_where_there_are_none() -> None:
     config = regularized(QUICK, {"others": 0.5})
     for backgrounds in ([], [Audio(torch.zeros(1, RATE), RATE)]):
-        with pytest.raises(ConfigError, match="there are no backgrounds to be heard beside the source"):
+        with pytest.raises(ConfigError, match="there are no backgrounds to learn to ignore"):
             train_dictionary(solo("speech"), config, source="speech", device="cpu", backgrounds=backgrounds)
 
 
@@ -405,5 +405,5 @@ def test_dropout_is_refused_where_there_are_no_hidden_units(kind: str) -> None:
 
 @pytest.mark.parametrize("divergence", ["is", "beta=0.5"])
 def test_a_linear_network_is_refused_divergences_that_cannot_stand_nothing(divergence: str) -> None:
-    with pytest.raises(ConfigError, match="a linear network draws next to nothing"):
+    with pytest.raises(ConfigError, match="a linear network learns next to nothing"):
         replace(PRESETS["linear"], divergence=divergence)

@@ -140,31 +140,31 @@ def test_recordings_that_are_wholly_held_out_or_silent_have_no_beginning() -> No
     assert all(torch.equal(one.samples, other.samples) for one, other in zip(kept, expected, strict=True))
 
 
-# The memory
+# Exemplars
 
 
-def test_the_memory_ends_with_what_was_held_out() -> None:
+def test_exemplars_end_with_what_was_held_out() -> None:
     sounds = held_out(stereo(), solo("piano"))
-    memory, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=600)
+    exemplars, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=600)
     marked = [(sound, sound.held_out.repeat(len(sound.active)), sound.active.flatten()) for sound in sounds]
     learned, validated = (
         torch.cat([sound.magnitude[:, active & (held == last)] for sound, held, active in marked], dim=1)
         for last in (False, True)
     )
     assert n_held_out == validated.shape[1]
-    assert torch.equal(memory, encode_exemplars(torch.cat([learned, validated], dim=1), n_most_frames=10**6))
+    assert torch.equal(exemplars, encode_exemplars(torch.cat([learned, validated], dim=1), n_most_frames=10**6))
 
 
 @pytest.mark.parametrize("exemplars_s", [0.0, 2.0, 3.1, 5.0, 9.0])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
-def test_how_many_frames_of_a_short_memory_were_held_out_is_known(exemplars_s: float, share: float) -> None:
-    """What is held out is heard in the highest bin alone, so that it can be told in the memory."""
+def test_how_many_frames_of_short_exemplars_were_held_out_is_known(exemplars_s: float, share: float) -> None:
+    """What is held out is heard in the highest bin alone, so that it can be told in the exemplars."""
     sounds = held_out(solo("speech", duration_s=7.0), solo("piano", duration_s=5.0), share=share)
     n_bins = SMALL.n_bins
     low, high = torch.eye(n_bins)[:, :1], torch.eye(n_bins)[:, -1:]
     sounds = [replace(each, magnitude=torch.where(each.held_out, high, low)) for each in sounds]
-    memory, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=exemplars_s)
-    told = decode_exemplars(memory)[-1] > 0.01
+    exemplars, n_held_out = collect_exemplars(sounds, FRAMES, exemplars_s=exemplars_s)
+    told = decode_exemplars(exemplars)[-1] > 0.01
     assert n_held_out == int(told.sum())
     assert told[len(told) - n_held_out :].all()
 

@@ -75,7 +75,7 @@ def test_a_dictionary_of_bats_is_small(tmp_path: Path) -> None:
     assert file.stat().st_size < 4e6
 
 
-def test_a_memory_of_short_frames_is_no_larger_than_one_of_long_ones() -> None:
+def test_exemplars_of_short_frames_are_no_larger_than_those_of_long_ones() -> None:
     short, long = (
         FrameConfig(8000, StftConfig(n_fft, n_fft // 4), silence_db=-60.0, n_gap_frames=0) for n_fft in (64, 512)
     )
