@@ -78,9 +78,8 @@ def separate(
     from sepdict._core.devices import AUTO
     from sepdict.audio.overlap_add import SEGMENT_S
     from sepdict.batch.export import OutputConfig
-    from sepdict.batch.run import separate_files
     from sepdict.batch.track import BatchConfig
-    from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+    from sepdict.dictionaries.dictionary import RESIDUAL
     from sepdict.separation.config import SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
@@ -100,9 +99,24 @@ def separate(
         references=references,
         report=report,
     )
-    loaded = [Dictionary.load(path) for path in files]
     names = _tracks(mixtures, recursive=recursive, out=output)
-    paths = list(names)
+    _separate(names, files, output, config, as_json=as_json, quiet=quiet)
+
+
+def _separate(
+    names: dict[Path, str],
+    dictionary_files: Sequence[Path],
+    output: Path,
+    config: "BatchConfig",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Separate files, showing the progress, and print the results."""
+    from sepdict.batch.run import separate_files
+    from sepdict.dictionaries.dictionary import Dictionary
+
+    loaded, paths = [Dictionary.load(path) for path in dictionary_files], list(names)
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
         listener = _Listener(progress, paths, loaded, config, results)
@@ -112,7 +126,7 @@ def separate(
             output,
             config,
             command=["sepdict", *sys.argv[1:]],
-            dictionary_files={d.source: path for d, path in zip(loaded, files, strict=True)},
+            dictionary_files={d.source: path for d, path in zip(loaded, dictionary_files, strict=True)},
             on_progress=listener.on_progress,
             on_track=listener.on_track,
         )
@@ -134,7 +148,7 @@ def _tracks(mixtures: Sequence[str], *, recursive: bool, out: Path) -> dict[Path
 
 
 class _Listener:
-    """Tells what begins, how far it is, and which tracks failed; collects the results."""
+    """Shows what begins, its progress, and which tracks failed; collects the results."""
 
     def __init__(
         self,
@@ -152,7 +166,7 @@ class _Listener:
         """Show a step, and before the first one what it is a step of."""
         if not self.announced:
             self.report.follow(self._plan())
-        what = self._what(event.stage)
+        what = self._stage(event.stage)
         if what not in self.announced:
             self.announced.append(what)
             self.report.begin(what)
@@ -179,8 +193,8 @@ class _Listener:
             background_model=config.separation.background_model,
         )
 
-    def _what(self, stage: str) -> str:
-        """Say what is going on."""
+    def _stage(self, stage: str) -> str:
+        """Describe the present stage."""
         if stage == "estimate":
             return f"telling {', '.join(self.sources[:-1])} and {self.sources[-1]} apart (once, then it is remembered)"
         if stage == "tracks":
@@ -236,7 +250,7 @@ def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
 
 
 def _how(result: "TrackResult") -> str:
-    """Say how a fit went; of silence there is none."""
+    """Describe how a fit ended, or that the mixture is silent."""
     if math.isnan(result.explained_energy):
         return "silent, there was nothing to separate"
     return (
@@ -246,7 +260,7 @@ def _how(result: "TrackResult") -> str:
 
 
 def _title(result: "TrackResult") -> str:
-    """Say how a track went."""
+    """Describe how a track was separated."""
     if result.kept:
         return f"{result.mixture}: kept, its stems were there already"
     softer = f", all stems {-20 * math.log10(result.gain):.1f} dB softer, lest one clips" if result.gain < 1 else ""

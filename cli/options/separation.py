@@ -1,4 +1,4 @@
-"""What `sepdict separate` can be told."""
+"""The arguments and options of `sepdict separate`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ import typer
 
 from .completion import complete_dictionary
 
-Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to take apart: files, folders, globs.")]
+Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to separate: files, folders, patterns.")]
 Dictionaries = Annotated[
     list[Path],
     typer.Option(
@@ -124,8 +124,8 @@ Report = Annotated[
 Quality = Annotated[
     Literal["draft", "standard"],
     typer.Option(
-        help="standard: let a network learn first to tell the sources apart, which takes a minute once for each set of "
-        "dictionaries, and stems are better by far; draft: do without.",
+        help="standard: first train a network to tell the sources apart, which takes a minute once for each set of "
+        "dictionaries and makes the stems far better; draft: do without it.",
     ),
 ]
 Segment = Annotated[
@@ -134,7 +134,7 @@ Segment = Annotated[
         "--segment",
         metavar="SECONDS",
         min=3,
-        help="Take long mixtures apart in pieces of this length: shorter ones take less memory and more "
+        help="Separate long mixtures in pieces of this length: shorter ones take less memory and more "
         "time.  [default: 60]",
         show_default=False,
     ),
@@ -145,7 +145,8 @@ Replace = Annotated[
 SkipExisting = Annotated[
     bool,
     typer.Option(
-        "--skip-existing", help="Go on where it stopped: leave tracks whose stems are all there, made to this order."
+        "--skip-existing",
+        help="Continue an interrupted run: keep tracks whose stems are all there, made with the same settings.",
     ),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]

@@ -1,10 +1,10 @@
-"""What a mixture becomes on disk, and that nothing else is touched by it.
+"""The layout on disk: which files a mixture becomes, and that no other file is touched.
 
     out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
-    out/{track}/report.html         the same to look at and listen to, where it is asked for
+    out/{track}/report.html         the same as a page with a player, if it is asked for
 
-or where and as `OutputConfig` has them. `sepdict.batch.publishing` makes a track's files appear together.
+or as `OutputConfig` names them. `sepdict.batch.publishing` makes a track's files appear together.
 """
 
 import logging
@@ -30,13 +30,13 @@ NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Track:
-    """One mixture and the files it will become.
+    """A mixture and the files that it becomes.
 
     Attributes
     ----------
     mixture : Path
     name : str
-        Also the folders that it was found in below the one that was searched.
+        With the subfolders in which the mixture was found.
     out : Path
         The folder below which all files are.
     output : OutputConfig
@@ -64,7 +64,7 @@ class Track:
         output: OutputConfig | None = None,
         report: bool = False,
     ) -> "Track":
-        """Say where the files go; a track is called like its mixture, unless it has a name."""
+        """Return the track of a mixture; without a name, the track is named after the mixture."""
         output = (OutputConfig() if output is None else output).of(mixture)
         name = mixture.stem if name is None else name
         parts = Path(name).parts
@@ -88,7 +88,7 @@ class Track:
 
     @property
     def by_name(self) -> dict[str, Path]:
-        """All files but the manifest, by what they are: ``{source}.{ext}``."""
+        """All files but the manifest, by their names ``{source}.{ext}``."""
         files = {f"{name}{path.suffix}": path for name, path in self.stems.items()}
         return files if self.report is None else files | {f"{REPORT}.{REPORT_FORMAT}": self.report}
 
@@ -104,21 +104,21 @@ class Track:
 
     @property
     def earlier_files(self) -> list[Path]:
-        """What an earlier run to another order left, by its manifest or journal; it goes when these are written."""
+        """Files of an earlier run that this one does not replace; they are deleted when the new ones are written."""
         known = self.leftovers if self.is_unfinished else self.earlier_by_name.values()
         return [path for path in known if path not in self.outputs]
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a run was interrupted as it moved the track's files into place."""
+        """Whether a run was interrupted while it moved the track's files into place."""
         record = read_record(self.manifest)
         return record is not None and record.is_journal
 
     @property
     def leftovers(self) -> list[Path]:
-        """What is there of a run that was interrupted among its moves, the journal included; empty without one.
+        """The files that an interrupted run left, the journal included; empty without one.
 
-        A journal may be old, or come from elsewhere: only content proves that a file is the track's.
+        A journal may be old or from elsewhere: only the content of a file proves that it is the track's.
         """
         record = read_record(self.manifest)
         if record is None or not record.is_journal:
@@ -127,14 +127,14 @@ class Track:
         return [*(path for name, path in files if _is_one_of(path, checksums.get(name, ()))), self.manifest]
 
     def _path_of(self, name: str) -> Path | None:
-        """Say where a file of this track would be; None if it could not be called so."""
+        """Return the path of a file of this track; None if no file can have that name."""
         stem, ext = Path(name).stem, Path(name).suffix[1:]
         if not ext or "\0" in name or name != Path(name).name:
             return None
         return self.out / self.output.path(self.name, stem, ext=ext)
 
     def moved(self, out: Path) -> "Track":
-        """Put the same files below another folder."""
+        """Return the same track with its files below another folder."""
 
         def below(path: Path) -> Path:
             return out / path.relative_to(self.out)
@@ -147,8 +147,8 @@ class Track:
 def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> dict[Path, str]:
     """Find the recordings that a file, a folder or a pattern stands for, and the name of each track.
 
-    A folder's tracks are called like their files, with the subfolders that they are in. When subfolders are searched,
-    those with stems of an earlier run in them are left out, and the output folder.
+    A folder's tracks are named after their files, with the subfolders. When subfolders are searched, the output folder
+    is left out, and so are those with stems of an earlier run.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
 
 
 def collisions(tracks: Sequence[Track]) -> dict[Path, str]:
-    """Find mixtures of which files would overwrite each other, or be in each other's way, and say why of each.
+    """Find mixtures whose files would overwrite or obstruct each other, with the reason for each.
 
     Names that differ only in how letters and accents are put together count as the same.
 

@@ -1,17 +1,17 @@
-"""A track's files, written where nobody looks and moved into place together.
+"""Publishing: a track's files are written to a hidden folder and moved into place together.
 
-Where a track has a folder of its own that is not there yet, one rename moves all its files, and that is whole or not
-at all. Elsewhere each is moved by itself, as follows, and whatever interrupts it, three things hold: what was whole
-stays whole or is known not to be, nothing of anybody else's is touched, and the next run can go on.
+If a track has a folder of its own that does not exist yet, one rename moves all its files at once. Otherwise each file
+is moved by itself, in the four steps below. Whatever interrupts them, a track that was whole stays whole or is known
+not to be, no other file is touched, and the next run can continue.
 
     1  a journal takes the manifest's place: which files will be there, and by which checksums they are known
     2  the files that are replaced are put aside
     3  the new files are moved into place
     4  the finished manifest takes the journal's place
 
-Signals wait for the end of this. An error takes all back. After a sudden end (a kill, a power cut) the journal is what
-is left: a file is the track's only if it has a checksum that the journal gives for its name. Such files, and no others,
-are replaced when the run is repeated to go on where it stopped; what anybody put there since is refused as ever.
+Signals wait for the end of these steps. An error undoes them. After a sudden end (a kill, a power cut) the journal
+remains: a file belongs to the track only if it has a checksum that the journal gives for its name. A run that resumes
+replaces such files and no others.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ JOURNAL, ASIDE = "journal.json", "aside"  # in the hidden folder
 
 @contextlib.contextmanager
 def publishing(track: Track, *, overwrite: bool = False, resumes: bool = False) -> Iterator[Track]:
-    """Give the work inside the same track in a hidden folder to write all its files to, then move them into place.
+    """Provide the same track in a hidden folder for its files to be written to, then move them into place.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _move_into_place(hidden: Track, track: Track, *, overwrite: bool, resumes: b
 
 
 def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None:
-    """Replace what is there of a track by its new files, so that it can be gone on with wherever it is interrupted."""
+    """Replace the existing files of a track by the new ones, so that an interrupted run can be resumed."""
     journal, aside = hidden.out / JOURNAL, hidden.out / ASIDE
     _journal(hidden, track, there).write(journal)
     aside.mkdir()
@@ -106,7 +106,7 @@ def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None
 
 
 def _journal(hidden: Track, track: Track, there: Sequence[Path]) -> Journal:
-    """Collect by which checksums the files of a track are known while they are moved, of the old and of the new."""
+    """Collect the checksums of the old and the new files of a track."""
     old = {name: path for name, path in {**track.earlier_by_name, **track.by_name}.items() if path in there}
     known = {
         name: [sha256_of(files[name]) for files in (old, hidden.by_name) if name in files]
@@ -122,7 +122,7 @@ def _move(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
 
 
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
-    """Make a folder with its parents, and remember to take away those that were not there."""
+    """Make a folder with its parents, and remember to remove the new ones."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(made):
         undo.callback(_remove_if_empty, path)
@@ -130,14 +130,14 @@ def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a folder, unless another track's files have come into it."""
+    """Remove a folder, unless another track's files are in it by now."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 @contextlib.contextmanager
 def _explained(track: Track) -> Iterator[None]:
-    """Say in one line why a track cannot be written."""
+    """Raise an error in one line if a track cannot be written."""
     try:
         yield
     except OSError as error:

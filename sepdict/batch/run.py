@@ -1,6 +1,6 @@
-"""Many mixtures in one go: per track the files that `sepdict.batch.layout` speaks of, whole or not at all.
+"""Many mixtures in one run: the files of each track, as `sepdict.batch.layout` names them, appear whole or not at all.
 
-What can be known to fail is refused before anything is computed; what fails later costs its own track only.
+What is known to fail is refused before anything is computed; what fails later fails only its own track.
 """
 
 import itertools
@@ -63,7 +63,7 @@ def separate_folder(
     out, config, on_progress, on_track
         As in `separate_files`.
     recursive : bool
-        Whether its subfolders are searched, too; then tracks are called like the path below ``folder``.
+        Whether its subfolders are searched, too; tracks are then named by their path below ``folder``.
 
     Raises
     ------
@@ -96,21 +96,21 @@ def separate_files(
 ) -> list[TrackResult]:
     """Separate audio files into ``out/{track}/{source}.wav``, reading and writing them block by block.
 
-    A track's files appear together, when all are written.
+    The files of a track appear together, once all of them are written.
 
     Parameters
     ----------
     mixtures : sequence of path, or mapping of path to track name
-        By default a track is called like its file without extension.
+        By default a track is named after its file, without the extension.
     dictionaries : sequence of Dictionary
         One per source.
     out : path of a folder
-        Made if it is missing, with its parents.
+        It is made if it is missing, with its parents.
     config : BatchConfig, optional
     dictionary_files : mapping of source name to Path, optional
-        Where dictionaries were loaded from, for the manifest.
+        The files that the dictionaries were loaded from, for the manifest.
     command : sequence of str
-        How this was asked for on a command line, for the manifest.
+        The words of the command line, for the manifest.
     on_progress : callable
         As in `separate`; with several processes one step of progress is a track.
     on_track : callable
@@ -119,8 +119,8 @@ def separate_files(
     Returns
     -------
     list of TrackResult
-        In the order of the mixtures. One that cannot be read, separated or written, or whose files would overwrite
-        those of another, has an ``error``; the rest goes on.
+        In the order of the mixtures. A mixture that cannot be read, separated or written, or whose files would
+        overwrite those of another, has an ``error``; the others are separated all the same.
 
     Raises
     ------
@@ -167,17 +167,17 @@ def separate_files(
 
 
 def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:
-    """Say in one line why tracks that are there are not kept."""
+    """Log in one line why tracks that exist are not kept."""
     found = [named for track in tracks if (named := differences(track, asked))]
     if found:
-        otherwise = "; ".join(dict.fromkeys(itertools.chain(*found)))
-        log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), otherwise)
+        changes = "; ".join(dict.fromkeys(itertools.chain(*found)))
+        log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), changes)
 
 
 def _tracks_of(
     mixtures: Sequence[str | Path] | Mapping[Path, str], out: Path, names: Sequence[str], config: BatchConfig
 ) -> list[Track]:
-    """Say what each mixture will become."""
+    """Return the track of each mixture."""
     called = mixtures if isinstance(mixtures, Mapping) else {}
     return [
         Track.of(Path(each), out, names, name=called.get(Path(each)), output=config.output, report=config.report)
@@ -220,8 +220,8 @@ def _separate_in_processes(
 
 
 def _begins(mixture: Path, start_s: float) -> bool:
-    """Return whether a mixture can be opened and lasts beyond the start: else there is nothing to compose for."""
+    """Return whether a mixture can be opened and lasts beyond the start: otherwise no mask estimator is needed."""
     try:
         return probe_audio(mixture).duration_s > start_s
-    except Exception:  # whatever it is, it will be told as the track's
+    except Exception:  # it is reported as the track's when the track is separated
         return False

@@ -1,4 +1,4 @@
-"""One mixture's way from its file to those of its stems, whole or not at all."""
+"""One track: from the file of a mixture to the files of its stems, whole or not at all."""
 
 import contextlib
 import logging
@@ -104,7 +104,7 @@ class BatchConfig:
         return {**separation, "output": output, "start_s": self.start_s, "duration_s": self.duration_s}
 
     def span(self, mixture: AudioReader) -> slice:
-        """Say which of a mixture's samples are separated.
+        """Return which samples of a mixture are separated.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Work:
-    """What all tracks are separated with; the settings of the separation are those in effect."""
+    """Everything that the tracks of a run have in common; the separation's settings are those in effect."""
 
     dictionaries: Sequence[Dictionary]
     config: BatchConfig
@@ -132,7 +132,7 @@ class Work:
 
     @property
     def stem_names(self) -> list[str]:
-        """Name the stems as the separation does."""
+        """Return the names of the stems that the separation gives."""
         return stem_names(self.dictionaries, self.config.separation)
 
     def settings(self, outcome: Outcome) -> dict[str, Any]:
@@ -147,22 +147,22 @@ def separate_track(
 ) -> TrackResult:
     """Read, separate, score and write one track, and turn whatever goes wrong with it into a result."""
     track, truth = track_and_references
-    on_progress = _set_apart(on_progress)
+    on_progress = _marking_callback_errors(on_progress)
     try:
         moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
         with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
             span = work.config.span(whole)
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
-            heard = Snapshot.of(track.mixture)
+            snapshot = Snapshot.of(track.mixture)
             context = read_context(track.mixture).of_span(span, whole.sample_rate)
             with _excerpt(whole, span, hidden.out) as mixture:
                 delivery = _deliver(hidden, mixture, work, references, context, on_progress)
-                if heard.has_changed():
+                if snapshot.has_changed():
                     raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
                 manifest = Manifest(
                     run=work.run,
                     seconds=delivery.seconds,
-                    mixture=MixtureFacts.of(track.mixture, heard.sha256, mixture),
+                    mixture=MixtureFacts.of(track.mixture, snapshot.sha256, mixture),
                     excerpt=_excerpt_of(span, whole),
                     settings=work.settings(delivery.outcome),
                     context=context.as_dict(),
@@ -185,29 +185,29 @@ def separate_track(
             manifest.write(hidden.manifest)
     except ConfigError:  # it fails every track alike
         raise
-    except _HeardError as heard:
-        raise heard.error from heard.error.__cause__
+    except _CallbackError as raised:
+        raise raised.error from raised.error.__cause__
     except Exception as error:
         log.debug("%s: failed", track.mixture, exc_info=error)
         return TrackResult(track.mixture, explain(track.mixture, error))
     return delivery.result(track, mixture)
 
 
-class _HeardError(BaseException):
-    """Carries what a listener raised past all that takes errors for the file's."""
+class _CallbackError(BaseException):
+    """Carries an error of a callback past the handlers that take errors for the file's."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
-def _set_apart(on_progress: OnProgress) -> OnProgress:
-    """Tell errors of a listener, which end the batch, from those of what it listens to."""
+def _marking_callback_errors(on_progress: OnProgress) -> OnProgress:
+    """Mark errors that a callback raises: they end the batch, others only their track."""
 
     def report(progress: Progress) -> None:
         try:
             on_progress(progress)
         except Exception as error:
-            raise _HeardError(error) from error
+            raise _CallbackError(error) from error
 
     return report
 
@@ -255,7 +255,7 @@ def _deliver(
 def _separate_into(
     hidden: Track, mixture: AudioReader, work: Work, context: Context, on_progress: OnProgress
 ) -> tuple[Outcome, float]:
-    """Separate an open file into drafts of a track's stems, block by block, and tell the largest sample of them."""
+    """Separate an open file into drafts of a track's stems, block by block, and return the largest sample of them."""
     output, peaks = hidden.output, [0.0]
     form = {name: getattr(mixture, name) for name in ("n_channels", "n_samples", "sample_rate")}
     drafts = [output.draft(path) for path in hidden.stems.values()]
@@ -283,7 +283,7 @@ def _separate_into(
 
 
 def _refuse_implausible(outcome: Outcome, hidden: Track) -> None:
-    """Refuse stems that do not sum to the mixture: whatever went wrong, it must not be taken for a success."""
+    """Refuse stems that do not sum to the mixture: something went wrong that must not pass for a success."""
     most_db = MOST_NULL_TEST_DB if hidden.output.encoding == "FLOAT" else math.inf
     if not outcome.null_test_db <= most_db:  # nan included
         raise AudioError(
@@ -293,7 +293,7 @@ def _refuse_implausible(outcome: Outcome, hidden: Track) -> None:
 
 
 def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Evaluation:
-    """Score the stems that were written; all but a source is known where the source is."""
+    """Score the stems that were written; the reference of ``no_{name}`` is the mixture without the source."""
     whole = read_audio(mixture)
     wanted = hidden.output.two_stems
     others = {
@@ -306,7 +306,7 @@ def _scores(hidden: Track, mixture: Path, references: Mapping[str, Audio]) -> Ev
 
 
 def _read_reference(path: Path, mixture: AudioReader, span: slice) -> Audio:
-    """Read that part of a true source, and find out before the separation rather than after it that it does not fit."""
+    """Read a part of a reference, and refuse one that does not fit the mixture before the separation, not after."""
     with open_audio(path) as reference:
         found, expected = (
             f"{audio.n_samples} samples on {audio.n_channels} channel(s) at {audio.sample_rate} Hz"

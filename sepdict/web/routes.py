@@ -1,4 +1,4 @@
-"""What can be asked of the server, and in which form; the answers come from the service."""
+"""The routes of the server: the form of requests; the answers come from the service."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -37,84 +37,84 @@ class TrainingRequest(BaseModel):
 
 
 def service_of(request: Request) -> Service:
-    """Find the service of the application that was asked."""
+    """Return the service of the application."""
     service: Service = request.app.state.service
     return service
 
 
-TheDesk = Annotated[Service, Depends(service_of)]
+TheService = Annotated[Service, Depends(service_of)]
 
 
 @router.post(UPLOADS)
 async def upload(
     request: Request,
-    service: TheDesk,
+    service: TheService,
     kind: Literal["mixture", "solo", "dictionary"],
     name: Annotated[str, Query(max_length=1000)],
 ) -> dict[str, Any]:
-    """Take a file: the body as it is, so that it is counted while it arrives."""
+    """Receive a file as the raw body, so that its bytes are counted while they arrive."""
     return await service.take(kind, name, request.stream(), n_promised=int(request.headers["content-length"]))
 
 
 @router.get(f"{UPLOADS}/{{identifier}}")
-def touch(identifier: str, service: TheDesk) -> dict[str, Any]:
-    """Use an upload, so that it stays."""
+def touch(identifier: str, service: TheService) -> dict[str, Any]:
+    """Mark an upload as used, so that it is kept."""
     return service.touch(identifier)
 
 
 @router.delete(f"{UPLOADS}/{{identifier}}")
-def remove(identifier: str, service: TheDesk) -> dict[str, Any]:
+def remove(identifier: str, service: TheService) -> dict[str, Any]:
     """Delete an upload."""
     service.remove(identifier)
     return {}
 
 
 @router.get("/api/limits")
-def limits(service: TheDesk) -> dict[str, Any]:
-    """Say how much is taken, so that a page need not send what is too much."""
+def limits(service: TheService) -> dict[str, Any]:
+    """Return the limits, so that the page need not send what is refused."""
     return asdict(service.limits)
 
 
 @router.get("/api/dictionaries")
-def dictionaries(service: TheDesk) -> list[dict[str, Any]]:
+def dictionaries(service: TheService) -> list[dict[str, Any]]:
     """List the library."""
     return [{"id": identifier, **facts} for identifier, facts in service.library.facts().items()]
 
 
 @router.get("/api/dictionaries/{identifier}")
-def dictionary(identifier: str, service: TheDesk) -> FileResponse:
-    """Hand a dictionary out as a file."""
+def dictionary(identifier: str, service: TheService) -> FileResponse:
+    """Return a dictionary's file."""
     found = service.dictionary(identifier)
     return FileResponse(found.path, filename=f"{found.name.removesuffix(EXTENSION)}{EXTENSION}")
 
 
 @router.post("/api/dictionaries/{identifier}/keep")
-def keep(identifier: str, service: TheDesk) -> dict[str, Any]:
-    """Keep a dictionary in the library."""
+def keep(identifier: str, service: TheService) -> dict[str, Any]:
+    """Save a dictionary in the library."""
     return {"id": service.keep(identifier)}
 
 
 @router.post("/api/separations")
-def separation(request: SeparationRequest, service: TheDesk) -> dict[str, Any]:
+def separation(request: SeparationRequest, service: TheService) -> dict[str, Any]:
     """Queue a separation."""
     how = request.model_dump(include={"residual", "background_model", "quality"})
     return service.report(service.separate(request.mixture, request.dictionaries, **how))
 
 
 @router.post("/api/trainings")
-def training(request: TrainingRequest, service: TheDesk) -> dict[str, Any]:
+def training(request: TrainingRequest, service: TheService) -> dict[str, Any]:
     """Queue a training."""
     return service.report(service.train(request.source, request.solos, network=request.network))
 
 
 @router.get("/api/jobs/{identifier}")
-def job(identifier: str, service: TheDesk) -> dict[str, Any]:
-    """Say how far a job is."""
+def job(identifier: str, service: TheService) -> dict[str, Any]:
+    """Return the progress and the result of a job."""
     return service.report(service.job(identifier))
 
 
 @router.delete("/api/jobs/{identifier}")
-def cancel(identifier: str, service: TheDesk) -> dict[str, Any]:
+def cancel(identifier: str, service: TheService) -> dict[str, Any]:
     """Cancel a job."""
     found = service.job(identifier)
     service.queue.cancel(found)
@@ -122,8 +122,8 @@ def cancel(identifier: str, service: TheDesk) -> dict[str, Any]:
 
 
 @router.delete("/api/jobs/{identifier}/result")
-def forget(identifier: str, service: TheDesk) -> dict[str, Any]:
-    """Delete what a job made, and the job, unless it has not ended."""
+def forget(identifier: str, service: TheService) -> dict[str, Any]:
+    """Delete a job that has ended, with its files."""
     service.queue.forget(service.job(identifier))
     return {}
 
@@ -131,16 +131,16 @@ def forget(identifier: str, service: TheDesk) -> dict[str, Any]:
 @router.get("/api/jobs/{identifier}/stems.zip")
 def stems(
     identifier: str,
-    service: TheDesk,
+    service: TheService,
     more: Annotated[list[Identifier], Query(default_factory=list, max_length=MOST_IN_A_REQUEST)],
 ) -> FileResponse:
-    """Hand out all stems of a job, or of several, a folder for each."""
+    """Return a ZIP file of all stems of a job, or of several, with a folder for each."""
     path, filename = service.zip([service.job(each) for each in [identifier, *more]])
     return FileResponse(path, filename=filename)
 
 
 @router.get("/api/jobs/{identifier}/{name}")
-def output(identifier: str, name: str, service: TheDesk) -> FileResponse:
-    """Hand out what a job wrote; browsers show or play it, or save it where a link says so."""
+def output(identifier: str, name: str, service: TheService) -> FileResponse:
+    """Return a file of a job; browsers show or play it, or save it if a link says so."""
     path, filename = service.output(service.job(identifier), name)
     return FileResponse(path, filename=filename, content_disposition_type="inline")

@@ -1,20 +1,21 @@
 """The application: uploads, jobs, results and the dictionaries of the library, as JSON and files.
 
     POST   /api/uploads?kind=mixture|solo|dictionary&name=NAME   the file as body
-    GET    /api/uploads/ID                         use it, so that it stays
+    GET    /api/uploads/ID                         mark it as used, so that it is kept
     DELETE /api/uploads/ID
     GET    /api/limits
     GET    /api/dictionaries                       those of the library
     GET    /api/dictionaries/ID                    the file
     POST   /api/dictionaries/ID/keep               into the library
     POST   /api/separations, /api/trainings        a job
-    GET    /api/jobs/ID                            how far it is, what came of it
+    GET    /api/jobs/ID                            its progress and its result
     DELETE /api/jobs/ID                            cancel it
     DELETE /api/jobs/ID/result                     what it made
     GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.png
     GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
 
-Errors are ``{"error": "one line"}``. Uploads, jobs and what they wrote go an hour after their last use, or at the end.
+Errors are ``{"error": "one line"}``. Uploads, jobs and their files are deleted an hour after their last use, or at the
+end.
 """
 
 import asyncio
@@ -44,12 +45,12 @@ SWEEP_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How the page works.
+    """Settings of the page.
 
     Parameters
     ----------
     hosts : sequence of str
-        What the page may be called by, beside this machine's own ``localhost``.
+        The host names by which the page may be reached, beside this machine's ``localhost``.
     library : Path
     limits : Limits
     training : TrainingConfig
@@ -64,7 +65,7 @@ class Settings:
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application; its files and its process live from its start to its end.
+    """Create the application; its files and its process exist from its start to its end.
 
     Examples
     --------
@@ -83,15 +84,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *settings.hosts], www_redirect=False)
     app.add_middleware(SecurityMiddleware, upload_bytes=limits.file_bytes, uploads_to=UPLOADS)
     app.add_exception_handler(StarletteHTTPException, _answer_refusal)
-    app.add_exception_handler(RequestValidationError, _answer_misunderstanding)
-    app.add_exception_handler(SepdictError, _answer_mistake)
-    app.add_exception_handler(Exception, _answer_surprise)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(SepdictError, _answer_library_error)
+    app.add_exception_handler(Exception, _answer_unexpected)
     return app
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the service, look after it, and clear it at the end."""
+    """Open the service, sweep it regularly, and close it at the end."""
     settings: Settings = app.state.settings
     service = Service(Library(settings.library), settings.limits, settings.training, settings.separation)
     app.state.service = service
@@ -104,31 +105,31 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _sweep(service: Service) -> None:
-    """Delete what is old, again and again."""
+    """Delete old files, again and again."""
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         await asyncio.to_thread(service.sweep)
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:
-    """Say why a request is refused."""
+    """Answer with the reason why a request is refused."""
     assert isinstance(error, StarletteHTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code)
 
 
-async def _answer_misunderstanding(_: Request, error: Exception) -> Response:
-    """Say what in a request is not as expected, without what it was."""
+async def _answer_invalid(_: Request, error: Exception) -> Response:
+    """Answer which part of a request is invalid, without its value."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
     return JSONResponse({"error": f"{where}: {first['msg']}" if where else first["msg"]}, 422)
 
 
-async def _answer_mistake(_: Request, error: Exception) -> Response:
-    """Say what the library says, but for where files are."""
+async def _answer_library_error(_: Request, error: Exception) -> Response:
+    """Answer with the library's message, without the folders of files."""
     return JSONResponse({"error": " ".join(name_files(str(error), []).split())}, 400)
 
 
-async def _answer_surprise(_: Request, error: Exception) -> Response:
-    """Keep to oneself what is nobody's business; the server's log has it."""
+async def _answer_unexpected(_: Request, error: Exception) -> Response:
+    """Answer without details, which only the server's log shows."""
     return JSONResponse({"error": f"something unexpected went wrong ({type(error).__name__})"}, 500)

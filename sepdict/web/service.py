@@ -1,4 +1,4 @@
-"""The service: where uploads, jobs and dictionaries are handed in and out."""
+"""The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
 import hashlib
 import itertools
@@ -24,7 +24,7 @@ from sepdict.errors import AudioFileError
 from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
-from sepdict.web.tasks import ABOUT, DICTIONARY, MIXTURE, Separating, Sound, Training, name_files
+from sepdict.web.tasks import DICTIONARY, MIXTURE, RECORD, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
 LONGEST_NAME = 255  # no file system has longer ones
@@ -34,7 +34,7 @@ JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
 class Service:
-    """Takes uploads and requests, and knows where everything is.
+    """Receives uploads and requests, and finds their files.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ class Service:
         self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
 
     async def take(self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int) -> dict[str, Any]:
-        """Receive a file, look at it, and enter or refuse it."""
+        """Receive a file, check it, and register or refuse it."""
         name = displayed(name)
         extension = Path(name).suffix.lower()
         # some formats are only recognized by it; of a name that is not ours no more than this reaches the disk
         path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
         await self.store.receive(content, path, n_promised=n_promised)
         try:
-            facts = await run_in_threadpool(self._look, kind, path, name)
+            facts = await run_in_threadpool(self._describe, kind, path, name)
             return {"id": self.store.add(kind, path, name, facts), "name": name, **facts}
         except BaseException:
             path.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ class Service:
         if identifier not in self.queue.in_use():
             self.store.remove(identifier)
 
-    def dictionary(self, identifier: str) -> Sound:
+    def dictionary(self, identifier: str) -> NamedFile:
         """Find a dictionary that was uploaded or trained, or is in the library.
 
         Raises
@@ -87,11 +87,11 @@ class Service:
         """
         upload = self.store.find(identifier)
         if upload is not None and upload.kind == "dictionary":
-            return Sound(upload.path, upload.name)
+            return NamedFile(upload.path, upload.name)
         path = self.library.path(identifier)
         if path is None:
             raise HTTPException(404, f"the dictionary {GONE}")
-        return Sound(path, path.name)
+        return NamedFile(path, path.name)
 
     def keep(self, identifier: str) -> str:
         """Save a dictionary in the library, and return its identifier there."""
@@ -100,7 +100,7 @@ class Service:
     def separate(
         self, mixture: str, dictionaries: Sequence[str], *, residual: bool, background_model: bool, quality: Quality
     ) -> Job:
-        """Ask for stems; that the dictionaries do not go together is said at once."""
+        """Queue a separation; dictionaries that do not go together are refused at once."""
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
         try:
@@ -108,11 +108,11 @@ class Service:
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
         config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
-        task = Separating(Sound(upload.path, upload.name), found, config, upload.facts["duration_s"])
+        task = Separating(NamedFile(upload.path, upload.name), found, config, upload.facts["duration_s"])
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
-        """Ask for a dictionary; of which kind, one of `PRESETS` says, and ``"default"`` leaves it to the settings."""
+        """Queue a training; ``network`` names one of `PRESETS`, and ``"default"`` is that of the settings."""
         refuse_unwritable(source, "source name")
         uploads = [self._upload(solo, "solo") for solo in solos]
         total_s = sum(upload.facts["duration_s"] for upload in uploads)
@@ -120,7 +120,7 @@ class Service:
             expected = f"expected {self.limits.solos_s / 60:g} at most"
             raise AudioFileError(f"the recordings last {total_s / 60:.0f} minutes together; {expected}")
         config = self.training if network == "default" else replace(self.training, network=PRESETS[network].network)
-        task = Training(source, [Sound(upload.path, upload.name) for upload in uploads], config)
+        task = Training(source, [NamedFile(upload.path, upload.name) for upload in uploads], config)
         return self._submit(Job(task, frozenset(solos), self.store.new_path()))
 
     def job(self, identifier: str) -> Job:
@@ -137,7 +137,7 @@ class Service:
         return job
 
     def report(self, job: Job) -> dict[str, Any]:
-        """Say how far a job is."""
+        """Return the progress and the result of a job."""
         now = job.progress
         stage = {} if now is None else {"stage": now.stage}
         running = job.state == "running" and math.isfinite(job.started)
@@ -156,7 +156,7 @@ class Service:
         }
 
     def output(self, job: Job, name: str) -> tuple[Path, str]:
-        """Find one of a job's files by the name that the page knows, and how it is called when it is downloaded.
+        """Return one of a job's files by the name that the page knows, and its name for the download.
 
         Raises
         ------
@@ -175,9 +175,9 @@ class Service:
         return job.output / known[name][0], known[name][1]
 
     def zip(self, jobs: Sequence[Job]) -> tuple[Path, str]:
-        """Put all stems of jobs into one file, with how they were made, and say how it is called.
+        """Return a ZIP file of all stems of jobs with a record of how they were made, and its name.
 
-        It is there as long as the first job is.
+        It exists as long as the first job.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class Service:
                 with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
                     for folder, job in zip(folders, jobs, strict=True):
                         files = {f"{stem}.wav": f"{number}.wav" for number, stem in enumerate(job.result["stems"])}
-                        for name, file in (files | {ABOUT: ABOUT}).items():
+                        for name, file in (files | {RECORD: RECORD}).items():
                             archive.write(job.output / file, name if len(jobs) == 1 else f"{folder}/{name}")
                 temporary.replace(path)
             except OSError as error:
@@ -216,15 +216,15 @@ class Service:
         self.queue.close()
         self.store.close()
 
-    def _look(self, kind: str, path: Path, name: str) -> dict[str, Any]:
-        """Describe an upload, and refuse what is not what it should be."""
+    def _describe(self, kind: str, path: Path, name: str) -> dict[str, Any]:
+        """Describe an upload, and refuse one of another kind."""
         try:
             if kind == "dictionary":
                 return describe(Dictionary.load(path))
             info = probe_audio(path)
             sha256 = sha256_of(path)  # by which the page knows what it has already
         except SepdictError as error:
-            raise SepdictError(name_files(str(error), [Sound(path, name)])) from error
+            raise SepdictError(name_files(str(error), [NamedFile(path, name)])) from error
         if not info.duration_s > 0:
             raise AudioFileError(f"{name}: holds no samples")
         most_s = self.limits.mixture_s if kind == "mixture" else self.limits.solos_s
@@ -248,7 +248,7 @@ class Service:
         return job
 
     def _finish(self, job: Job, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Enter a dictionary that was trained as if it had been uploaded."""
+        """Register a trained dictionary as if it had been uploaded."""
         if not isinstance(job.task, Training):
             return result
         path = self.store.new_path()
@@ -258,7 +258,7 @@ class Service:
 
 
 def displayed(name: str) -> str:
-    """Take from what a browser calls a file what can be shown in a line.
+    """Return the name that a browser gives a file in a form that fits into a line.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a job does, in a process of its own: read, train or separate, write; every name in messages is the page's."""
+"""The tasks of jobs, each in a process of its own: a training or a separation; messages have the page's file names."""
 
 import contextlib
 import logging
@@ -28,28 +28,28 @@ from sepdict.web.dictionaries import describe
 log = logging.getLogger(__name__)
 
 DICTIONARY = "dictionary.safetensors"
-ABOUT = "separation.json"  # how stems were made, for those who find them later
+RECORD = "separation.json"  # how the stems were made
 START, REST = r"""(?<![^\s('"])""", r"""[^\s:;,()'"]*"""  # of a path from the root on
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
 
 
 class Task(Protocol):
-    """Something to be done."""
+    """A training or a separation."""
 
     @property
     def plan(self) -> Plan:
-        """What its stages cost."""
+        """The stages and their costs."""
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
-        """Do it, write into a folder, and say what came of it, as JSON can hold it."""
+        """Perform it, write the files into a folder, and return the result as JSON can hold it."""
 
     def named(self, message: str) -> str:
-        """Call files in a message what the page calls them."""
+        """Replace paths in a message by the page's file names."""
 
 
 @dataclass(frozen=True)
-class Sound:
-    """An audio file, and what the page calls it."""
+class NamedFile:
+    """A file, and its name on the page."""
 
     path: Path
     name: str
@@ -57,19 +57,19 @@ class Sound:
 
 @dataclass(frozen=True)
 class Training:
-    """Solo recordings to become a dictionary, `DICTIONARY`."""
+    """A training of a dictionary, `DICTIONARY`, on solo recordings."""
 
     source: str
-    solos: Sequence[Sound]
+    solos: Sequence[NamedFile]
     config: TrainingConfig
 
     @property
     def plan(self) -> Plan:
-        """What its stages cost."""
+        """The stages and their costs."""
         return {"training": {"train": 1.0}}
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
-        """Train, save, and describe the dictionary; what there is to think of the solos is said first."""
+        """Train, save and describe the dictionary; remarks on the solos are logged first."""
         recordings = [self._read(solo) for solo in self.solos]
         for remark in check_recordings(recordings).remarks:
             log.warning("%s", remark)
@@ -78,26 +78,26 @@ class Training:
         return describe(dictionary)
 
     def named(self, message: str) -> str:
-        """Call files in a message what the page calls them."""
+        """Replace paths in a message by the page's file names."""
         return name_files(message, self.solos)
 
-    def _read(self, solo: Sound) -> Audio:
-        """Read a recording under the name that the card will have."""
+    def _read(self, solo: NamedFile) -> Audio:
+        """Read a recording under the name that the card is to show."""
         return replace(read_audio(solo.path), name=solo.name)
 
 
 @dataclass(frozen=True)
 class Separating:
-    """A mixture to become stems, ``{number}.wav`` in the order of `stem_names`, and pictures of them."""
+    """A separation into stems, ``{number}.wav`` in the order of `stem_names`, with spectrograms."""
 
-    mixture: Sound
-    dictionaries: Sequence[Sound]
+    mixture: NamedFile
+    dictionaries: Sequence[NamedFile]
     config: SeparationConfig
     duration_s: float
 
     @property
     def plan(self) -> Plan:
-        """What its stages cost."""
+        """The stages and their costs."""
         with_mask_estimator = self.config.trains_mask_estimator(len(self.dictionaries))
         durations_s = {self.mixture.name: self.duration_s}
         return plan_separation(
@@ -117,8 +117,8 @@ class Separating:
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         is_silent, explained = outcome.fit.silent, outcome.explained_energy
-        about = self._about(dictionaries) | {"explained_energy": explained}
-        write_atomically(output / ABOUT, to_json(about).encode())
+        record = self._record(dictionaries) | {"explained_energy": explained}
+        write_atomically(output / RECORD, to_json(record).encode())
         return {
             "stems": names,
             "is_silent": is_silent,
@@ -130,11 +130,11 @@ class Separating:
         }
 
     def named(self, message: str) -> str:
-        """Call files in a message what the page calls them."""
+        """Replace paths in a message by the page's file names."""
         return name_files(message, [self.mixture, *self.dictionaries])
 
-    def _about(self, dictionaries: Sequence[Dictionary]) -> dict[str, Any]:
-        """Say what was separated by what, with which settings, and when."""
+    def _record(self, dictionaries: Sequence[Dictionary]) -> dict[str, Any]:
+        """Return what was separated with which dictionaries and settings, and when."""
         return {
             "sepdict": version("sepdict"),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,7 +144,7 @@ class Separating:
         }
 
 
-def name_files(message: str, sounds: Sequence[Sound]) -> str:
+def name_files(message: str, sounds: Sequence[NamedFile]) -> str:
     """Replace paths in a message by the page's names of the files, and other paths by their last part.
 
     Examples
@@ -164,7 +164,7 @@ def name_files(message: str, sounds: Sequence[Sound]) -> str:
 
 
 def explain(error: Exception, task: Task) -> str:
-    """Put an error into one line; one that is not for users to mend says so."""
+    """Describe an error in one line; an unexpected one is logged and refers to the terminal."""
     if isinstance(error, SepdictError):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:

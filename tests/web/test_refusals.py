@@ -16,7 +16,7 @@ from web_client import ADDRESS, LIMITS, files_of, in_library, send, service_of, 
 
 from sepdict import SepdictError, TrainingConfig
 from sepdict.errors import AudioFileError
-from sepdict.web.tasks import Sound, Training, explain
+from sepdict.web.tasks import NamedFile, Training, explain
 
 pytest_plugins = ["web_server"]
 
@@ -45,7 +45,7 @@ def test_what_the_page_is_told_does_not_say_where_files_are(
     web, library = Path(tempfile.gettempdir(), ".sepdict-x.tmp"), tmp_path / "my dictionaries"
     monkeypatch.setenv("SEPDICT_LIBRARY", str(library))
     said = said.format(web=web, library=library)
-    task = Training("hum", [Sound(web / "ab12.wav", "take 1.wav")], TrainingConfig())
+    task = Training("hum", [NamedFile(web / "ab12.wav", "take 1.wav")], TrainingConfig())
     file, _, what = said.partition(": ")
     if kind == "warning":
         told = task.named(said)
