@@ -1,5 +1,6 @@
-"""`sepdict info`: what is in a dictionary file."""
+"""`sepdict info`: the card of a dictionary file."""
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from sepdict.dictionaries.card import Card
     from sepdict.dictionaries.dictionary import Dictionary
 
+LINE = 100  # characters
+
 
 def info(
     file: DictionaryFile,
@@ -18,9 +21,9 @@ def info(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show what a dictionary says of itself.
+    """Show the card of a dictionary.
 
-    Whose sound it is, how it was made, and what it heard.
+    It names the source, the settings of the training and the recordings.
     """
     from sepdict.dictionaries.library import find_dictionary
 
@@ -36,7 +39,11 @@ def info(
         return
     say(str(file.absolute()))
     for name, text in _facts(dictionary).items():
-        say(f"{name + ':':<12}{text}")
+        say(
+            textwrap.fill(
+                text, LINE, initial_indent=f"{name + ':':<12}", subsequent_indent=" " * 12, break_long_words=False
+            )
+        )
     if card.heard:
         say("")
         columns = ["recording", "seconds", "silence", "held out", "level dB"]
@@ -45,12 +52,12 @@ def info(
 
 
 def _n_weights(dictionary: "Dictionary") -> int:
-    """Count the numbers that were learned."""
+    """Count the weights of the network."""
     return sum(weight.numel() for weight in dictionary.network.parameters())
 
 
 def _facts(dictionary: "Dictionary") -> dict[str, str]:
-    """Put the card into words."""
+    """Describe the card in words."""
     card = dictionary.card
     stft, network = card.stft, card.network
     window, hop = (f"{n} samples ({1000 * n / card.sample_rate:.1f} ms)" for n in (stft.n_fft, stft.hop_length))
@@ -66,14 +73,14 @@ def _facts(dictionary: "Dictionary") -> dict[str, str]:
         "STFT": f"{stft.window} window of {window}, hop of {hop}",
         "network": ", ".join([f"{network.kind}, {context}{network.activation}, decoder {sizes}", *extras]),
         "weights": f"{_n_weights(dictionary)}",
-        "memory": f"{dictionary.exemplars.shape[1] * stft.hop_length / card.sample_rate:.1f} s, for composing",
+        "exemplars": f"{dictionary.exemplars.shape[1] * stft.hop_length / card.sample_rate:.1f} s",
         "trained": ", ".join(_settings(card.training)) or "not at all",
         "divergence": _divergence(card),
     }
 
 
 def _settings(training: Mapping[str, Any]) -> list[str]:
-    """Name the settings of a training; of those that stand together only what is in use."""
+    """List the settings of a training, without the regularizers that are not in use."""
     settings = list[str]()
     for name, value in training.items():
         if name == "backgrounds":
@@ -86,7 +93,7 @@ def _settings(training: Mapping[str, Any]) -> list[str]:
 
 
 def _divergence(card: "Card") -> str:
-    """Say how far the validation divergence fell."""
+    """Describe how far the validation divergence fell."""
     curve = card.curves.get("validation", ())
     return f"validation, first {curve[0]:.4g}, best {min(curve):.4g}" if curve else "not measured"
 

@@ -60,7 +60,7 @@ class Look:
         return replace(self, energy=gain**2 * self.energy, peak=gain * self.peak)
 
 
-def look_at(path: Path, *, shown_s: float = SHOWN_S) -> Look:
+def look_at(path: Path, *, shown_s: float | None = None) -> Look:
     """Compute the spectrogram of the first ``shown_s`` seconds of a file.
 
     Raises
@@ -72,7 +72,7 @@ def look_at(path: Path, *, shown_s: float = SHOWN_S) -> Look:
         return look(reader, shown_s=shown_s)
 
 
-def look(sound: Mixture, *, shown_s: float = SHOWN_S) -> Look:
+def look(sound: Mixture, *, shown_s: float | None = None) -> Look:
     """Compute the spectrogram of the first ``shown_s`` seconds of a sound, block by block."""
     n_shown = _n_shown(sound, shown_s)
     config = _stft_config(sound.sample_rate)
@@ -95,7 +95,7 @@ def look(sound: Mixture, *, shown_s: float = SHOWN_S) -> Look:
 def is_lossless(n_files: int, sound: Mixture) -> bool:
     """Return True if ``n_files`` of this form are small enough to be embedded in 16 bits without compression."""
     n_channels = sound.n_channels if sound.n_channels <= 2 else 1
-    return 2 * n_files * n_channels * _n_shown(sound, SHOWN_S) <= LOSSLESS_BYTES
+    return 2 * n_files * n_channels * _n_shown(sound) <= LOSSLESS_BYTES
 
 
 def embedded_rate(sample_rate: int) -> int:
@@ -109,7 +109,7 @@ def sound_url(path: Path, *, gain: float, lossless: bool) -> str:
         return encode_sound(reader, gain=gain, lossless=lossless)
 
 
-def encode_sound(sound: Mixture, *, gain: float, lossless: bool, shown_s: float = SHOWN_S) -> str:
+def encode_sound(sound: Mixture, *, gain: float, lossless: bool, shown_s: float | None = None) -> str:
     """Copy the first ``shown_s`` seconds of a sound into a data URL.
 
     Parameters
@@ -119,7 +119,8 @@ def encode_sound(sound: Mixture, *, gain: float, lossless: bool, shown_s: float 
         Factor of all samples: these formats clip above 1.
     lossless : bool
         FLAC of 16 bits, or else MP3.
-    shown_s : float
+    shown_s : float, optional
+        By default `SHOWN_S`.
 
     Returns
     -------
@@ -181,9 +182,9 @@ def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _n_shown(sound: Mixture, shown_s: float) -> int:
-    """Return the number of samples in the first ``shown_s`` seconds, at most all."""
-    return round(min(sound.n_samples, max(1.0, shown_s * sound.sample_rate)))
+def _n_shown(sound: Mixture, shown_s: float | None = None) -> int:
+    """Return the number of samples in the first ``shown_s`` seconds, by default `SHOWN_S`, at most all."""
+    return round(min(sound.n_samples, max(1.0, (SHOWN_S if shown_s is None else shown_s) * sound.sample_rate)))
 
 
 def _stft_config(sample_rate: int) -> StftConfig:

@@ -234,14 +234,16 @@ def test_a_table_on_a_narrow_terminal_has_the_folder_once_and_whole(
 def test_info_shows_the_card(file: Path) -> None:
     lines = succeed("info", file)
     assert lines[0] == str(file)
-    facts = dict(line.split(":", 1) for line in lines[1 : lines.index("")])
+    shown = lines[1 : lines.index("")]
+    assert max(map(len, shown)) <= 100
+    facts = dict(line.split(":", 1) for line in "\n".join(shown).replace(f"\n{' ' * 12}", " ").splitlines())
     assert {name: text.strip() for name, text in facts.items()} | {"trained": "", "divergence": ""} == {
         "source": "hiss",
         "rate": "8000 Hz",
         "STFT": "hann window of 512 samples (64.0 ms), hop of 128 samples (16.0 ms)",
         "network": "dense, relu, decoder 2 - 8 - 256 - 257",
         "weights": str(sum(weight.numel() for weight in trained("hiss").network.parameters())),
-        "memory": "0.0 s, for composing",
+        "exemplars": "0.0 s",
         "trained": "",
         "divergence": "",
     }
