@@ -185,3 +185,11 @@ def test_by_default_soft_notes_are_learned_and_hiss_does_not_take_over() -> None
     assert 0.2 < soft / loud < 0.5
     assert 0 < hiss / loud < 0.1
     assert below == 0  # what is 60 dB down is silence
+
+
+def test_an_offset_does_not_click_at_the_ends_of_what_is_learned() -> None:
+    speech = solo("speech")
+    plain = replace(speech, samples=speech.samples - speech.samples.mean())
+    shifted = replace(plain, samples=plain.samples + 0.3)
+    one, other = (extract_frames(each, FRAMES).magnitude for each in (plain, shifted))
+    torch.testing.assert_close(other, one, rtol=0, atol=1e-3)
