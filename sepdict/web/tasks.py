@@ -154,10 +154,11 @@ def name_files(message: str, sounds: Sequence[NamedFile]) -> str:
     """
     for sound in sounds:
         message = message.replace(str(sound.path), sound.name).replace(sound.path.name, sound.name)
-    folders = [Path(tempfile.gettempdir())]  # these may have spaces in their names
+    folders = list[Path]()  # these may have spaces in their names
     for find in (library_folder, cache_folder):
         with contextlib.suppress(ConfigError):  # a user without a home folder has none of these
             folders.append(find())
+    folders.append(Path(tempfile.gettempdir()))  # last: the others may be in it
     for place in (*(re.escape(str(folder)) + REST for folder in folders), rf"{START}/{REST}/{REST}"):
         message = re.sub(place, lambda found: PurePath(found.group()).name, message)
     return message
