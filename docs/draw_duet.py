@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from sepdict import Audio, Dictionary, evaluate, read_audio, separate
+from sepdict import Audio, evaluate, read_audio, separate
 
 DATA = Path(__file__).parents[1] / "data"
 WIDTH_IN, HEIGHT_IN, DPI = 8.0, 7.6, 125
@@ -79,7 +79,7 @@ def small(picture: bytes) -> bytes:
 def main(out: Path) -> None:
     """Separate the duet, measure, and draw."""
     mixture = read_audio(DATA / "duet.flac")
-    stems = separate(mixture, [Dictionary.load(DATA / f"{source}.safetensors") for source in ("violin", "piano")]).stems
+    stems = separate(mixture, [DATA / "violin.safetensors", DATA / "piano.safetensors"])
     references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in stems}
     sounds = {"the mixture": mixture}
     for score in evaluate(stems, references, mixture=mixture).scores:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from sepdict import Audio, Dictionary, evaluate, read_audio, separate, train_dictionary, write_audio
+from sepdict import Audio, evaluate, read_audio, separate, train_dictionary, write_audio
 
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["musician"])
@@ -27,9 +27,8 @@ for source in ["violin", "piano"]:
     file = DATA / f"{source}.safetensors"
     if not file.exists():
         print(f"training the {source} ...")
-        solos = [read_audio(path) for path in sorted((DATA / "solos" / source).iterdir())]
-        train_dictionary(solos, source=source).save(file)
-    dictionaries.append(Dictionary.load(file))
+        train_dictionary(DATA / "solos" / source, source=source).save(file)
+    dictionaries.append(file)
 
 # %% Take the duet apart
 # The first time, a network learns to tell the two sources apart. That takes a minute or two; the result is kept.
@@ -40,18 +39,18 @@ separation = separate(mixture, dictionaries)
 # %% The stems, and music minus one
 # The stems sum to the mixture, sample for sample. The sum of all stems with one turned down is therefore the mixture
 # with that part turned down. What this stem has wrongly taken from the others also gets softer, and leaves no hole.
-OUT.mkdir(parents=True, exist_ok=True)
-gains = {source: 10 ** (-SOFTER_DB / 20) if source == MY_PART else 1.0 for source in separation.stems}
-minus_one = torch.stack([gains[source] * stem.samples for source, stem in separation.stems.items()]).sum(dim=0)
-for name, audio in {**separation.stems, "minus_one": Audio(minus_one, mixture.sample_rate)}.items():
-    print(f"wrote {write_audio(OUT / f'{name}.wav', audio)}")
+files = separation.save(OUT, overwrite=True)
+gains = {source: 10 ** (-SOFTER_DB / 20) if source == MY_PART else 1.0 for source in separation}
+minus_one = torch.stack([gains[source] * stem.samples for source, stem in separation.items()]).sum(dim=0)
+files["minus_one"] = write_audio(OUT / "minus_one.wav", Audio(minus_one, mixture.sample_rate))
+print(f"wrote {', '.join(map(str, files.values()))}")
 
 # %% How good is it?
 # For your own recordings you get only the first line: how much of the sound the dictionaries account for. The demo also
 # has both players alone, as references. SI-SDR compares a stem's music with everything wrong in it, in dB.
-print(f"{separation.explained_energy:.0%} of the energy explained; {separation.fit.message}")
-references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in separation.stems}
-for score in evaluate(separation.stems, references, mixture=mixture).scores:
+print(separation.summary)
+references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in separation}
+for score in evaluate(separation, references, mixture=mixture).scores:
     print(f"{score.source}: SI-SDR {score.si_sdr_db:.1f} dB, {score.si_sdr_improvement_db:.1f} dB above the mixture's")
 
 # %% Which moments to distrust
@@ -71,7 +70,7 @@ def level_db(audio: Audio, step: int) -> float:
 
 
 loud = [step for step in range(mixture.n_samples // n_step) if level_db(mixture, step) > mixture.level_db - 20]
-for source, stem in separation.stems.items():
+for source, stem in separation.items():
     softest = sorted(loud, key=lambda step: level_db(stem, step) - level_db(mixture, step))[:3]
     wrong = Audio(stem.samples - references[source].samples, stem.sample_rate)
     told = [f"{i * step_s:.1f} s ({level_db(references[source], i) - level_db(wrong, i):.0f} dB)" for i in softest]

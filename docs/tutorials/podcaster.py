@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import avg_pool1d, interpolate, max_pool1d
 
-from sepdict import Audio, Dictionary, read_audio, separate, write_audio
+from sepdict import Audio, read_audio, separate, write_audio
 
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["podcaster"])
@@ -44,9 +44,8 @@ episode = Audio(samples, narration.sample_rate, "episode")
 # separate and write a minute at a time (`--segment`, `segment_s`), so three hours take hardly more memory than ten
 # minutes.
 print(f"separating {episode.duration_s:.1f} s ...")
-dictionaries = [Dictionary.load(DATA / f"{source}.safetensors") for source in ["speech", "violin"]]
-stems = separate(episode, dictionaries).stems
-voice, music = stems["speech"], stems["violin"]
+separation = separate(episode, [DATA / "speech.safetensors", DATA / "violin.safetensors"])
+voice, music = separation["speech"], separation["violin"]
 
 # %% Duck the music
 # Unlike a compressor, this code knows what comes: the music is down before the first word, stays down through short

@@ -18,6 +18,7 @@ from sepdict import (
     SeparationConfig,
     compare,
     evaluate,
+    load_dictionary,
     read_audio,
     regularized,
     separate,
@@ -42,10 +43,9 @@ for variant, amounts in VARIANTS.items():
         file = OUT / variant / f"{source}.safetensors"
         if not file.exists():
             print(f"training the {source} with {variant} ...")
-            solos = [read_audio(path) for path in sorted((DATA / "solos" / source).iterdir())]
             file.parent.mkdir(parents=True, exist_ok=True)
-            train_dictionary(solos, config, source=source).save(file)
-        dictionaries.setdefault(variant, []).append(Dictionary.load(file))
+            train_dictionary(DATA / "solos" / source, config, source=source).save(file)
+        dictionaries.setdefault(variant, []).append(load_dictionary(file))
 
 # %% How well do they reconstruct their own source?
 # Some solos are held out of the training. The divergence of their reconstruction is the first number to look at. It
@@ -71,11 +71,10 @@ for variant, pair in dictionaries.items():
 # evens out much of what distinguishes dictionaries. Each pair's mask estimator is trained once, in a minute or two, and
 # kept.
 mixture = read_audio(DATA / "duet.flac")
-references = {source: read_audio(DATA / "duet_references" / f"{source}.flac") for source in SOURCES}
 rows = []
 for variant, pair in dictionaries.items():
     for quality, settings in QUALITIES.items():
-        scores = evaluate(separate(mixture, pair, settings).stems, references, mixture=mixture).scores
+        scores = evaluate(separate(mixture, pair, settings), DATA / "duet_references", mixture=mixture).scores
         rows += [{"variant": variant, "quality": quality, **score.as_dict()} for score in scores]
         gains = [score.si_sdr_improvement_db for score in scores]
         print(f"{variant}, {quality}: {mean(gains):.2f} dB gained, forecast {forecasts[variant]:.1f} dB")

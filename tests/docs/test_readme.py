@@ -36,8 +36,9 @@ def test_the_python_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     exec(code, {})
-    assert re.fullmatch(r"\d+% explained\. .*\n", capsys.readouterr().out)
-    stems = [read_audio(tmp_path / f"{source}.wav").samples for source in ("violin", "piano")]
+    assert re.fullmatch(r"\d+\.\d% of the energy explained; .*\n", capsys.readouterr().out)
+    assert read_audio(tmp_path / "solo.wav").duration_s == 3
+    stems = [read_audio(tmp_path / "stems" / f"{source}.wav").samples for source in ("violin", "piano")]
     mixture = read_audio(DATA / "duet.flac").samples
     torch.testing.assert_close(sum(stems), mixture, rtol=0, atol=1e-6)  # 32-bit floats below one
 
