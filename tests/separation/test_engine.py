@@ -19,7 +19,7 @@ from sepdict.audio.io import read_audio
 from sepdict.audio.overlap_add import OVERLAP_S, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
-from sepdict.errors import AudioError, ConfigError
+from sepdict.errors import AudioError, ConfigError, SepdictError
 from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, Progress, ignore_progress
@@ -104,15 +104,25 @@ def error_db(separation: Separation, mixture: Tensor) -> float:
     return float(20 * error.clamp(min=1e-15).log10())
 
 
-@pytest.mark.parametrize("wrong", [None, "violin.safetensors", [None], ["violin.safetensors"]])
-def test_what_are_no_dictionaries_or_no_mixture_is_said(dictionaries: list[Dictionary], wrong: Any) -> None:
-    sound = torch.rand(1, 800)
-    with pytest.raises(ConfigError, match=r"expected .*Dictionary; Dictionary\.load\(file\) gives one"):
-        separate(Audio(sound, RATE), wrong)
-    with pytest.raises(ConfigError, match=r"expected a list of Dictionary; Dictionary\.load\(file\) gives one"):
-        separate(Audio(sound, RATE), dictionaries[0])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"mixture is tensor.*; expected Audio; read_audio\(file\) gives one"):
-        separate(sound, dictionaries)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (None, "dictionaries is None; expected a list of Dictionary, or the path"),
+        ("violin.safetensors", "dictionaries is 'violin.safetensors'; expected a list of Dictionary, or the path"),
+        ([None], r"dictionaries\[0\] is None; expected Dictionary, or the path"),
+        (["violin.safetensors"], "violin.safetensors: cannot be read"),
+    ],
+)
+def test_what_are_no_dictionaries_is_refused_in_one_line(wrong: Any, message: str) -> None:
+    with pytest.raises(SepdictError, match=message):
+        separate(Audio(torch.rand(1, 800), RATE), wrong)
+
+
+def test_a_mixture_that_is_none_is_refused_with_what_is_expected(dictionaries: list[Dictionary]) -> None:
+    with pytest.raises(ConfigError, match=r"mixture is tensor.*; expected Audio, the path"):
+        separate(torch.rand(1, 800), dictionaries)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="expected a list of Dictionary, or the path or installed name of one"):
+        separate(Audio(torch.rand(1, 800), RATE), dictionaries[0])  # type: ignore[arg-type]
 
 
 # The sum, the length, the rate and the channels
