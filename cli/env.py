@@ -29,6 +29,8 @@ PACKAGES = {  # what sepdict depends on, and what of it is loaded
     "mir-eval": "mir_eval.separation",
     "matplotlib": "matplotlib.figure",
     "platformdirs": "platformdirs",
+    "lazy-loader": "lazy_loader",
+    "tqdm": "tqdm.auto",
     "pillow": "PIL.Image",
     "threadpoolctl": "threadpoolctl",
     "typer": "typer",

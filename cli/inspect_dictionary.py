@@ -35,7 +35,7 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show in pictures and sounds what dictionaries have learned.
+    """Draw and play what dictionaries have learned.
 
     Plots the decoder's spectra, the inputs that excite the encoder's units most, the codes, and the training.
     """

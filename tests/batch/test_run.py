@@ -23,6 +23,8 @@ from front_end import (
     write_references,
 )
 
+import sepdict.audio.io
+import sepdict.batch.manifest
 import sepdict.batch.track
 from sepdict._core.fs import to_json
 from sepdict.audio.io import read_audio, write_audio
@@ -372,11 +374,14 @@ def test_a_disk_that_is_full_at_the_end_is_told_of_in_the_users_words(
     assert result.error == f"{tmp_path}/out/a/{file}: No space left on device"
 
 
+WHERE_USED = {"writing_audio": sepdict.audio.io, "write_atomically": sepdict.batch.manifest}
+
+
 class Interruption:
     """Ctrl-C at the n-th call of a function, which otherwise does what it did."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, target: str, n: int) -> None:
-        self.n_left, module = n, sepdict.batch.track
+        self.n_left, module = n, WHERE_USED.get(target, sepdict.batch.track)
         self.original = getattr(module, target)
         monkeypatch.setattr(module, target, self)
 

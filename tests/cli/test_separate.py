@@ -35,6 +35,7 @@ from front_end import (
     write_references,
 )
 
+import sepdict.audio.io
 import sepdict.batch.track
 from sepdict.audio.io import read_audio, write_audio
 from sepdict.audio.signal import Audio
@@ -394,7 +395,8 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     write_mixtures(here, "a", "b", "c")
-    original, n_left = getattr(sepdict.batch.track, function), 3 if function == "writing_audio" else 2
+    module = sepdict.audio.io if function == "writing_audio" else sepdict.batch.track
+    original, n_left = getattr(module, function), 3 if function == "writing_audio" else 2
 
     def interrupt(*args: object, **kwargs: object) -> object:
         nonlocal n_left
@@ -403,7 +405,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(sepdict.batch.track, function, interrupt)
+    monkeypatch.setattr(module, function, interrupt)
     result = run("separate", ".", *pair)
     assert result.exit_code == 130
     assert error_lines(result) == ["sepdict: interrupted"]
