@@ -209,7 +209,7 @@ def kill_in(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None
     child = os.fork()
     if child == 0:
         try:
-            monkeypatch.setattr(sepdict.audio.decoding, "mended_copy", lambda *_: os._exit(137))
+            monkeypatch.setattr(sepdict.audio.decoding, "repaired_copy", lambda *_: os._exit(137))
             kept = work()  # what is let go of is cleared up
             os._exit(137 if kept else 1)
         except BaseException:
