@@ -47,7 +47,7 @@ def compare(
 
 
 def _about(comparison: "Comparison") -> str:
-    """Say what the table was measured on."""
+    """Describe what the table was measured on."""
     known = [source for source, is_new in zip(comparison.sources, comparison.held_out, strict=True) if not is_new]
     if not known:
         return "100: all of it, 0: no more than a flat spectrum; of sound that no dictionary learned from"

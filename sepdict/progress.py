@@ -1,4 +1,4 @@
-"""How long-running functions report their steps, and how far a whole job of several stages is."""
+"""The progress of long-running functions: the steps of one stage, and the share of a whole job that is done."""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -205,7 +205,7 @@ def _recordings_of(sound: Any, name: str) -> list[Audio]:
 
 
 def _is_pair(sound: object) -> bool:
-    """Tell samples and their rate from two sounds."""
+    """Return whether a tuple is samples with their rate, rather than two sounds."""
     return isinstance(sound, tuple) and len(sound) == 2 and not isinstance(sound[1], (Audio, str, os.PathLike, tuple))
 
 

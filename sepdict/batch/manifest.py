@@ -212,7 +212,7 @@ class Journal:
 
 @dataclass(frozen=True)
 class KeptOutcome:
-    """What a manifest says of how a separation went."""
+    """The outcome of a separation as a manifest has it."""
 
     duration_s: float
     explained_energy: float

@@ -1,4 +1,4 @@
-"""Whether sources can be told apart, before anything is separated.
+"""Measures of how well sources can be told apart, before anything is separated.
 
 Two questions are asked of dictionaries alone, for they remember what they heard:
 
@@ -49,7 +49,7 @@ VERDICTS = (  # least improvement in dB, and what it means
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of a separation.
+    """The expected result of a separation.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What dictionaries make of each other's sources.
+    """How well dictionaries explain each other's sources.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Comparison:
 def compare(
     dictionaries: Sequence[DictionaryLike], *, seed: int = 0, on_progress: OnProgress = ignore_progress
 ) -> Comparison:
-    """Say whether sources can be told apart, from what their dictionaries remember of them.
+    """Measure from their dictionaries' exemplars whether sources can be told apart.
 
     Every dictionary explains the sound of every source by itself. Then, for each pair of sources and for all of them
     together, sums of pieces of their exemplars are separated as :func:`sepdict.separate` does it, after a short
@@ -195,7 +195,7 @@ def _held_out(dictionary: Dictionary) -> int:
 
 
 def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary]) -> bool:
-    """Tell whether another dictionary heard one of the same recordings."""
+    """Return whether another dictionary was trained on one of the same recordings."""
     mine, *others = (
         {recording["sha256"] for recording in each.card.heard}
         for each in (dictionary, *(other for other in dictionaries if other is not dictionary))

@@ -1,4 +1,4 @@
-"""What a notebook shows of a sound, a dictionary or a separation: HTML that needs nothing but itself.
+"""Views of a sound, a dictionary or a separation in a notebook: HTML that needs nothing but itself.
 
 Of long sounds only the beginning is embedded, so that a notebook stays small.
 """

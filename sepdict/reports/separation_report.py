@@ -1,4 +1,4 @@
-"""What a mixture was taken apart into and how that went, or how good it is, as a page to see and hear."""
+"""The report of a separation or of an evaluation: one HTML page with players and pictures."""
 
 import math
 import platform
@@ -155,7 +155,7 @@ def evaluation_page(
 
 
 def _sound_facts(manifest: Mapping[str, Any], mixture: Path, looks: Mapping[str, Look]) -> dict[str, Any]:
-    """Say what of the sounds is embedded, and how."""
+    """Describe how much of the sounds is embedded, and in which format."""
     with open_audio(mixture) as reader:
         lossless, rate = is_lossless(len(looks), reader), embedded_rate(reader.sample_rate)
         duration_s = reader.n_samples / reader.sample_rate
@@ -200,13 +200,13 @@ def _tracks(
 
 
 def _form(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Say in what format the stems are, and whether what they add up to is the mixture, or only like it."""
+    """Describe the stems' format, and whether they sum to the mixture exactly or nearly."""
     name = manifest["settings"].get("format", "wav")
     return {"name": name.upper(), "lossy": not ENCODINGS[name], "rough": manifest["null_test_db"] > ROUGH_DB}
 
 
 def _role(name: str, settings: Mapping[str, Any]) -> str:
-    """Tell what a track is, the mixture having no name."""
+    """Return the role of a track; the mixture has no name."""
     if not name:
         return "mixture"
     if name == settings.get("residual_name", RESIDUAL):

@@ -1,4 +1,4 @@
-"""What a separation returns: the stems, and how well they were found."""
+"""The result of a separation: the stems, and measures of how well they were found."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ SILENCE_DB = -300.0  # stands for the level of a ratio of nothing to something: 
 
 @dataclass(frozen=True)
 class FitSummary:
-    """How the fits of all segments ended.
+    """A summary of the fits of all segments.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Outcome:
 
     @property
     def summary(self) -> str:
-        """How it went, in one line."""
+        """The outcome in one line."""
         if math.isnan(self.explained_energy):
             return "silent, there was nothing to separate"
         return f"{self.explained_energy:.1%} of the energy explained; {self.fit.message}"

@@ -21,7 +21,7 @@ CRITIC_HIDDEN = (128, 128)  # units of the hidden layers of the critic that adve
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a dictionary is trained.
+    """Settings of a training.
 
     Parameters
     ----------

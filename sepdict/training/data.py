@@ -24,7 +24,7 @@ MOST_HELD_OUT = 0.25  # where whole recordings would be more of the sound than t
 
 @dataclass(frozen=True)
 class FrameConfig:
-    """How recordings are turned into frames.
+    """Settings by which recordings are turned into frames.
 
     Attributes
     ----------

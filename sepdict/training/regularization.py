@@ -24,7 +24,7 @@ SMALLEST_SPREAD = 1e-6  # deviation below which a code is taken for constant
 
 @dataclass(frozen=True)
 class Regularization:
-    """How a network is regularized; 0 leaves a regularizer out.
+    """Amounts of regularization; 0 leaves a regularizer out.
 
     L2 on the weights is `TrainingConfig.weight_decay`; the size of the bottleneck, a prior on the code
     (variational) and the critic are the network's.

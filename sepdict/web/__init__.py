@@ -1,1 +1,1 @@
-"""What a browser shows: the page of `sepdict serve`, and the audio player that it shares with the HTML report."""
+"""The page of `sepdict serve`: its server, its jobs and its static files."""
