@@ -31,7 +31,7 @@ def synthesize(
 
     found = find_dictionary(file)  # before torch is loaded, which takes seconds
     from sepdict._core.fs import refuse_existing, to_json, writable_folder
-    from sepdict.audio.io import write_audio
+    from sepdict.audio.writing import write_audio
     from sepdict.dictionaries.dictionary import Dictionary
     from sepdict.dictionaries.synthesis import synthesize
 

@@ -3,8 +3,8 @@ from ._core.version import __version__ as __version__
 from .audio.augmentation import AugmentationConfig as AugmentationConfig
 from .audio.io import AudioLike as AudioLike
 from .audio.io import read_audio as read_audio
-from .audio.io import write_audio as write_audio
 from .audio.signal import Audio as Audio
+from .audio.writing import write_audio as write_audio
 from .batch.export import OutputConfig as OutputConfig
 from .batch.result import TrackResult as TrackResult
 from .batch.run import separate_folder as separate_folder

@@ -17,8 +17,9 @@ INTERNAL_API = {
     "sepdict.audio.decoding": ("likely_duration_s",),
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
     "sepdict.audio.ffmpeg": ("find_program",),
-    "sepdict.audio.io": ("copy_audio", "open_audio", "probe_audio", "writing_stems"),
+    "sepdict.audio.io": ("open_audio", "probe_audio"),
     "sepdict.audio.overlap_add": ("SEGMENT_S",),
+    "sepdict.audio.writing": ("copy_audio", "writing_stems"),
     "sepdict.batch.layout": ("find_mixtures",),
     "sepdict.batch.run": ("separate_files",),
     "sepdict.batch.verification": ("check_folder",),
@@ -32,7 +33,7 @@ INTERNAL_API = {
     "sepdict.separation.mask_estimator_cache": ("cache_folder",),
     "sepdict.separation.plan": ("plan_separation",),
     "sepdict.training.data": ("LEAST_SOUND_S",),
-    "sepdict.training.recording_checks": ("LITTLE_S", "survey"),
+    "sepdict.training.recording_checks": ("LITTLE_S", "check_recordings"),
     "sepdict.web.server": ("Settings", "create_app"),
 }
 """The names that the front ends, sepdict_cli and sepdict.web, may import beside the public ones of `sepdict`.

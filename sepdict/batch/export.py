@@ -16,7 +16,7 @@ from torch import Tensor
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import NOTHING, Context
-from sepdict.audio.io import ENCODINGS, copy_audio
+from sepdict.audio.writing import ENCODINGS, copy_audio
 from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.errors import AudioFileError, ConfigError
 

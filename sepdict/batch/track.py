@@ -15,8 +15,9 @@ from sepdict._core.devices import choose_device
 from sepdict._core.fs import Snapshot, write_atomically
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import Context, read_context
-from sepdict.audio.io import AudioReader, copy_audio, open_audio, read_audio, writing_audio, writing_stems
+from sepdict.audio.io import AudioReader, open_audio, read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import copy_audio, writing_audio, writing_stems
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Excerpt, Manifest, MixtureFacts, RunFacts, StemFacts

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sepdict._core.devices import AUTO
 from sepdict._core.fs import refuse_existing, writable_folder, write_atomically
 from sepdict._core.settings import checks_types
-from sepdict.audio.io import AudioLike, as_recordings, write_audio
+from sepdict.audio.io import AudioLike, as_recordings
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries import inspection
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionary

@@ -15,9 +15,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepdict.audio.io import AT_ONCE, open_audio
+from sepdict.audio.io import open_audio
 from sepdict.audio.overlap_add import Mixture
 from sepdict.audio.signal import resample
+from sepdict.audio.writing import AT_ONCE
 from sepdict.spectral.pooling import Columns
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sepdict._core.fs import to_json
-from sepdict.audio.io import ENCODINGS, open_audio
+from sepdict.audio.io import open_audio
+from sepdict.audio.writing import ENCODINGS
 from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
 from sepdict.evaluation.scoring import RATIOS, Evaluation

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from sepdict import Audio, Dictionary, SeparationConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
 from sepdict._core.fs import to_json, write_atomically
-from sepdict.audio.io import copy_audio, open_audio, writing_stems
+from sepdict.audio.io import open_audio
+from sepdict.audio.writing import copy_audio, writing_stems
 from sepdict.dictionaries.library import library_folder
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Plan

@@ -28,8 +28,9 @@ from web_client import ADDRESS, SAME_ORIGIN, files_of, send, service_of
 
 import sepdict.dictionaries.dictionary_file
 import sepdict.separation.mask_estimator_cache
-from sepdict.audio.io import probe_audio, read_audio, write_audio
+from sepdict.audio.io import probe_audio, read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.layout import find_mixtures
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files

@@ -17,7 +17,7 @@ from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, 
 
 import sepdict.evaluation.scoring
 import sepdict.separation.mask_estimator_cache
-from sepdict.audio.io import WRITTEN_FORMATS, write_audio
+from sepdict.audio.writing import WRITTEN_FORMATS, write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files

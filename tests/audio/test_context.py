@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sepdict.audio.context import NOTHING, Context, Cue, read_context
-from sepdict.audio.io import read_audio, write_audio, writing_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.riff import MOST_BYTES, chunk, list_chunk
 from sepdict.audio.signal import Audio
 from sepdict.audio.tags import read_flac_tags
+from sepdict.audio.writing import write_audio, writing_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
@@ -182,7 +183,7 @@ def test_a_flac_file_has_the_loudspeakers_of_its_standard_unless_it_says_otherwi
 
 
 def test_where_samples_are_too_many_for_wav_the_rest_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sepdict.audio.io.WAV_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("sepdict.audio.writing.WAV_LIMIT_BYTES", 1000)
     path = write_wav(tmp_path / "a.wav", CHUNKS, n_channels=6, mask=MASK)
     stem = separated(path, tmp_path / "out").stems["hum"]
     assert soundfile.info(stem).format == "RF64"

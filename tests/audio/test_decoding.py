@@ -8,8 +8,9 @@ import pytest
 import torch
 from sound_files import RATE, ffmpeg_makes, likeness, needs_ffmpeg, noise
 
-from sepdict.audio.io import probe_audio, read_audio, write_audio
+from sepdict.audio.io import probe_audio, read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.errors import AudioFileError
 
 PICTURE = ("-f", "lavfi", "-i", "color=black:s=16x16:r=5:d=3")

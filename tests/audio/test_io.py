@@ -16,19 +16,12 @@ import torch
 from sound_files import RATE, likeness, needs_ffmpeg, noise
 
 import sepdict.audio.io
+import sepdict.audio.writing
 from sepdict._core.devices import seeded_generator
 from sepdict.audio.discovery import find_audio_files
-from sepdict.audio.io import (
-    WRITTEN_FORMATS,
-    as_audio,
-    as_recordings,
-    open_audio,
-    probe_audio,
-    read_audio,
-    write_audio,
-    writing_audio,
-)
+from sepdict.audio.io import as_audio, as_recordings, open_audio, probe_audio, read_audio
 from sepdict.audio.signal import Audio, resample
+from sepdict.audio.writing import WRITTEN_FORMATS, write_audio, writing_audio
 from sepdict.errors import AudioError, AudioFileError, ConfigError
 
 CONTAINERS = {".au": "AU", ".caf": "CAF"}  # read and never written
@@ -159,7 +152,7 @@ def test_a_wav_too_long_for_its_header_is_written_as_rf64(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generator: torch.Generator
 ) -> None:
     audio = noise(generator)
-    monkeypatch.setattr(sepdict.audio.io, "WAV_LIMIT_BYTES", 8 * audio.samples.numel() - 1)
+    monkeypatch.setattr(sepdict.audio.writing, "WAV_LIMIT_BYTES", 8 * audio.samples.numel() - 1)
     path = write_audio(tmp_path / "a.wav", audio)
     assert path.read_bytes()[:4] == b"RF64"
     assert torch.equal(read_audio(path).samples, audio.samples)

@@ -19,7 +19,7 @@ from front_end import (
 )
 
 from sepdict.audio.discovery import below
-from sepdict.audio.io import write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.run import separate_files, separate_folder

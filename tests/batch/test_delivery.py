@@ -11,8 +11,9 @@ import torch
 from front_end import SAMPLE_RATE, mixture, read_json, sound, trained, tree, write_mixtures, write_references
 
 import sepdict.batch.track
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files, separate_folder

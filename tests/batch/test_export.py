@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from sepdict.audio.io import ENCODINGS, WRITTEN_FORMATS
+from sepdict.audio.writing import ENCODINGS, WRITTEN_FORMATS
 from sepdict.batch.export import OutputConfig
 from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.errors import ConfigError

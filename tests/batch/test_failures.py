@@ -9,7 +9,7 @@ from process_tasks import failing_on, separate_track_without_b
 
 import sepdict.audio.io
 import sepdict.batch.track
-from sepdict.audio.io import write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary

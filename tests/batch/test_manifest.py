@@ -13,8 +13,8 @@ import torch
 from front_end import SAMPLE_RATE, mixture, read_json, run, succeed, trained, tree, write_bad, write_mixtures
 
 from sepdict._core.fs import sha256_of, to_json
-from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Journal, Record, StemFacts, read_record

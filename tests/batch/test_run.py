@@ -23,12 +23,13 @@ from front_end import (
     write_references,
 )
 
-import sepdict.audio.io
+import sepdict.audio.writing
 import sepdict.batch.manifest
 import sepdict.batch.track
 from sepdict._core.fs import to_json
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.run import TrackResult, separate_files, separate_folder
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
@@ -374,7 +375,7 @@ def test_a_disk_that_is_full_at_the_end_is_told_of_in_the_users_words(
     assert result.error == f"{tmp_path}/out/a/{file}: No space left on device"
 
 
-WHERE_USED = {"writing_audio": sepdict.audio.io, "write_atomically": sepdict.batch.manifest}
+WHERE_USED = {"writing_audio": sepdict.audio.writing, "write_atomically": sepdict.batch.manifest}
 
 
 class Interruption:

@@ -13,8 +13,9 @@ from front_end import mixture, read_json, run, trained, write_mixtures
 
 import sepdict.batch.track
 from sepdict._core.fs import to_json
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files

@@ -37,8 +37,8 @@ from sepdict import (
     train_mask_estimator,
     write_audio,
 )
-from sepdict.audio.io import writing_audio
 from sepdict.audio.signal import resample
+from sepdict.audio.writing import writing_audio
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.models.optim import minimize_adam, minimize_lbfgs
 from sepdict.separation.excitations import _Problem

@@ -15,8 +15,8 @@ import soundfile
 import torch
 from front_end import mixture, trained
 
-from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary

@@ -30,8 +30,9 @@ from front_end import (
 )
 
 from sepdict._core.names import visible
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.training.train import train_dictionary
 

@@ -11,7 +11,7 @@ import torch
 from forgery import at, forge, nested
 from front_end import TINY, fail, mixture, run, sound, succeed, trained, tree
 
-from sepdict.audio.io import write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.web.dictionaries import Library
 

@@ -11,7 +11,7 @@ import pytest
 import rich.console
 from front_end import TINY, be_a_terminal_of_80, run, sound, trained, write_bad, write_mixtures
 
-from sepdict.audio.io import write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.progress import Progress
 
 

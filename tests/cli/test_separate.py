@@ -35,10 +35,11 @@ from front_end import (
     write_references,
 )
 
-import sepdict.audio.io
+import sepdict.audio.writing
 import sepdict.batch.track
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.training.train import train_dictionary
 
@@ -395,7 +396,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     write_mixtures(here, "a", "b", "c")
-    module = sepdict.audio.io if function == "writing_audio" else sepdict.batch.track
+    module = sepdict.audio.writing if function == "writing_audio" else sepdict.batch.track
     original, n_left = getattr(module, function), 3 if function == "writing_audio" else 2
 
     def interrupt(*args: object, **kwargs: object) -> object:

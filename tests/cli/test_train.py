@@ -16,8 +16,9 @@ from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed
 from sepdict_cli.options import training as training_options
 
 from sepdict.audio.augmentation import AugmentationConfig
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.errors import AudioFileError, ConfigError, ShapeError
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.evaluation.scoring import RATIOS, Evaluation, SourceScore, evaluate

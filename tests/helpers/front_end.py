@@ -17,8 +17,8 @@ import torch
 import typer.testing
 
 from sepdict._core.devices import seeded_generator
-from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 
 RATE = 16000
 needs_ffmpeg = pytest.mark.skipif(

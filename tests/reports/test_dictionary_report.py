@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from front_end import TINY, fail, run, sound, succeed, trained, tree, write_mixtures
 
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
+from sepdict.audio.writing import write_audio
 from sepdict.errors import ConfigError
 from sepdict.reports import dictionary_report as portrait
 from sepdict.reports.dictionary_report import inspect_dictionary

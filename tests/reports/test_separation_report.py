@@ -20,8 +20,9 @@ from front_end import SAMPLE_RATE, fail, mixture, read_json, sound, succeed, tra
 from PIL import Image
 
 import sepdict.reports.separation_report
-from sepdict.audio.io import read_audio, write_audio
+from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.layout import NO_FILES
 from sepdict.batch.run import TrackResult, separate_files
 from sepdict.batch.track import BatchConfig

@@ -7,8 +7,8 @@ import pytest
 import torch
 from front_end import fail, succeed
 
-from sepdict.audio.io import write_audio
 from sepdict.audio.signal import Audio
+from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES
 from sepdict.errors import ConfigError
