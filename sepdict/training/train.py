@@ -90,6 +90,7 @@ def train_dictionary(
 
     Examples
     --------
+    >>> from sepdict import Audio, NetworkConfig, TrainingConfig
     >>> noise = Audio(torch.randn(1, 16000), 8000)
     >>> config = TrainingConfig(network=NetworkConfig(code_size=2, hidden=(8,)), n_steps=2)
     >>> train_dictionary(noise, config, source="noise").card.source
