@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from sepdict.batch.result import OnTrack, TrackResult
 from sepdict.batch.resume import asked_for, differences, kept_result, order_of
 from sepdict.batch.track import BatchConfig, Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.library import find_dictionary
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioFileError
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
@@ -78,7 +79,14 @@ def separate_folder(
         raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
     mixtures = find_mixtures(folder, recursive=recursive, out=out)
     loaded = as_dictionaries(dictionaries)
-    return separate_files(mixtures, loaded, out, config, on_progress=on_progress, on_track=on_track)
+    files = {
+        dictionary.source: find_dictionary(given)
+        for dictionary, given in zip(loaded, dictionaries, strict=True)
+        if not isinstance(given, Dictionary)
+    }
+    return separate_files(
+        mixtures, loaded, out, config, dictionary_files=files, on_progress=on_progress, on_track=on_track
+    )
 
 
 @checks_types
@@ -133,37 +141,75 @@ def separate_files(
     config = BatchConfig() if config is None else config
     refuse_unfit(dictionaries)
     choose_device(config.separation.device)
+    plan = _plan(mixtures, dictionaries, out, config)
+    for result in plan.results.values():
+        on_track(result)
+    with writable_folder(out):
+        work = _prepare(plan, dictionaries, config, dictionary_files, command, on_progress)
+        separate_all = _separate_in_processes if config.n_jobs > 1 and len(plan.pairs) > 1 else _separate_in_turn
+        separated = separate_all(work, plan.pairs, on_progress, on_track)
+    results = {**plan.results, **{result.mixture: result for result in separated}}
+    return [results[Path(mixture)] for mixture in mixtures]
+
+
+_Pair = tuple[Track, Mapping[str, Path]]  # a track and its references
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The tracks that are to be separated, with their references, and the results that are known before."""
+
+    pairs: Sequence[_Pair]
+    results: Mapping[Path, TrackResult]
+    asked: Mapping[str, Any]
+
+
+def _plan(
+    mixtures: Sequence[str | Path] | Mapping[Path, str],
+    dictionaries: Sequence[Dictionary],
+    out: Path,
+    config: BatchConfig,
+) -> _Plan:
+    """Find out which tracks are to be separated, and which clash or are kept; refuse what cannot be written."""
     names = stem_names(dictionaries, config.separation)
     tracks = _tracks_of(mixtures, out, names, config)
-    alone, results = len(tracks) == 1, {each: TrackResult(each, why) for each, why in collisions(tracks).items()}
-    tracks = [track for track in tracks if track.mixture not in results]
+    alone = len(tracks) == 1
+    clashing = {mixture: TrackResult(mixture, why) for mixture, why in collisions(tracks).items()}
+    tracks = [track for track in tracks if track.mixture not in clashing]
     asked = asked_for(dictionaries, config.stem_settings)
-    order = order_of(asked)
-    kept = {t.mixture: done for t in tracks if config.skip_existing and (done := kept_result(t, order))}
-    results, tracks = results | kept, [track for track in tracks if track.mixture not in kept]
+    kept = {}
     if config.skip_existing:
+        order = order_of(asked)
+        kept = {track.mixture: result for track in tracks if (result := kept_result(track, order))}
+        tracks = [track for track in tracks if track.mixture not in kept]
         _note_differences(tracks, asked, n_kept=len(kept))
-    truths = [find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks]
-    refuse_existing(tracks, truths, overwrite=config.overwrite, resumes=config.skip_existing)
+    references = [
+        find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks
+    ]
+    refuse_existing(tracks, references, overwrite=config.overwrite, resumes=config.skip_existing)
     if kept and config.references is not None:
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
-    for result in results.values():
-        on_track(result)
+    return _Plan(list(zip(tracks, references, strict=True)), clashing | kept, asked)
+
+
+def _prepare(
+    plan: _Plan,
+    dictionaries: Sequence[Dictionary],
+    config: BatchConfig,
+    dictionary_files: Mapping[str, Path],
+    command: Sequence[str],
+    on_progress: OnProgress,
+) -> Work:
+    """Train the mask estimator, if there is a track for it, and gather what is the same for all tracks."""
+    mask_estimator, start = None, time.perf_counter()
+    if any(_begins(track.mixture, config.start_s) for track, _ in plan.pairs):
+        mask_estimator = prepare_mask_estimator(dictionaries, config.separation, on_progress=on_progress)
+    mask_estimator_s = round(time.perf_counter() - start, 3)  # next to nothing if it is cached
     described = tuple(DictionaryFacts.of(dictionary, dictionary_files) for dictionary in dictionaries)
-    with writable_folder(out):
-        mask_estimator, start = None, time.perf_counter()
-        if any(_begins(track.mixture, config.start_s) for track in tracks):
-            mask_estimator = prepare_mask_estimator(dictionaries, config.separation, on_progress=on_progress)
-        mask_estimator_s = round(time.perf_counter() - start, 3)  # next to nothing if it is cached
-        run = RunFacts(tuple(command), order, asked, described, mask_estimator_s)
-        separation = config.separation.in_effect(
-            has_mask_estimator=mask_estimator is not None, n_dictionaries=len(dictionaries)
-        )
-        work = Work(dictionaries, replace(config, separation=separation), mask_estimator, run)
-        pairs = list(zip(tracks, truths, strict=True))
-        separate_all = _separate_in_processes if config.n_jobs > 1 and len(pairs) > 1 else _separate_in_turn
-        results |= {result.mixture: result for result in separate_all(work, pairs, on_progress, on_track)}
-    return [results[Path(mixture)] for mixture in mixtures]
+    run = RunFacts(tuple(command), order_of(plan.asked), plan.asked, described, mask_estimator_s)
+    has_mask_estimator = mask_estimator is not None
+    separation = config.separation.in_effect(has_mask_estimator=has_mask_estimator, n_dictionaries=len(dictionaries))
+    return Work(dictionaries, replace(config, separation=separation), mask_estimator, run)
 
 
 def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:
@@ -183,9 +229,6 @@ def _tracks_of(
         Track.of(Path(each), out, names, name=called.get(Path(each)), output=config.output, report=config.report)
         for each in mixtures
     ]
-
-
-_Pair = tuple[Track, Mapping[str, Path]]  # a track and its true sources
 
 
 def _separate_in_turn(

@@ -172,6 +172,16 @@ def test_a_missing_file_costs_its_own_track_only(tmp_path: Path, pair: list[Dict
     assert [result.error for result in results] == [f"{tmp_path / 'no.wav'}: no such file", None]
 
 
+def test_a_manifest_names_the_files_of_dictionaries_that_were_given_by_path(
+    tmp_path: Path, pair: list[Dictionary]
+) -> None:
+    write_mixtures(tmp_path / "in", "a")
+    file = pair[0].save(tmp_path / "hiss.safetensors")
+    separate_folder(tmp_path / "in", [file, pair[1]], tmp_path / "out", BatchConfig(QUICK))
+    first, second = read_json(tmp_path / "out" / "a" / "manifest.json")["dictionaries"]
+    assert (first["file"], "file" in second) == (str(file), False)
+
+
 def test_when_every_track_fails_no_folder_is_left(tmp_path: Path, pair: list[Dictionary]) -> None:
     bad = write_bad(tmp_path / "bad.wav", "text")
     (result,) = separate_files([bad], pair, tmp_path / "new" / "out")
