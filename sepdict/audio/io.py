@@ -128,6 +128,7 @@ def as_audio(sound: "AudioLike", name: str = "audio") -> Audio:
 
     Examples
     --------
+    >>> import numpy as np
     >>> as_audio((np.zeros(8000), 16000))
     Audio('audio', 1 channel(s), 0.50 s at 16000 Hz)
     """
