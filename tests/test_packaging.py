@@ -163,7 +163,7 @@ def test_the_search_finds_what_it_is_for(pattern: str, text: str) -> None:
 
 
 def lint_imports(config: Path) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo", "--config", config]
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", config]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
