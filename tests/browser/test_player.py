@@ -308,7 +308,7 @@ def test_a_marked_frequency_is_where_a_sound_of_that_frequency_is_drawn(
     browser: Any, tmp_path: Path, sample_rate: int, size: str
 ) -> None:
     page = browser.new_page(viewport=SIZES[size])
-    static = resources.files("sepdict") / "web/static"
+    static = resources.files("sepdict.reports") / "static"
     script, style = ((static / name).read_text("utf-8") for name in ("player.js", "player.css"))
     tracks = [{"name": "tone", "role": "stem", "url": "", "spectrogram": "data:,"}]
     options = json.dumps({"duration": 1, "sampleRate": sample_rate, "tracks": tracks})
@@ -345,7 +345,7 @@ def test_a_long_name_stays_in_the_page(browser: Any, tmp_path: Path) -> None:
 
 def test_what_cannot_be_loaded_is_said(browser: Any) -> None:
     page = browser.new_page()
-    script = (resources.files("sepdict") / "web/static/player.js").read_text("utf-8")
+    script = (resources.files("sepdict.reports") / "static" / "player.js").read_text("utf-8")
     tracks = [{"name": "<i>hum", "role": "stem", "url": "data:audio/flac;base64,AAAA"}]
     start = f"createPlayer(document.body, {{ duration: 1, tracks: {tracks} }});"
     page.set_content(f'<!doctype html><body></body><script type="module">{script}\n{start}</script>')
