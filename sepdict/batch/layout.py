@@ -110,7 +110,7 @@ class Track:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a run was interrupted while it moved the track's files into place."""
+        """Return whether a run was interrupted while it moved the track's files into place."""
         record = read_record(self.manifest)
         return record is not None and record.is_journal
 

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sepdict._core.fs import sha256_of, to_json, write_atomically
 from sepdict._core.schema import Check, exactly, number, refuse_other_keys, text, whole
+from sepdict._core.version import __version__
 from sepdict.audio.io import AudioReader, open_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
@@ -171,7 +171,7 @@ class Manifest:
         return {
             **vars(self.run),
             "dictionaries": [each.as_dict() for each in self.run.dictionaries],
-            "sepdict": version("sepdict"),
+            "sepdict": __version__,
             "date": self.date,
             "seconds": round(self.seconds, 3),
             "mixture": asdict(self.mixture),
@@ -206,7 +206,7 @@ class Journal:
     def write(self, file: Path) -> None:
         """Write the journal."""
         mixture = {"file": self.mixture.absolute()}
-        facts = {"sepdict": version("sepdict"), "mixture": mixture, UNFINISHED: self.unfinished}
+        facts = {"sepdict": __version__, "mixture": mixture, UNFINISHED: self.unfinished}
         write_atomically(file, to_json(facts).encode())
 
 
@@ -234,17 +234,17 @@ class Record:
 
     @property
     def is_journal(self) -> bool:
-        """Whether a run was interrupted while it moved the track's files."""
+        """Return whether a run was interrupted while it moved the track's files."""
         return UNFINISHED in self.facts
 
     @property
     def has_stems(self) -> bool:
-        """Whether it is of a track: other files may name a sepdict, too."""
+        """Return whether it belongs to a track: other files may name a sepdict, too."""
         return self.is_journal or "stems" in self.facts
 
     @property
     def has_report(self) -> bool:
-        """Whether a report was written."""
+        """Return whether a report was written."""
         return bool(self.facts.get("report"))
 
     def checksums(self) -> dict[str, tuple[str, ...]]:

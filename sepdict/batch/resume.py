@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from sepdict._core.fs import sha256_of, to_json
+from sepdict._core.version import __version__
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import read_record
 from sepdict.batch.result import TrackResult
@@ -18,7 +18,7 @@ from sepdict.errors import ConfigError
 def asked_for(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Collect everything beside the mixture on which the stems depend, as JSON holds it."""
     checksums = {dictionary.source: dictionary.sha256 for dictionary in sorted(dictionaries, key=lambda d: d.source)}
-    asked = {"dictionaries": checksums, "settings": settings, "sepdict": version("sepdict")}
+    asked = {"dictionaries": checksums, "settings": settings, "sepdict": __version__}
     return dict(json.loads(to_json(asked)))
 
 

@@ -42,7 +42,7 @@ class TrackCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether no damage was found."""
+        """Return whether no damage was found."""
         return not self.damage
 
 

@@ -108,7 +108,7 @@ class NetworkConfig:
 
     @property
     def sees_neighbors(self) -> bool:
-        """Whether a decoded frame depends on the codes of other frames."""
+        """Return whether a decoded frame depends on the codes of other frames."""
         return self.kernel_size > 1 or self.kind == "recurrent"
 
     @property

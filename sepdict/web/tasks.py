@@ -8,11 +8,19 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from sepdict import Audio, Dictionary, SeparationConfig, SepdictError, TrainingConfig, read_audio, train_dictionary
+from sepdict import (
+    Audio,
+    Dictionary,
+    SeparationConfig,
+    SepdictError,
+    TrainingConfig,
+    __version__,
+    read_audio,
+    train_dictionary,
+)
 from sepdict._core.fs import to_json, write_atomically
 from sepdict.audio.io import open_audio
 from sepdict.audio.writing import copy_audio, writing_stems
@@ -137,7 +145,7 @@ class Separating:
     def _record(self, dictionaries: Sequence[Dictionary]) -> dict[str, Any]:
         """Return what was separated with which dictionaries and settings, and when."""
         return {
-            "sepdict": version("sepdict"),
+            "sepdict": __version__,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "mixture": self.mixture.name,
             "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
