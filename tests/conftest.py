@@ -1,6 +1,14 @@
 """How all tests run, and the fixture that any may use."""
 
 # isort: off
+import os
+import sys
+from pathlib import Path
+
+if sys.dont_write_bytecode:  # then each process compiles PyTorch anew, for seconds: have them share what is compiled
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache/bytecode")
+    sys.dont_write_bytecode = os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is None
+
 import sepdict  # noqa: F401  # before torch: it has idle threads sleep, a factor of ten where others compute
 # isort: on
 

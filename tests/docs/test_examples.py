@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from front_end import train_mask_estimators_briefly
+from front_end import constant_bss_eval, train_mask_estimators_briefly
 from PIL import Image
 from torch import Tensor
 
@@ -52,28 +52,38 @@ def run(script: Path, out: Path, *arguments: str) -> Run:
     return Run(out, printed.getvalue(), names)
 
 
-def moved(script: str, root: Path, *names: str) -> Path:
+def moved(script: Path, root: Path, *names: str) -> Path:
     """Copy a script to another project, which has only the named of the demo's data."""
-    (root / "docs" / "tutorials").mkdir(parents=True)
+    copy = root / script.relative_to(ROOT)
+    copy.parent.mkdir(parents=True)
     (root / "data").mkdir()
     for name in names:
         (root / "data" / name).symlink_to(DATA / name)
-    return Path(shutil.copy(TUTORIALS / script, root / "docs" / "tutorials" / script))
+    return Path(shutil.copy(script, copy))
+
+
+def shorten_duet(root: Path, *, duration_s: int) -> None:
+    """Write the beginning of the duet and of its references into another project."""
+    for name in ("duet.flac", "duet_references/violin.flac", "duet_references/piano.flac"):
+        (root / "data" / name).parent.mkdir(exist_ok=True)
+        write_audio(root / "data" / name, read_audio(DATA / name).seconds(0, duration_s))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """A thirtieth of the training: enough to tell these sources apart."""
+    """A thirtieth of the training, enough to tell these sources apart, and no BSS Eval, which no test here looks at."""
     with pytest.MonkeyPatch.context() as patch:
         train_mask_estimators_briefly(patch, n_steps=100)
+        patch.setattr("sepdict.evaluation.scoring.bss_eval", constant_bss_eval)
         yield
 
 
 @pytest.fixture(scope="module")
 def musician(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(
-        TUTORIALS / "musician.py", tmp_path_factory.mktemp("anywhere") / "musician"
-    )  # the folder it takes by itself
+    with pytest.MonkeyPatch.context() as patch:
+        train_mask_estimators_briefly(patch, n_steps=100, most_adaptation_steps=50)  # a test looks at how good it is
+        out = tmp_path_factory.mktemp("anywhere") / "musician"  # the folder it takes by itself
+        return run(TUTORIALS / "musician.py", out)
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +99,8 @@ def podcaster(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_researcher_trains_what_is_missing_and_scores_each_variant_quality_and_source(tmp_path: Path) -> None:
-    script, out = moved("researcher.py", tmp_path, "solos"), tmp_path / "study"
-    for name in ("duet.flac", "duet_references/violin.flac", "duet_references/piano.flac"):
-        whole = read_audio(DATA / name)
-        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
-        write_audio(tmp_path / "data" / name, replace(whole, samples=whole.samples[:, : 2 * whole.sample_rate]))
+    script, out = moved(TUTORIALS / "researcher.py", tmp_path, "solos"), tmp_path / "study"
+    shorten_duet(tmp_path, duration_s=2)
     (out / "dropout").mkdir(parents=True)
     for source in ("violin", "piano"):
         shutil.copy(DATA / f"{source}.safetensors", out / "dropout")
@@ -148,7 +155,7 @@ def test_the_musician_learns_what_is_missing(tmp_path: Path, monkeypatch: pytest
     for module in ("config", "train"):
         monkeypatch.setattr(f"sepdict.training.{module}.PRESETS", MappingProxyType(short))
     train_mask_estimators_briefly(monkeypatch, n_steps=5)
-    script = moved("musician.py", tmp_path, "solos", "duet.flac", "duet_references", "piano.safetensors")
+    script = moved(TUTORIALS / "musician.py", tmp_path, "solos", "duet.flac", "duet_references", "piano.safetensors")
     learned = run(script, tmp_path / "musician")
     assert (tmp_path / "data" / "violin.safetensors").is_file()
     stems = learned.samples("violin.wav") + learned.samples("piano.wav")
@@ -228,7 +235,7 @@ def test_the_music_is_soft_under_speech_and_nowhere_else(podcaster: Run) -> None
 
 
 def test_a_loud_episode_is_turned_down_as_a_whole(tmp_path: Path) -> None:
-    script = moved("podcaster.py", tmp_path, "speech.safetensors", "violin.safetensors")
+    script = moved(TUTORIALS / "podcaster.py", tmp_path, "speech.safetensors", "violin.safetensors")
     (tmp_path / "data" / "duet_references").mkdir()
     for name in ("narration.flac", "duet_references/violin.flac"):
         quiet = read_audio(DATA / name)
@@ -241,7 +248,9 @@ def test_a_loud_episode_is_turned_down_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_the_picture_of_the_duet_can_be_drawn(tmp_path: Path) -> None:
-    run(DOCS / "draw_duet.py", tmp_path / "duet.png", str(tmp_path / "duet.png"))
+    script = moved(DOCS / "draw_duet.py", tmp_path, "violin.safetensors", "piano.safetensors")
+    shorten_duet(tmp_path, duration_s=2)
+    run(script, tmp_path / "duet.png", str(tmp_path / "duet.png"))
     for path in (tmp_path / "duet.png", DOCS / "duet.png"):
         assert path.stat().st_size < 300_000
         with Image.open(path) as picture:

@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 def test_the_python_of_the_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = {"default": replace(sepdict.PRESETS["default"], n_steps=100)}
+    short = {"default": replace(sepdict.PRESETS["default"], n_steps=20)}
     for module in ("config", "train"):
         monkeypatch.setattr(f"sepdict.training.{module}.PRESETS", MappingProxyType(short))
     train_mask_estimators_briefly(monkeypatch, n_steps=20)
@@ -45,7 +45,7 @@ def test_the_python_of_the_readme_runs(
 
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
-    train_mask_estimators_briefly(monkeypatch, n_steps=300)  # a tenth
+    train_mask_estimators_briefly(monkeypatch, n_steps=300, most_adaptation_steps=50)  # a tenth of the training
     monkeypatch.chdir(tmp_path)
     command, *_ = blocks("sh")
     words = shlex.split(command.replace("\\\n", ""))

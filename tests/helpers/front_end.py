@@ -22,7 +22,7 @@ from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, train_mask_estimator
+from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, adapt, train_mask_estimator
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
 
@@ -55,13 +55,17 @@ def trained(source: str) -> Dictionary:
     return Dictionary(replace(dictionary.card, source=source), dictionary.network)  # also a name that training refuses
 
 
-def train_mask_estimators_briefly(patch: pytest.MonkeyPatch, *, n_steps: int) -> None:
-    """Have mask estimators that come from the cache trained with so many steps only."""
+def train_mask_estimators_briefly(patch: pytest.MonkeyPatch, *, n_steps: int, most_adaptation_steps: int = 5) -> None:
+    """Have mask estimators that come from the cache trained with so many steps only, and adapted with few."""
 
     def train_briefly(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig, **options: Any) -> MaskEstimator:
         return train_mask_estimator(dictionaries, replace(config, n_steps=n_steps), **options)
 
+    def adapt_briefly(*facts: Any, n_steps: int, **options: Any) -> MaskEstimator:
+        return adapt(*facts, n_steps=min(n_steps, most_adaptation_steps), **options)
+
     patch.setattr("sepdict.separation.mask_estimator_cache.train_mask_estimator", train_briefly)
+    patch.setattr("sepdict.separation.engine.adapt", adapt_briefly)
 
 
 def write_mixtures(folder: Path, *names: str) -> list[Path]:
