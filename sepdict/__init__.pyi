@@ -3,6 +3,9 @@ from ._core.version import __version__ as __version__
 from .audio.augmentation import AugmentationConfig as AugmentationConfig
 from .audio.io import AudioLike as AudioLike
 from .audio.io import read_audio as read_audio
+from .audio.labels import Label as Label
+from .audio.labels import read_labels as read_labels
+from .audio.labels import write_labels as write_labels
 from .audio.signal import Audio as Audio
 from .audio.writing import write_audio as write_audio
 from .batch.export import OutputConfig as OutputConfig
@@ -17,6 +20,7 @@ from .errors import AudioError as AudioError
 from .errors import AudioFileError as AudioFileError
 from .errors import ConfigError as ConfigError
 from .errors import DictionaryFileError as DictionaryFileError
+from .errors import LabelFileError as LabelFileError
 from .errors import LibraryError as LibraryError
 from .errors import SepdictError as SepdictError
 from .errors import ShapeError as ShapeError

@@ -27,6 +27,10 @@ class AudioFileError(AudioError):
     """An audio file that cannot be found, read or written."""
 
 
+class LabelFileError(SepdictError):
+    """A file of labels that cannot be found, read or written, or holds what is no label."""
+
+
 class LibraryError(SepdictError):
     """A required library that is missing or does not load."""
 

@@ -31,6 +31,7 @@ def right(name: str, function: str) -> Any:
         "dictionary": trained("hiss"),
         "config": TrainingConfig(),
         "amounts": {"l2": 0.1},
+        "labels": [],
         **dict.fromkeys(("source", "name"), "hiss"),
     }
     return values[name]

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -29,6 +30,7 @@ from web_client import ADDRESS, SAME_ORIGIN, files_of, send, service_of
 import sepdict.dictionaries.dictionary_file
 import sepdict.separation.mask_estimator_cache
 from sepdict.audio.io import probe_audio, read_audio
+from sepdict.audio.labels import Label, read_labels, write_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.batch.layout import find_mixtures
@@ -37,7 +39,7 @@ from sepdict.batch.run import separate_files
 from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.dictionary_file import FORMAT
-from sepdict.errors import SepdictError
+from sepdict.errors import LabelFileError, SepdictError
 from sepdict.separation.engine import separate
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
@@ -435,14 +437,73 @@ def bring_to_the_page(path: Path) -> str:
     return " ".join(outcomes)
 
 
+# --- files of labels
+
+LABELS_OF_THREE = [Label(0.5, 2, "dog"), Label(2, 3.5, "rain", high_hz=4000), Label(5, 6.25, "dog", 20, 900)]
+TEXT_GRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+xmin = 0
+xmax = 4
+tiers? <exists>
+size = 1
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "who"
+        xmin = 0
+        xmax = 4
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0.5
+            xmax = 4
+            text = "the ""old"" dog"
+"""
+
+
+def label_seeds() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        names = ("labels.txt", "labels.selections.txt")
+        written = {name: write_labels(LABELS_OF_THREE, Path(folder, name)).read_bytes() for name in names}
+    table = 'start;end;label;fmin;fmax\n0,5;0:02;dog;;\n2;3.5;"rain";20;4000\n'
+    grids = {
+        "long.TextGrid": TEXT_GRID.encode("utf-16"),
+        "short.TextGrid": re.sub(r"\b(?!type)\w+ =|item.*", "", TEXT_GRID).encode(),
+    }
+    return {**written, "labels.csv": table.encode(), **grids}
+
+
+def odd_labels(content: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    """Put a piece of another file, or what no file should have, in the place of a word; or damage the bytes."""
+    if rng.random() < 0.3:
+        return mutated(content, rng, others)
+    words = re.split(rb"([\t\n;,]+)", content)
+    pieces = [*re.split(rb"([\t\n;,]+)", rng.choice(others)), b"-1", b"1e999", b"nan", b"9" * 5000, b'"', b"\\", b"!"]
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        words[rng.randrange(len(words))] = rng.choice(pieces)
+    return b"".join(words)
+
+
+def take_labels(path: Path) -> str:
+    """Read labels; what is read is written and read again as it was, and what is refused is said in one line."""
+    try:
+        labels = read_labels(path)
+    except LabelFileError as error:
+        said_in_one_line(error)
+        return _in_general(error, path)
+    for name in ("again.txt", "again.selections.txt"):
+        assert read_labels(write_labels(labels, path.with_name(name))) == labels
+    return "read"
+
+
 AUDIO = Target("audio", audio_seeds, mutated, read_sound)
 MORE_AUDIO = Target("audio", more_audio_seeds, mutated, read_sound_as_ffmpeg_does)
 DICTIONARIES = Target("dictionary", dictionary_seeds, forge, load_dictionary)
 MANIFESTS = Target("manifest", manifest_seeds, odd_manifest, go_on_beside)
 COMPOSITIONS = Target("composition", mask_estimator_seeds, odd_mask_estimator, take_from_cache)
 REFERENCES = Target("reference", audio_seeds, mutated, score_against)
+LABELS = Target("labels", label_seeds, odd_labels, take_labels)
 UPLOADS = Target("upload", upload_seeds, odd_upload, bring_to_the_page)
-EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS, REFERENCES, UPLOADS]
+EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS, REFERENCES, LABELS, UPLOADS]
 
 
 @contextlib.contextmanager

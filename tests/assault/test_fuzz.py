@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, MANIFESTS, REFERENCES, UPLOADS, Target, laid_out
+from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, LABELS, MANIFESTS, REFERENCES, UPLOADS, Target, laid_out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +47,18 @@ def test_an_odd_manifest_moves_nothing_and_keeps_only_what_is_finished(chosen: i
 @given(SEEDS)
 def test_an_odd_composition_is_taken_from_the_cache_only_if_it_shares_out_what_sounds(chosen: int) -> None:
     hold(COMPOSITIONS, chosen)
+
+
+@pytest.mark.parametrize("name", sorted(LABELS.seeds()))
+def test_whole_files_of_labels_are_read(name: str) -> None:
+    with laid_out(name, LABELS.seeds()[name]) as path:
+        assert LABELS.try_out(path) == "read"
+
+
+@settings(SHORT, max_examples=60)
+@given(SEEDS)
+def test_an_odd_file_of_labels_is_read_or_refused_in_one_line(chosen: int) -> None:
+    hold(LABELS, chosen)
 
 
 @settings(SHORT, max_examples=6)  # each takes longer
