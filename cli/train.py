@@ -36,6 +36,7 @@ from .options.training import (
 )
 
 if TYPE_CHECKING:
+    from sepdict.audio.parts import Part
     from sepdict.audio.signal import Audio
     from sepdict.dictionaries.card import Card
     from sepdict.training.config import TrainingConfig
@@ -111,7 +112,7 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one keeps nothing.
     """
-    find_audio([*solos, *(background or [])], recursive=recursive)  # before torch is loaded, which takes seconds
+    _find_recordings([*solos, *(background or [])], recursive=recursive)  # before torch is loaded, which takes seconds
     orders = _orders(solos, output, name, each=each, recursive=recursive)
     for order in orders:
         _refuse_output(order.output, overwrite)
@@ -277,21 +278,45 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
 
 def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
     """Read the recordings; report and count those that cannot be read."""
-    from sepdict.audio.io import read_audio
+    from sepdict.audio.io import read_part
     from sepdict.errors import AudioFileError, explain
 
     recordings, n_failed = [], 0
-    for path in find_audio(solos, recursive=recursive):
+    for part in _find_recordings(solos, recursive=recursive):
         try:
-            recording = read_audio(path)
+            recording = read_part(part)
             if not recording.samples.any():
-                raise AudioFileError(f"{path}: is digital silence; expected the sound to learn")
+                raise AudioFileError(f"{part}: is digital silence; expected the sound to learn")
             recordings.append(recording)
         except Exception as error:
-            log.debug("%s: cannot be read", path, exc_info=error)
-            report_error(explain(path, error))
+            log.debug("%s: cannot be read", part, exc_info=error)
+            report_error(explain(part, error))
             n_failed += 1
     return recordings, n_failed
+
+
+def _find_recordings(solos: Sequence[str], *, recursive: bool) -> list["Part"]:
+    """Find the recordings that arguments name; of a file that is named whole and in parts, the whole counts."""
+    from sepdict.audio.discovery import find_audio_files
+    from sepdict.audio.parts import Part, find_parts, refuse_overlaps
+
+    parts: dict[Path, list[Part]] = {}
+    whole: set[Path] = set()
+
+    def find(argument: str) -> list[Path]:
+        found = find_parts(argument)
+        if not found:
+            files = find_audio_files([argument], recursive=recursive)
+            whole.update(file.resolve() for file in files)
+            return files
+        of_file = parts.setdefault(found[0].path.resolve(), [])
+        of_file += found
+        refuse_overlaps(of_file)
+        return [found[0].path]
+
+    files = find_audio(solos, find=find)
+    partial = {file: found for file, found in parts.items() if file not in whole}
+    return [part for file in files for part in partial.get(file.resolve(), [Part(file)])]
 
 
 def _count_recordings(recordings: list["Audio"]) -> str:

@@ -22,7 +22,12 @@ def _default(name: str) -> str:
 
 
 Solos = Annotated[
-    list[str], typer.Argument(metavar="SOLOS", help="Recordings of one source alone: files, folders, globs.")
+    list[str],
+    typer.Argument(
+        metavar="SOLOS",
+        help="Recordings of one source alone: files, folders, globs; or parts of files, such as "
+        "concert.wav@0:12-0:22,1:05.5-1:08 (seconds, m:ss or h:mm:ss).",
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -4,9 +4,11 @@
 """
 
 import contextlib
+import math
 import os
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sepdict._core.settings import Words, checks_types, refuse_other_type
+from sepdict._core.times import format_time
 from sepdict.audio.decoding import (
     AudioInfo,
     SequentialFile,
@@ -24,6 +27,7 @@ from sepdict.audio.decoding import (
     read_block,
 )
 from sepdict.audio.discovery import find_audio_files
+from sepdict.audio.parts import BEYOND_S, Part
 from sepdict.audio.signal import Audio, Samples, refuse_not_finite
 from sepdict.errors import AudioError, AudioFileError, ConfigError
 
@@ -195,6 +199,31 @@ def read_audio(path: str | Path) -> Audio:
     with open_audio(path) as reader:
         (audio,) = reader.blocks([slice(0, reader.n_samples)])
         return audio
+
+
+def read_part(part: Part) -> Audio:
+    """Read a part of an audio file, and of the file no more than that where its format can be entered anywhere.
+
+    Returns
+    -------
+    Audio
+        As `read_audio` returns it; ``name`` says which part it is.
+
+    Raises
+    ------
+    AudioFileError
+        As `read_audio` does, or if the part is not within the file.
+    """
+    with open_audio(part.path) as reader:
+        duration_s = reader.n_samples / reader.sample_rate
+        if math.isfinite(part.end_s) and part.end_s > duration_s + BEYOND_S:
+            what = f"lasts until {format_time(duration_s)}, so there is no part {part.span}"
+            raise AudioFileError(f"{part.path}: {what}; name one that is within it")
+        start, stop = (round(min(time_s, duration_s) * reader.sample_rate) for time_s in (part.start_s, part.end_s))
+        if start == stop:
+            raise AudioFileError(f"{part.path}: the part {part.span} holds no sample; name a longer one")
+        (audio,) = reader.blocks([slice(start, stop)])
+        return replace(audio, name=part.name)
 
 
 def probe_audio(path: str | Path) -> AudioInfo:

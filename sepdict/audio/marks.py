@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.labels import Label
+from sepdict.audio.parts import BEYOND_S
 from sepdict.errors import ConfigError
 
-BEYOND_S = 0.05  # of a label's end after the last sample; programs round, and people drag to the end
 TOUCHING_S = 0.001  # labels that are rounded to milliseconds may miss or overlap each other by this
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sepdict._core.times import parse_time
+from sepdict._core.times import format_time, parse_time
 from sepdict.errors import ConfigError
 
 
@@ -37,3 +37,8 @@ def test_anything_else_is_refused_with_what_came(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no time; expected seconds, m:ss or h:mm:ss") as refused:
         parse_time(text)
     assert str(refused.value).startswith(repr(text))
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.5, 59.999, 60, 65.5, 3599.9995, 3600, 5400.25, 360000])
+def test_a_written_time_is_read_to_the_millisecond(seconds: float) -> None:
+    assert abs(parse_time(format_time(seconds)) - seconds) <= 0.0005001

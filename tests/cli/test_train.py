@@ -17,6 +17,7 @@ from sepdict_cli.options import training as training_options
 
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.io import read_audio
+from sepdict.audio.parts import Part
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.card import Card
@@ -83,6 +84,71 @@ def test_solos_are_files_folders_and_patterns(solos: Path, output: Path, named: 
     arguments = {"file": files, "folder": [solos], "pattern": [solos / "*.wav"], "twice": [*files, solos]}[named]
     succeed("train-dictionary", *arguments, "-o", output)
     assert [recording["name"] for recording in Dictionary.load(output).card.heard] == ["0.wav", "1.wav"]
+
+
+def heard(output: Path) -> list[tuple[str, float]]:
+    return [(recording["name"], recording["duration_s"]) for recording in Dictionary.load(output).card.heard]
+
+
+def test_parts_of_files_are_recordings_of_their_own(solos: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(solos)
+    succeed("train-dictionary", "0.wav@0.1-0:00.6,0.75-1.03", "./0.wav@0:00:00.6-0.7", "1.wav@.5-1", "-o", output)
+    parts = [("0.wav@0:00.1-0:00.6", 0.5), ("0.wav@0:00.75-0:01.03", 0.25), ("0.wav@0:00.6-0:00.7", 0.1)]
+    assert heard(output) == [*parts, ("1.wav@0:00.5-0:01", 0.5)]
+
+
+def test_a_part_holds_the_samples_that_it_names(solos: Path, output: Path) -> None:
+    succeed("train-dictionary", f"{solos / '0.wav'}@0.25-0.5", solos / "1.wav", "-o", output)
+    expected = [read_audio(solos / "0.wav").seconds(0.25, 0.5).sha256, read_audio(solos / "1.wav").sha256]
+    assert [recording["sha256"] for recording in Dictionary.load(output).card.heard] == expected
+
+
+def test_of_a_file_that_is_named_whole_and_in_parts_the_whole_counts(solos: Path, output: Path) -> None:
+    succeed("train-dictionary", f"{solos / '0.wav'}@0-0.5", solos, "-o", output)
+    assert [name for name, _ in heard(output)] == ["0.wav", "1.wav"]
+
+
+@pytest.mark.parametrize("name", ["take@home.wav", "take.wav@0-0.5", "@"])
+def test_a_file_with_an_at_sign_in_its_name_is_itself(solos: Path, output: Path, name: str) -> None:
+    file = (solos / "0.wav").rename(solos / name)
+    succeed("train-dictionary", file, "-o", output)
+    assert heard(output) == [(name, 1.0)]
+    succeed("train-dictionary", f"{file}@0-0.5", solos / "1.wav", "-o", output, "--overwrite")
+    assert heard(output)[0] == (f"{name}@0:00-0:00.5", 0.5)
+
+
+FORM = r"; expected as in concert.wav@0:12-0:22,1:05.5-1:08"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ("0.wav@", rf"0.wav@: no such file or folder, and what is .* no parts \('' has no start and end\){FORM}"),
+        ("0.wav@1", rf"no parts \('1' has no start and end\){FORM}"),
+        ("0.wav@0-0.5,", rf"no parts \('' has no start and end\){FORM}"),
+        ("0.wav@0-x", rf"no parts \('x' is no time; expected seconds, m:ss or h:mm:ss, .*\){FORM}"),
+        ("0.wav@0.5-", rf"no parts \('' is no time; .*\){FORM}"),
+        ("0.wav@0.5-0.5", rf"no parts \('0.5-0.5' does not end after its start\){FORM}"),
+        ("me@work/0.wav", rf"no parts \('work/0.wav' has no start and end\){FORM}"),
+        ("2.wav@0-1", "2.wav: no such file; expected a recording before @0-1"),
+        (".@0-1", r".: no such file; expected a recording before @0-1"),
+        ("0.wav@0-0.5,0.4-0.6", "0.wav: the parts 0:00-0:00.5 and 0:00.4-0:00.6 overlap; name each moment once"),
+        ("0.wav@0.5-1.06", "0.wav: lasts until 0:01, so there is no part 0:00.5-0:01.06; name one that is within it"),
+        ("0.wav@0.99999-1.04", "0.wav: the part 0:01-0:01.04 holds no sample; name a longer one"),
+        ("0.wav@0-0.5", "the recordings of 'violin' hold 0.5. s of sound; expected 1 s at least"),
+    ],
+)
+def test_parts_that_are_none_are_refused_in_one_line(
+    solos: Path, output: Path, parts: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(solos)
+    assert re.search(said, fail("train-dictionary", parts, "-o", output))
+    assert not output.exists()
+
+
+def test_a_part_alone_names_no_source(solos: Path) -> None:
+    error = fail("train-dictionary", f"{solos / '0.wav'}@0-0.5")
+    assert error.endswith("is no file or folder that could name the source; check it, or give a --name")
 
 
 def test_a_file_with_pattern_characters_in_its_name_is_itself(solos: Path, output: Path) -> None:
@@ -473,11 +539,11 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 def test_ctrl_c_before_the_training_leaves_nothing(
     solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: Path) -> Audio:
+    def interrupt(_: Part) -> Audio:
         raise KeyboardInterrupt
 
     before = tree(tmp_path)
-    monkeypatch.setattr("sepdict.audio.io.read_audio", interrupt)
+    monkeypatch.setattr("sepdict.audio.io.read_part", interrupt)
     result = run("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors")
     assert (result.exit_code, result.stdout) == (130, "")
     assert error_lines(result) == ["sepdict: interrupted"]
