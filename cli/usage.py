@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from .console import explain, note, report_error, say
 
@@ -19,6 +19,15 @@ EXPECTED = {  # by what pydantic calls it that a value is not
     "greater_than_equal": "{ge:g} or more",
     "less_than_equal": "{le:g} or less",
 }
+
+
+class PlainHelp(TyperCommand):
+    """A command whose help does not show the types of its arguments, such as list[str]: their names say enough."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        for argument in (each for each in self.params if isinstance(each, TyperArgument)):
+            vars(argument)["display_type_rich"] = lambda ctx: None  # typer shows them since 0.29
 
 
 class OneLineUsage(TyperGroup):

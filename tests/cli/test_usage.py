@@ -112,6 +112,13 @@ def test_every_command_can_be_quiet_and_print_json() -> None:
     assert {name: options for name, options in lacking.items() if options} == {}
 
 
+@pytest.mark.parametrize("command", ["train-dictionary", "separate", "compare", "evaluate", "info"])
+def test_help_does_not_name_types_of_arguments_in_words_of_python(command: str) -> None:
+    arguments = "\n".join(succeed(command, "--help")).partition("Arguments:")[2].partition("Options:")[0]
+    assert arguments.strip()
+    assert "<" not in arguments
+
+
 def test_what_the_help_of_training_shows_as_defaults_are_those_of_the_settings() -> None:
     run("--version")
     options, config = sys.modules["sepdict_cli.options.training"], TrainingConfig()
