@@ -177,7 +177,7 @@ def read_block(path: Path, file: SequentialFile, n_samples: int) -> NDArray[np.f
     try:
         block: NDArray[np.float32] = file.read(n_samples, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError, ValueError) as error:
-        raise damaged_file_error(path, error) from error
+        raise damaged_file_error(path, file) from error
     return block
 
 
@@ -281,9 +281,14 @@ def _no_room(path: Path) -> AudioFileError:
     return AudioFileError(f"{path}: no room to decode it in {tempfile.gettempdir()}; free some, or set TMPDIR")
 
 
-def damaged_file_error(path: Path, error: Exception) -> AudioFileError:
-    """Make the error of a damaged file."""
-    return AudioFileError(f"{path}: damaged or cut short ({message_of(error)}); expected a whole file")
+def damaged_file_error(path: Path, file: SequentialFile) -> AudioFileError:
+    """Make the error of a file that cannot be read on from where it is: how much is promised, and how much is there."""
+    with contextlib.suppress(soundfile.SoundFileError):  # what cannot seek does not know where it is
+        there = f"{file.tell() / file.samplerate:.1f} s can be read"
+        if is_plausible_length(file.frames, path):
+            there = f"its header promises {file.frames / file.samplerate:.1f} s, {there}"
+        return AudioFileError(f"{path}: damaged or cut short: {there}; copy it again")
+    return AudioFileError(f"{path}: damaged or cut short; copy it again")
 
 
 def message_of(error: Exception) -> str:

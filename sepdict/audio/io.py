@@ -75,7 +75,7 @@ class AudioReader:
         try:
             self._file.seek(position)
         except soundfile.SoundFileError as error:
-            raise damaged_file_error(self.path, error) from error
+            raise damaged_file_error(self.path, self._file) from error
         self._position = position
 
     def _read(self, n_samples: int) -> Tensor:

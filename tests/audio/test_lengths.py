@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,20 @@ def test_a_flac_that_promises_more_than_it_holds_is_refused_without_taking_room_
 ) -> None:
     path = flac_claiming(tmp_path / "a.flac", noise(generator), 2**27)  # 1 GB that a file of this size might hold
     refused(path, "cut short: it promises 8388.6 s, 1.0 s are there")
+
+
+@pytest.mark.parametrize(("has_length", "said"), [(True, "its header promises 4.0 s, "), (False, "")])
+def test_of_a_cut_flac_is_said_what_it_promises_and_how_much_is_there(
+    tmp_path: Path, generator: torch.Generator, has_length: bool, said: str
+) -> None:
+    audio, path = noise(generator, n_samples=4 * RATE), tmp_path / "a.flac"
+    flac_claiming(path, audio, audio.n_samples if has_length else 0)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(AudioFileError) as refusal:
+        read_audio(path)
+    assert re.fullmatch(
+        rf"{path}: damaged or cut short: {said}(1\.[5-9]|2\.0) s can be read; copy it again", str(refusal.value)
+    )
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])
