@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,6 @@ class _Order:
     source: str
     solos: Sequence[str]
     output: Path
-    recursive: bool
     which: str = ""  # of several
 
 
@@ -112,8 +111,9 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one keeps nothing.
     """
-    _find_recordings([*solos, *(background or [])], recursive=recursive)  # before torch is loaded, which takes seconds
-    orders = _orders(solos, output, name, each=each, recursive=recursive)
+    sounds = [*solos, *(background or [])]
+    found = _find_recordings(sounds, recursive=recursive)  # before torch is loaded, which takes seconds
+    orders = _orders(solos, output, name, each=each)
     for order in orders:
         _refuse_output(order.output, overwrite)
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
@@ -124,7 +124,7 @@ def train_dictionary(
     )
     if background and not (config.augmentation or config.regularization.others):
         raise typer.BadParameter("nothing uses it; give --augment, or -r others", param_hint="--background")
-    backgrounds, n_unread = _read_all(background or [], recursive=recursive)
+    backgrounds, n_unread = _read_all(background or [], found)
     report_failures(n_unread, n_unread + len(backgrounds), stops=True)
     if backgrounds and not quiet:
         note(f"with {len(backgrounds)} background{'s' if len(backgrounds) > 1 else ''}")
@@ -132,7 +132,7 @@ def train_dictionary(
     plan = {order.source: {"train": 1.0} for order in orders}
     with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, plan=plan) as report:
         for order in orders:
-            trained, n_not_read = _carry_out(order, config, backgrounds, device, report, alone=len(orders) == 1)
+            trained, n_not_read = _carry_out(order, found, config, backgrounds, device, report, alone=len(orders) == 1)
             report.job_progress.end(order.source, well=trained is not None)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
             if trained is None:
@@ -159,9 +159,7 @@ def _json_at_the_end(wanted: bool) -> Iterator[list["_Trained"]]:
             say(to_json([trained.as_dict() for trained in made]))
 
 
-def _orders(
-    solos: Sequence[str], output: Path | None, name: str | None, *, each: bool, recursive: bool
-) -> list[_Order]:
+def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each: bool) -> list[_Order]:
     """List the dictionaries to be trained, and their files."""
     from sepdict._core.names import normalized, refuse_unwritable
     from sepdict.dictionaries.library import EXTENSION, library_folder
@@ -178,7 +176,7 @@ def _orders(
         source = normalized(name if name is not None else named.name if named.is_dir() else named.stem)
         refuse_unwritable(source, "source name")
         file = library_folder() / f"{source}{EXTENSION}" if output is None else output
-        return [_Order(source, solos, file.absolute(), recursive)]
+        return [_Order(source, solos, file.absolute())]
     if name is not None:
         raise ConfigError(f"--name is {name!r}; with --each every folder names its source: leave one of them out")
     folder = library_folder() if output is None else output.absolute()
@@ -191,11 +189,12 @@ def _orders(
         refuse_unwritable(source, "source name")
     files = [folder / f"{source}{EXTENSION}" for source in sources]
     whole = zip(sources, [[solo] for solo in solos], files, strict=True)
-    return [_Order(*facts, recursive, f" ({n} of {len(sources)})") for n, facts in enumerate(whole, start=1)]
+    return [_Order(*facts, f" ({n} of {len(sources)})") for n, facts in enumerate(whole, start=1)]
 
 
 def _carry_out(
     order: _Order,
+    found: Mapping[str, Sequence["Part"]],
     config: "TrainingConfig",
     backgrounds: Sequence["Audio"],
     device: str | None,
@@ -209,7 +208,7 @@ def _carry_out(
 
     is_new_folder = not order.output.parent.exists()
     with writable_folder(order.output.parent):
-        recordings, n_failed = _read_all(order.solos, recursive=order.recursive)
+        recordings, n_failed = _read_all(order.solos, found)
         if not recordings:
             return None, n_failed
         try:
@@ -276,13 +275,13 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
 
 
-def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], int]:
-    """Read the recordings; report and count those that cannot be read."""
+def _read_all(arguments: Sequence[str], found: Mapping[str, Sequence["Part"]]) -> tuple[list["Audio"], int]:
+    """Read the recordings that were found for arguments; report and count those that cannot be read."""
     from sepdict.audio.io import read_part
     from sepdict.errors import AudioFileError, explain
 
     recordings, n_failed = [], 0
-    for part in _find_recordings(solos, recursive=recursive):
+    for part in _each_once(arguments, found):
         try:
             recording = read_part(part)
             if not recording.samples.any():
@@ -295,28 +294,34 @@ def _read_all(solos: Sequence[str], *, recursive: bool) -> tuple[list["Audio"], 
     return recordings, n_failed
 
 
-def _find_recordings(solos: Sequence[str], *, recursive: bool) -> list["Part"]:
-    """Find the recordings that arguments name; of a file that is named whole and in parts, the whole counts."""
+def _find_recordings(arguments: Sequence[str], *, recursive: bool) -> dict[str, list["Part"]]:
+    """Find the recordings, whole or in parts, that each argument names."""
     from sepdict.audio.discovery import find_audio_files
     from sepdict.audio.parts import Part, find_parts, refuse_overlaps
 
-    parts: dict[Path, list[Part]] = {}
-    whole: set[Path] = set()
+    found: dict[str, list[Part]] = {}
+    of_files: dict[Path, list[Part]] = {}
 
     def find(argument: str) -> list[Path]:
-        found = find_parts(argument)
-        if not found:
-            files = find_audio_files([argument], recursive=recursive)
-            whole.update(file.resolve() for file in files)
-            return files
-        of_file = parts.setdefault(found[0].path.resolve(), [])
-        of_file += found
-        refuse_overlaps(of_file)
-        return [found[0].path]
+        parts = find_parts(argument)
+        if parts:
+            of_file = of_files.setdefault(parts[0].path.resolve(), [])
+            of_file += parts
+            refuse_overlaps(of_file)
+        found[argument] = parts or [Part(file) for file in find_audio_files([argument], recursive=recursive)]
+        return [part.path for part in found[argument]]
 
-    files = find_audio(solos, find=find)
-    partial = {file: found for file, found in parts.items() if file not in whole}
-    return [part for file in files for part in partial.get(file.resolve(), [Part(file)])]
+    find_audio(arguments, find=find)
+    return found
+
+
+def _each_once(arguments: Sequence[str], found: Mapping[str, Sequence["Part"]]) -> list["Part"]:
+    """List what was found for arguments; of a file that is named whole and in parts, the whole counts."""
+    of_files: dict[Path, list[Part]] = {}
+    for part in (part for argument in dict.fromkeys(arguments) for part in found[argument]):
+        of_files.setdefault(part.path.resolve(), []).append(part)
+    whole = {file: [part for part in parts if part.is_whole][:1] for file, parts in of_files.items()}
+    return [part for file, parts in of_files.items() for part in whole[file] or parts]
 
 
 def _count_recordings(recordings: list["Audio"]) -> str:

@@ -31,6 +31,11 @@ class Part:
     end_s: float = math.inf
 
     @property
+    def is_whole(self) -> bool:
+        """True for a whole file."""
+        return math.isinf(self.end_s)
+
+    @property
     def span(self) -> str:
         """From when to when, as in ``0:12-0:22``."""
         return f"{format_time(self.start_s)}-{format_time(self.end_s)}"
@@ -41,7 +46,7 @@ class Part:
         return str(replace(self, path=Path(self.path.name)))
 
     def __str__(self) -> str:
-        return str(self.path) if math.isinf(self.end_s) else f"{self.path}@{self.span}"
+        return str(self.path) if self.is_whole else f"{self.path}@{self.span}"
 
 
 def find_parts(argument: str) -> list[Part]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from front_end import BAD, TINY, error_lines, fail, mixture, run, sound, succeed, tree, write_bad
 from sepdict_cli.options import training as training_options
 
+from sepdict.audio import discovery
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.io import read_audio
 from sepdict.audio.parts import Part
@@ -47,6 +49,21 @@ def solos(tmp_path: Path) -> Path:
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "violin.safetensors"
+
+
+def test_each_folder_is_searched_once(
+    solos: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rain = shutil.copytree(solos, tmp_path / "rain")
+    searched, search = [], discovery._search
+
+    def watched(folder: Path, **options: Any) -> list[Path]:
+        searched.append(folder)
+        return search(folder, **options)
+
+    monkeypatch.setattr(discovery, "_search", watched)
+    succeed("train-dictionary", solos, "-o", output, "--augment", "--background", rain)
+    assert searched == [solos, rain]
 
 
 def test_solos_become_a_dictionary_file(solos: Path, output: Path) -> None:
