@@ -1,4 +1,6 @@
-"""Render the demo recordings: solos to learn from, and two mixtures with their true parts.
+"""Render the demo recordings: solos to learn from, and three mixtures with their true parts.
+
+The third mixture needs no solos: in it each source is first heard alone, and labels say when.
 
 Violin and piano are old tunes typed in ABC notation, played with a seeded human touch by FluidSynth on the
 FluidR3 sound font; speech is eSpeak NG reading old prose. No melody or text of a mixture occurs in a solo.
@@ -86,6 +88,11 @@ BASS = """z|A,,E,A,CA,E,|G,,D,G,B,G,D,|A,,E,A,CA,E,|E,,B,,E,^G,E,B,,
 A,,E,A,CA,E,|G,,D,G,B,G,D,|A,,E,A,E,^G,B,|A,,6"""
 JESU_JOY = "zGABdcced|dgfgdBGAB|cdedcBABG|FGADFAcBA|BGABdcced|dgfgdBGAB|EdcBAGDGF|G3"
 
+CANON = "f4e4d4c4B4A4"
+CANON_BASS = "D,4A,,4B,,4F,,4G,,4D,,4"
+VARIATION = "d2f2a2g2f2d2f2e2d2B2d2a2g2b2a2g2f2d2e2c'2d'8"
+VARIATION_BASS = "D,4A,,4B,,4F,,4G,,4D,,4G,,4A,,4D,,8"
+
 SOLOS = {  # each tune in a key of the moment
     ("violin", "bach"): (Tune(4, 430, (PRELUDIO,)), Tune(1, 430, (SUITE,))),
     ("violin", "airs"): (Tune(1, 225, (AULD_LANG_SYNE,)), Tune(1, 225, (AMAZING_GRACE,))),
@@ -121,6 +128,10 @@ was considering in her own mind, as well as she could, for the hot day made her 
 whether the pleasure of making a daisy-chain would be worth the trouble of getting up and picking the
 daisies.""",
 }
+READING_ALONE = """Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in
+my purse,"""
+READING = """and nothing particular to interest me on shore, I thought I would sail about a little and see the
+watery part of the world. It is a way I have of driving off the spleen."""
 NARRATION = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age
 of foolishness, it was the epoch of belief, it was the epoch of incredulity."""
 
@@ -244,6 +255,19 @@ def save_mixture(name: str, parts: dict[str, Signal]) -> None:
     save(HERE / f"{name}.flac", np.sum(list(tracks.values()), axis=0, dtype=np.int16))
 
 
+def save_reading(alone: dict[str, Signal], together: dict[str, Signal]) -> None:
+    """Save a recording in which one source after the other is heard alone, then all at once, with labels."""
+    pause, now, lines = np.zeros(RATE // 4), 0, []
+    parts = {source: [np.zeros(0)] for source in alone}
+    for source, signal in alone.items():
+        for each in parts:
+            parts[each] += [signal if each == source else np.zeros(len(signal)), pause]
+        lines.append(f"{now / RATE:.3f}\t{(now + len(signal)) / RATE:.3f}\t{source}\n")
+        now += len(signal) + len(pause)
+    save_mixture("reading", {source: np.concatenate([*parts[source], together[source]]) for source in alone})
+    (HERE / "reading.txt").write_text("".join(lines), "utf-8", newline="\n")
+
+
 def checksums() -> str:
     """Tabulate every file beside this script, and put the table between the marks in README.md."""
     rows = ["| file | seconds | bytes | SHA-256 |", "| --- | ---: | ---: | --- |"]
@@ -265,7 +289,7 @@ def checksums() -> str:
 
 
 def render(sound_font: Path) -> None:
-    """Render every solo and both mixtures."""
+    """Render every solo and all mixtures."""
     rng = np.random.default_rng(SEED)
     for (instrument, name), tunes in SOLOS.items():
         takes = [play(perform(instrument, tune, rng), instrument, sound_font) for tune in tunes]
@@ -278,6 +302,12 @@ def render(sound_font: Path) -> None:
     save_mixture("duet", {who: play(events, who, sound_font) for who, events in parts.items()})
     jesu_joy = perform("violin", Tune(1, 365, (JESU_JOY,)), rng, shift=0)
     save_mixture("narration", {"speech": speak(NARRATION), "violin": play(jesu_joy, "violin", sound_font)})
+
+    tunes = Tune(2, 270, (CANON, CANON_BASS)), Tune(2, 270, (VARIATION, VARIATION_BASS))
+    canon, variation = (
+        play(perform("piano", tune, np.random.default_rng(tempo), shift=0), "piano", sound_font) for tune in tunes
+    )
+    save_reading({"piano": canon, "speech": speak(READING_ALONE)}, {"piano": variation, "speech": speak(READING)})
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What README and the demo promise."""
 
 import hashlib
+import math
 import re
 import shlex
 from dataclasses import replace
@@ -12,7 +13,7 @@ import torch
 from front_end import succeed, train_mask_estimators_briefly
 
 import sepdict
-from sepdict import Dictionary, read_audio
+from sepdict import Dictionary, read_audio, read_labels
 from sepdict.audio.discovery import find_audio_files
 
 ROOT = Path(__file__).parents[2]
@@ -63,15 +64,27 @@ def test_the_readme_fits_on_a_page_or_two() -> None:
     assert len(README.encode()) <= 8192
 
 
-@pytest.mark.parametrize("name", ["duet", "narration"])
+@pytest.mark.parametrize("name", ["duet", "narration", "reading"])
 def test_each_demo_mixture_is_the_sum_of_its_references(name: str) -> None:
     references = [read_audio(path).samples for path in find_audio_files([DATA / f"{name}_references"])]
     assert torch.equal(read_audio(DATA / f"{name}.flac").samples, sum(references))  # 16-bit steps add up exactly
 
 
+def test_the_labels_of_the_reading_say_when_one_source_is_heard_alone() -> None:
+    parts = {path.stem: read_audio(path) for path in find_audio_files([DATA / "reading_references"])}
+    labels = read_labels(DATA / "reading.txt")
+    assert sorted(label.name for label in labels) == sorted(parts)
+    for label in labels:
+        levels = {name: part.seconds(label.start_s, label.end_s).level_db for name, part in parts.items()}
+        assert levels.pop(label.name) > -30
+        assert set(levels.values()) == {-math.inf}
+    together = {name: part.seconds(labels[-1].end_s).level_db for name, part in parts.items()}
+    assert min(together.values()) > -30
+
+
 def test_the_checksums_of_the_demo_are_those_of_its_files() -> None:
     table = re.findall(r"^\| `(.+?)` \|.*`(\w{64})` \|$", (DATA / "README.md").read_text("utf-8"), flags=re.MULTILINE)
-    files = [path for path in DATA.rglob("*") if path.suffix in (".flac", ".safetensors")]
+    files = [path for path in DATA.rglob("*") if path.suffix in (".flac", ".txt", ".safetensors")]
     found = {str(path.relative_to(DATA)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert dict(table) == found
 
