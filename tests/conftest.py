@@ -36,8 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def composed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep compositions and installed dictionaries apart from the user's own, and for all tests of a run."""
+def mask_estimators_trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep mask estimators and installed dictionaries apart from the user's own, and for all tests of a run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPDICT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SEPDICT_LIBRARY", str(tmp_path_factory.mktemp("library")))

@@ -37,7 +37,7 @@ from sepdict.spectral.masks import combine_masks, ratio_masks
 
 N_PIECES = 32  # spread evenly over the exemplars, so that no part of it is missed
 N_PIECE_FRAMES = 16  # a quarter of a second, some fits of a syllable or note; 512 frames are fitted in a second or less
-N_STEPS = 100  # of a composition that only shows what can be told apart: 3 to 4 s for two sources
+N_STEPS = 100  # of a mask estimator that only shows what can be told apart: 3 to 4 s for two sources
 
 VERDICTS = (  # least improvement in dB, and what it means
     (8.0, "easily told apart"),
@@ -113,8 +113,8 @@ def compare(
     """Measure from their dictionaries' exemplars whether sources can be told apart.
 
     Every dictionary explains the sound of every source by itself. Then, for each pair of sources and for all of them
-    together, sums of pieces of their exemplars are separated as :func:`sepdict.separate` does it, after a short
-    composition and without tuning (:func:`forecast`). It takes some five seconds for each pair.
+    together, sums of pieces of their exemplars are separated as :func:`sepdict.separate` does it, but with a briefly
+    trained mask estimator that is not adapted (:func:`forecast`). It takes some five seconds for each pair.
 
     Parameters
     ----------

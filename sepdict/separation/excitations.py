@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sepdict._core.settings import refuse_other_type, refuse_other_types
+from sepdict._core.settings import refuse_other_type, refuse_other_types, refuse_out_of_range
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, ShapeError
 from sepdict.models.optim import Minimum, minimize_adam, minimize_lbfgs
@@ -83,15 +83,16 @@ class FitConfig:
         beta_of(self.divergence)
         if self.method not in METHODS:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
-        if self.n_iterations < 1 or self.history < 1:
-            raise ConfigError(f"n_iterations is {self.n_iterations} and history {self.history}; expected 1 or more")
-        if not 0 <= self.guide_weight < math.inf:
-            raise ConfigError(f"guide_weight is {self.guide_weight}; expected 0 or more")
-        for name in ("prior_weight", "critic_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not self.tolerance >= 0 or not self.step > 0:
-            raise ConfigError(f"tolerance is {self.tolerance}, step {self.step}; expected 0 or more, and more than 0")
+        ranges = {
+            "guide_weight": (0, 1e6),
+            "prior_weight": (0, 1e6),
+            "critic_weight": (0, 1e6),
+            "n_iterations": (1, math.inf),
+            "tolerance": (0, math.inf),
+            "history": (1, math.inf),
+            "step": (1e-9, 1e3),
+        }
+        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -324,7 +324,7 @@ def go_on_beside(path: Path) -> str:
     return outcome
 
 
-# --- compositions
+# --- mask estimators
 
 
 @functools.cache
@@ -348,7 +348,7 @@ def odd_mask_estimator(content: bytes, rng: random.Random, others: Sequence[byte
 
 
 def take_from_cache(path: Path) -> str:
-    """Compose where there is something in the cache under the right name; what comes shares out every mixture."""
+    """Take what is in the cache under the right name, or train: what comes shares out every mixture."""
     (name,) = mask_estimator_seeds()
     with cache_in(path.parent):
         cache = path.parent / "cache"
@@ -360,7 +360,7 @@ def take_from_cache(path: Path) -> str:
         masks = mask_estimator.masks(magnitude, ["hiss", "hum"])
         assert masks.isfinite().all(), "masks that are no numbers"
         assert torch.allclose(masks.sum(dim=0), torch.ones(()), atol=1e-3)
-    return "composed"
+    return "trained or taken"
 
 
 # --- references
@@ -499,11 +499,11 @@ AUDIO = Target("audio", audio_seeds, mutated, read_sound)
 MORE_AUDIO = Target("audio", more_audio_seeds, mutated, read_sound_as_ffmpeg_does)
 DICTIONARIES = Target("dictionary", dictionary_seeds, forge, load_dictionary)
 MANIFESTS = Target("manifest", manifest_seeds, odd_manifest, go_on_beside)
-COMPOSITIONS = Target("composition", mask_estimator_seeds, odd_mask_estimator, take_from_cache)
+MASK_ESTIMATORS = Target("mask estimator", mask_estimator_seeds, odd_mask_estimator, take_from_cache)
 REFERENCES = Target("reference", audio_seeds, mutated, score_against)
 LABELS = Target("labels", label_seeds, odd_labels, take_labels)
 UPLOADS = Target("upload", upload_seeds, odd_upload, bring_to_the_page)
-EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, COMPOSITIONS, REFERENCES, LABELS, UPLOADS]
+EXPLORED = [MORE_AUDIO, DICTIONARIES, MANIFESTS, MASK_ESTIMATORS, REFERENCES, LABELS, UPLOADS]
 
 
 @contextlib.contextmanager

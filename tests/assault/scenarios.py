@@ -91,7 +91,7 @@ def said_in_one_line(error: object) -> None:
 
 @functools.cache
 def learned(source: str) -> Dictionary:
-    """Train with the exemplars, so that there is something to compose of."""
+    """Train with the exemplars, which a mask estimator learns from."""
     config = replace(TINY, n_steps=3, exemplars_s=2)
     return train_dictionary(sound(source, n_samples=2 * SAMPLE_RATE, seed=9), config, source=source)
 
@@ -223,7 +223,7 @@ def _whole_track(folder: Path, track: str, config: BatchConfig, *, older: bool, 
     assert not done or "order" in said
 
 
-# --- a composition
+# --- a mask estimator
 
 
 def _train_quickly(dictionaries: Sequence[Dictionary], *_: Any, **__: Any) -> MaskEstimator:
@@ -239,7 +239,7 @@ def cache_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _compose(folder: Path) -> None:
+def _estimate(folder: Path) -> None:
     with cache_in(folder):
         mask_estimator = cached_mask_estimator([learned("hiss"), learned("hum")])
         assert all(weight.isfinite().all() for weight in mask_estimator.network.state_dict().values())
@@ -249,12 +249,12 @@ def _cache_law(folder: Path, done: bool) -> None:
     """Hold that what is in the cache is whole; a cache that cannot be written to is no failure."""
 
     def refuse(*_: Any, **__: Any) -> MaskEstimator:
-        raise FailedError("composed again")
+        raise FailedError("trained again")
 
     del done
     with cache_in(folder), patch.object(sepdict.separation.mask_estimator_cache, "train_mask_estimator", refuse):
         if list(cache_folder().glob("mask_estimator-*.safetensors")):
-            _compose(folder)
+            _estimate(folder)
 
 
 # --- commands
@@ -356,7 +356,7 @@ SCENARIOS = [
     _dictionary(older=True),
     *map(_audio, WRITTEN_FORMATS),
     *SEPARATIONS,
-    Scenario("a composition", lambda _: None, _compose, _cache_law, _compose),
+    Scenario("a mask estimator", lambda _: None, _estimate, _cache_law, _estimate),
     Scenario("a training", _prepare_training, _train, _training_law, lambda f: _train(f, "--overwrite")),
     Scenario("scores as a page", _prepare_evaluation, _evaluate, _report_law, lambda f: _evaluate(f, "--overwrite")),
     Scenario("an upload", lambda _: None, _receive, _upload_law, _receive_again),

@@ -14,7 +14,15 @@ from moments import CLEANING, Calls, Moments, fail
 from scenarios import SAID, SCENARIOS, Scenario, leftovers, said_in_one_line
 
 N_POINTS = 4  # of every piece of work, in each run of the tests
-OF_EACH_KIND = ("a dictionary", "a sound as wav", "a track", "two tracks", "a composition", "a training", "an upload")
+OF_EACH_KIND = (
+    "a dictionary",
+    "a sound as wav",
+    "a track",
+    "two tracks",
+    "a mask estimator",
+    "a training",
+    "an upload",
+)
 PARTS = ["once", "from then on"]
 
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from fuzz_targets import AUDIO, COMPOSITIONS, DICTIONARIES, LABELS, MANIFESTS, REFERENCES, UPLOADS, Target, laid_out
+from fuzz_targets import AUDIO, DICTIONARIES, LABELS, MANIFESTS, MASK_ESTIMATORS, REFERENCES, UPLOADS, Target, laid_out
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,8 +45,8 @@ def test_an_odd_manifest_moves_nothing_and_keeps_only_what_is_finished(chosen: i
 
 @SHORT
 @given(SEEDS)
-def test_an_odd_composition_is_taken_from_the_cache_only_if_it_shares_out_what_sounds(chosen: int) -> None:
-    hold(COMPOSITIONS, chosen)
+def test_an_odd_mask_estimator_is_taken_from_the_cache_only_if_it_shares_out_what_sounds(chosen: int) -> None:
+    hold(MASK_ESTIMATORS, chosen)
 
 
 @pytest.mark.parametrize("name", sorted(LABELS.seeds()))

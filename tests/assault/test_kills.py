@@ -13,7 +13,7 @@ from moments import Moments
 from scenarios import SCENARIOS, Scenario
 
 N_KILLS = 5
-KILLED = ("a dictionary over an older one", "a sound as flac", "a track", "tracks side by side", "a composition")
+KILLED = ("a dictionary over an older one", "a sound as flac", "a track", "tracks side by side", "a mask estimator")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a forked torch is known to work on Linux only")

@@ -56,7 +56,9 @@ def test_a_kept_track_says_what_it_said_when_it_was_made(tmp_path: Path) -> None
     assert replace(again, kept=False, seconds=0.0) == replace(made, seconds=0.0)
 
 
-def test_nothing_is_composed_or_read_for_tracks_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_mask_estimator_is_trained_and_nothing_separated_for_tracks_that_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = write_mixtures(tmp_path / "in", "a")
     separate(paths, tmp_path / "out")
     monkeypatch.setattr("sepdict.batch.run.prepare_mask_estimator", None)  # would be called

@@ -88,9 +88,9 @@ def sepdict_dictionaries(
     prior_weight: float = 0.0,
     critic_weight: float = 0.0,
 ) -> Separated:
-    """Train a dictionary per source and separate; composing the dictionaries counts as training.
+    """Train a dictionary per source and separate; the mask estimator counts as training.
 
-    Those that are not composed are fitted without a prior, unless it is asked for, to show what they are by themselves.
+    Without a mask estimator they are fitted without a prior, unless it is asked for, to show what they are alone.
     Where a regularizer needs other sounds, these are the solos of the scene's other sources.
     """
     config = replace(config, seed=seed)
@@ -115,7 +115,7 @@ def sepdict_dictionaries(
 
 
 def one_unknown(scene: Scene, seed: int, *, background_model: bool) -> Separated:
-    """Separate each source while the dictionary of the source after it is missing, and no composition helps."""
+    """Separate each source while the dictionary of the source after it is missing, and no mask estimator helps."""
     start = time.perf_counter()
     config = replace(DEFAULT, seed=seed)
     trained = {name: train_dictionary(list(solos), config, source=name) for name, solos in scene.solos.items()}

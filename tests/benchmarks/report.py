@@ -25,7 +25,7 @@ score. The methods, with their sources, are in `rivals.py` beside this file."""
 COLUMNS = """SI-SDR improvement over the mixture, and SDR, SIR and SAR (BSS Eval v3 as mir_eval computes it), in dB, are
 means over the sources of a scene, then over its seeds, then over the scenes; ± is the standard deviation over seeds of
 the mean over scenes, from the seeds that all scenes of the row have. *Training* is seconds per scene, all sources
-together; sepdict's includes the composition of the dictionaries. *RTF* is seconds of separation per second of mixture.
+together; sepdict's includes the mask estimator's. *RTF* is seconds of separation per second of mixture.
 *Peak* is the resident memory of the whole process up to the stems, with Python, libraries and solos: the largest of the
 row's runs. **A row with fewer scenes than another has its means over other scenes: compare them by scene, below.**"""
 
@@ -118,9 +118,9 @@ def _command_sentence(record: Record) -> str:
     return (
         f"`sepdict separate` as a command, start included, on {record['duration_s']:.0f} s of mono at "
         f"{record['sample_rate']} Hz (the mixture of {record['scene']}, repeated) with {record['n_dictionaries']} "
-        f"dictionaries: {record['first_s']:.1f} s the first time, when it composes them, {record['again_s']:.1f} s "
-        f"from then on (real-time factor {record['again_s'] / record['duration_s']:.2f}), peak memory "
-        f"{record['peak_mib']:.0f} MiB."
+        f"dictionaries: {record['first_s']:.1f} s the first time, when it trains their mask estimator, "
+        f"{record['again_s']:.1f} s from then on (real-time factor {record['again_s'] / record['duration_s']:.2f}), "
+        f"peak memory {record['peak_mib']:.0f} MiB."
     )
 
 

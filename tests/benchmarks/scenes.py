@@ -107,7 +107,7 @@ def complete(
 
 
 def run_apart(order: Order, folder: Path, threads: int) -> Record:
-    """Make one run in a fresh process with an empty cache of compositions."""
+    """Make one run in a fresh process with an empty cache of mask estimators."""
     wanted = {"folder": str(folder / order.scene), "method": order.method, "seed": order.seed, "threads": threads}
     if order.budget_s is not None:
         wanted["budget_s"] = order.budget_s

@@ -49,7 +49,9 @@ HERE = Path(__file__).parent
 Facts = dict[str, Any]
 PAIR = "violin_and_speech"  # two sources at 16 kHz, minutes of each
 MUSIC = "violin_and_piano"  # resampled to 44.1 kHz, on two channels
-N_SHORT = 100  # steps of a training or composition of which only the speed of what follows counts
+N_SHORT = (
+    100  # steps of a training, of a dictionary or a mask estimator, of which only the speed of what follows counts
+)
 DURATIONS_S = (10, 30, 60, 180, 600, 1800)
 N_SOURCES = range(2, 9)
 
@@ -95,7 +97,7 @@ def clock(work: Callable[[], object]) -> float:
 def command(
     dictionaries: Sequence[Dictionary], mixture: Audio, *options: str, n_repeats: int = 1, n_files: int = 1
 ) -> Facts:
-    """Run `sepdict separate` on files that repeat a mixture, after it has composed the dictionaries for another one."""
+    """Run `sepdict separate` on files that repeat a mixture, after it has trained the mask estimator."""
     with tempfile.TemporaryDirectory(dir=os.environ["WORK"]) as name:
         folder = Path(name)
         files = [folder / f"{index}.wav" for index in range(n_files)]
@@ -301,8 +303,8 @@ def growth() -> Facts:
     by_sources = {}
     for n_sources in N_SOURCES:
         chosen = many[:n_sources]
-        composed = train_mask_estimator(chosen, MaskEstimatorConfig(n_steps=10))
-        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, trained_mask_estimator=composed))
+        estimator = train_mask_estimator(chosen, MaskEstimatorConfig(n_steps=10))
+        by_sources[n_sources] = clock(partial(separate, lasting(PAIR, 60), chosen, trained_mask_estimator=estimator))
     return {"by_duration": by_duration, "by_sources": by_sources}
 
 
@@ -331,7 +333,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Measure this anew; may be given several times.")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     results: Annotated[Path, typer.Option(help="File of measurements, read and added to.")] = HERE / "speed.json",
-    work: Annotated[Path | None, typer.Option(help="Keep dictionaries and compositions here.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Keep dictionaries and mask estimators here.")] = None,
 ) -> None:
     """Make the measurements that are missing, then write the report."""
     found: Facts = json.loads(results.read_text()) if results.exists() else {}

@@ -13,12 +13,12 @@ HEADING = """# Speed and memory
 
 Written by `uv run python tests/benchmarks/speed.py SCENES_FOLDER`, where SCENES_FOLDER is what `make_scenes.py` wrote.
 *RTF*, the real-time factor, is seconds of work per second of mixture, start of the program and reading and writing of
-files included; the dictionaries have been composed before."""
+files included; the mask estimator has been trained before."""
 
 REAL_TIME = {
     "real_time_speech": "two sources, 16 kHz, one channel",
     "real_time_music": "two sources, 44.1 kHz, two channels",
-    "real_time_lecture": "the same as the first, `lecture` preset, not composed",
+    "real_time_lecture": "the same as the first, `lecture` preset, no mask estimator",
     "real_time_nmf": "the same as the first, KL-NMF of 60 components a source (scikit-learn, its own convergence)",
     "ten_minutes": "as the second, ten minutes",
     "three_hours": "as the second, three hours",

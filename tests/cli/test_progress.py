@@ -50,7 +50,7 @@ def test_on_a_narrow_terminal_the_description_shrinks_and_phase_bar_and_time_lef
 ) -> None:
     be_a_terminal_of_80(monkeypatch)
     clock = Clock()
-    plan = {"composing": {"estimate": 90.0}, "song": {"fit": 8.0, "adapt": 2.0}}
+    plan = {"mask estimator": {"estimate": 90.0}, "song": {"fit": 8.0, "adapt": 2.0}}
     report = console.ProgressReport(quiet=False, plan=plan, clock=clock)
     report.begin(f"separating {'a very long way down/' * 5}song.wav (1 of 20)")
     assert re.search(r"━{20} 0 % -:--:--$", drawn(report))

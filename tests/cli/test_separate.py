@@ -414,7 +414,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     assert set(tree(here / "separated")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
 
 
-def test_dictionaries_are_composed_once_and_not_at_all_on_request(
+def test_a_mask_estimator_is_trained_once_and_not_at_all_on_request(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))

@@ -142,7 +142,7 @@ def test_music_minus_one_lacks_three_quarters_of_the_violin(musician: Run) -> No
 def test_the_musician_is_told_what_was_gained_and_when_to_listen(musician: Run) -> None:
     gains = re.findall(r"SI-SDR \S+ dB, (\S+) dB above the mixture's", musician.printed)
     assert len(gains) == 2
-    assert min(map(float, gains)) > 7  # dB; composed in full, both gain 10.2
+    assert min(map(float, gains)) > 7  # dB; trained in full, both gain 10.2
     (errors, *_), moments = re.findall(r"\((-?\d+) dB\)", musician.printed), re.findall(r"(\S+) s \(", musician.printed)
     assert len(moments) == 6
     assert float(errors) < float(gains[0])  # where the violin is softest it is worse than as a whole

@@ -22,7 +22,7 @@ NAMES = ("violin", "piano", "speech")
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Compose for a fifth of the time, and separate a fourth of the frames."""
+    """Train mask estimators for a fifth of the steps, and separate a fourth of the frames."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "N_STEPS", 20)
         patch.setattr(module, "N_PIECES", 8)

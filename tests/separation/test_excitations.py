@@ -437,8 +437,15 @@ def test_no_dictionary_is_refused() -> None:
         {"n_iterations": 0},
         {"history": 0},
         {"tolerance": math.nan},
+        {"tolerance": -1e-9},
         {"step": 0.0},
+        {"step": math.inf},
         {"guide_weight": -1.0},
+        {"guide_weight": math.inf},
+        {"prior_weight": -1.0},
+        {"prior_weight": math.nan},
+        {"critic_weight": -1.0},
+        {"critic_weight": math.inf},
     ],
 )
 def test_settings_out_of_range_are_refused_with_their_value(settings: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import { about, catchFocus, make, renew, sentence } from "./elements.js";
 import { createPlayer } from "./player.js";
 
 const STATES = { waiting: "waiting", running: "being separated …", canceled: "canceled" };
-const COMPOSING = "learning to tell the sources apart …";
+const ESTIMATING = "learning to tell the sources apart …";
 const SILENT = "The recording is silent: there is nothing in it to take apart.";
 
 /**
@@ -120,7 +120,7 @@ function factsOf({ name, report, before }) {
 function factsOfReport(name, { state, result, message, stage }) {
   if (state === "done") return result.is_silent ? "silent" : `${explained(result)} explained`;
   if (state === "failed") return message.replace(`${name}: `, "");
-  return state === "running" && stage === "estimate" ? COMPOSING : STATES[state];
+  return state === "running" && stage === "estimate" ? ESTIMATING : STATES[state];
 }
 
 function explained({ explained_energy: share }) {
