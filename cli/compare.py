@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 def compare(
     files: DictionaryFiles,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other sums to try on.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random sums that are separated.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure whether sources can be told apart.
 
-    It takes two dictionaries at least, nothing but them, and some five seconds for each pair.
+    It needs at least two dictionaries and no recordings, and takes about five seconds for each pair.
     """
     from sepdict.dictionaries.library import find_dictionary
 
@@ -40,15 +40,17 @@ def compare(
         [source, *(f"{100 * share:.0f}" for share in shares)]
         for source, shares in zip(comparison.sources, comparison.explained, strict=True)
     ]
-    print_table("explained of each source, in %, by each dictionary alone", ["dictionary", *comparison.sources], rows)
+    print_table(
+        "share of each source that each dictionary alone explains, in %", ["dictionary", *comparison.sources], rows
+    )
     say(_about(comparison))
     for forecast in comparison.forecasts:
         say(forecast.sentence)
 
 
 def _about(comparison: "Comparison") -> str:
-    """Describe what the table was measured on."""
+    """Describe the scale of the table and the sound that it was measured on."""
     known = [source for source, is_new in zip(comparison.sources, comparison.held_out, strict=True) if not is_new]
     if not known:
-        return "100: all of it, 0: no more than a flat spectrum; of sound that no dictionary learned from"
-    return f"100: all of it, 0: no more than a flat spectrum; learned from the same sound: {', '.join(known)}"
+        return "100: all of it, 0: as much as a flat spectrum; measured on sound that no dictionary was trained on"
+    return f"100: all of it, 0: as much as a flat spectrum; measured on the training sound of {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""`sepdict evaluate`: how good stems are, compared with the true sources."""
+"""`sepdict evaluate`: scores of stems against the true sources."""
 
 import json
 import sys
@@ -17,7 +17,9 @@ def evaluate(
     references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="Folder of the true sources.")],
     mixture: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What was separated; by default the references' sum.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="The separated mixture; by default the sum of the references.", show_default=False
+        ),
     ] = None,
     report: Annotated[
         Path | None,
@@ -42,7 +44,7 @@ def evaluate(
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report.absolute().parent}: is no folder; make it first, or choose another")
     find_audio([str(path) for path in (estimates, references, mixture) if path is not None])
-    from sepdict.evaluation.scoring import evaluate  # not before: torch takes seconds to load
+    from sepdict.evaluation.scoring import evaluate  # here, because torch takes seconds to load
     from sepdict.reports.separation_report import evaluation_page
 
     evaluation = evaluate(estimates, references, mixture=mixture)

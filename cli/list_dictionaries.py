@@ -7,7 +7,7 @@ from .options.common import Json, Quiet, Verbose
 def list_dictionaries(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """List the installed dictionaries, which -d finds by name.
 
-    They are kept in the folder SEPDICT_LIBRARY, by default ~/.local/share/sepdict.
+    The variable SEPDICT_LIBRARY names their folder; the default is ~/.local/share/sepdict.
     """
     from sepdict._core.fs import to_json
     from sepdict.dictionaries.dictionary import Dictionary
@@ -37,7 +37,7 @@ def list_dictionaries(as_json: Json = False, quiet: Quiet = False, verbose: Verb
             [name, f"{card.sample_rate}", f"{card.stft.n_fft}", f"{card.trained_s / 60:.1f}", card.network.kind]
             for name, card in found.items()
         ]
-        print_table(str(library_folder()), ["name", "rate in Hz", "window", "minutes heard", "network"], cells)
+        print_table(str(library_folder()), ["name", "rate in Hz", "window", "minutes of sound", "network"], cells)
     else:
         say(f"{library_folder()}: no dictionaries yet; sepdict train-dictionary without -o puts them there")
     report_failures(n_failed, n_failed + len(found))

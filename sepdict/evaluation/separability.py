@@ -1,6 +1,6 @@
 """Measures of how well sources can be told apart, before anything is separated.
 
-Two questions are asked of dictionaries alone, for they remember what they heard:
+Two measures need nothing but the dictionaries, which hold exemplars of their sources:
 
     explained_ij = 1 - d( V_j | g D_i(z) ) / d( V_j | flat )      how well dictionary i explains the sound of source j
     forecast     = SI-SDR improvement of a separation of random sums of the exemplars
@@ -35,11 +35,11 @@ from sepdict.spectral.bands import to_bins
 from sepdict.spectral.divergences import kullback_leibler
 from sepdict.spectral.masks import combine_masks, ratio_masks
 
-N_PIECES = 32  # spread evenly over the exemplars, so that no part of it is missed
-N_PIECE_FRAMES = 16  # a quarter of a second, some fits of a syllable or note; 512 frames are fitted in a second or less
+N_PIECES = 32  # spread evenly over the exemplars, so that no part of them is missed
+N_PIECE_FRAMES = 16  # a quarter of a second, about a syllable or note; all 512 frames are fitted in a second or less
 N_STEPS = 100  # of a mask estimator that only shows what can be told apart: 3 to 4 s for two sources
 
-VERDICTS = (  # least improvement in dB, and what it means
+VERDICTS = (  # least improvement in dB, and its meaning
     (8.0, "easily told apart"),
     (4.0, "told apart, but not cleanly"),
     (1.0, "barely told apart"),
@@ -54,7 +54,7 @@ class Forecast:
     Attributes
     ----------
     sources : tuple of str
-        All that sound at once.
+        The sources that sound at once.
     si_sdr_improvement_db : float
         Over the mixture, mean over the sources.
     """
@@ -85,11 +85,11 @@ class Comparison:
     sources : tuple of str
         In the order of the dictionaries.
     explained : tuple of tuple of float, a row per dictionary, a column per source
-        Share of a source's sound that a dictionary explains: 1 is all of it, 0 no more than a flat spectrum does, and
-        less than 0 is worse. Far below the source's own dictionary is good.
+        Share of a source's sound that a dictionary explains: 1 is all of it, 0 is as much as a flat spectrum explains,
+        and less than 0 is worse. A good value is far below that of the source's own dictionary.
     held_out : tuple of bool
-        Whether a source's column is of sound that no dictionary here learned from. Otherwise it is of all that the
-        dictionary remembers, and flatters it.
+        Whether a source's column was measured on sound that no dictionary here was trained on. Otherwise it was
+        measured on all exemplars of the dictionary, and is too high.
     forecasts : tuple of Forecast
         One for each pair of sources and, where there are more than two, one for all of them together.
     """
@@ -100,7 +100,7 @@ class Comparison:
     forecasts: tuple[Forecast, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give everything as values that JSON has, the sentences included."""
+        """Return everything as values that JSON has, the sentences included."""
         sentences = [asdict(forecast) | {"sentence": forecast.sentence} for forecast in self.forecasts]
         return asdict(self) | {"forecasts": sentences}
 
@@ -128,7 +128,7 @@ def compare(
     Returns
     -------
     Comparison
-        In another order of the dictionaries the same numbers, in that order.
+        Its numbers do not depend on the order of the dictionaries, only their order does.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def compare(
 
 
 def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
-    """Separate a sum of what sources remember, all at once, and measure what that gains.
+    """Separate the sum of pieces of all sources' exemplars, and measure the improvement.
 
     Parameters and exceptions are those of :func:`compare`.
     """
@@ -181,7 +181,7 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
 
 
 def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
-    """Check that there are two dictionaries at least, that they go together, and that each has exemplars."""
+    """Refuse fewer than two dictionaries, those that do not go together, and those without exemplars."""
     refuse_unfit(dictionaries)
     if len(dictionaries) < 2:
         raise ConfigError(f"there is only a dictionary of {dictionaries[0].source!r}; expected two at least")
@@ -189,7 +189,7 @@ def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
 
 
 def _held_out(dictionary: Dictionary) -> int:
-    """Count the frames at the end of the exemplars that were not learned from; 0 where the card does not say."""
+    """Count the frames at the end of the exemplars that were held out of training; 0 if the card does not say."""
     n_frames = int(dictionary.card.training.get(HELD_OUT_FRAMES, 0))
     return n_frames if n_frames <= dictionary.exemplars.shape[1] else 0
 
@@ -204,20 +204,22 @@ def _heard_elsewhere(dictionary: Dictionary, dictionaries: Sequence[Dictionary])
 
 
 def _excerpt(dictionary: Dictionary, n_last_frames: int = 0) -> Tensor:
-    """Take pieces of the exemplars, or of so many frames at its end, (n_bins, n_pieces * n_piece_frames).
+    """Take pieces of the exemplars, or of their last frames, (n_bins, n_pieces * n_piece_frames).
 
-    Frames have unit energy on average.
+    The frames have unit energy on average.
     """
-    exemplars = decode_exemplars(dictionary.exemplars[:, -n_last_frames:])  # (n_bands, n_frames); of 0 all
+    exemplars = decode_exemplars(dictionary.exemplars[:, -n_last_frames:])  # (n_bands, n_frames); 0 takes all
     last = exemplars.shape[1] - 1
     starts = torch.linspace(0, max(0, last + 1 - N_PIECE_FRAMES), N_PIECES).long()
-    frames = (starts[:, None] + torch.arange(N_PIECE_FRAMES)).clamp(max=last).flatten()  # a short one's last stays
+    frames = (
+        (starts[:, None] + torch.arange(N_PIECE_FRAMES)).clamp(max=last).flatten()
+    )  # the last frame of short ones is repeated
     magnitude = to_bins(exemplars[:, frames], dictionary.card.stft.n_bins)
     return magnitude / magnitude.square().sum(dim=0).mean().sqrt()
 
 
 def _explained(dictionary: Dictionary, magnitude: Tensor) -> float:
-    """Measure how much nearer a dictionary by itself comes to magnitudes (n_bins, n_frames) than a flat spectrum."""
+    """Measure how much of magnitudes (n_bins, n_frames) a dictionary explains alone, beyond a flat spectrum."""
     magnitude = magnitude / magnitude.mean()
     drawn = fit_excitations(magnitude[None], [dictionary]).magnitudes[0, 0]
     flat = magnitude.mean(dim=0).expand_as(magnitude)
@@ -225,12 +227,12 @@ def _explained(dictionary: Dictionary, magnitude: Tensor) -> float:
 
 
 def _shuffled(magnitude: Tensor, generator: torch.Generator) -> Tensor:
-    """Put the pieces in a random order, at random phases: complex, (n_bins, n_frames)."""
+    """Return the pieces in random order and with random phases: complex, (n_bins, n_frames)."""
     order = torch.randperm(N_PIECES, generator=generator)
     magnitude = magnitude.unflatten(1, (N_PIECES, N_PIECE_FRAMES))[:, order].flatten(1)
     return torch.polar(magnitude, 2 * math.pi * torch.rand(magnitude.shape, generator=generator))
 
 
 def _parts(spectrum: Tensor) -> Tensor:
-    """Write a complex spectrum (..., n_bins, n_frames) as one row of real numbers, (..., 2 * n_bins * n_frames)."""
+    """Flatten a complex spectrum (..., n_bins, n_frames) to one row of real numbers, (..., 2 * n_bins * n_frames)."""
     return torch.view_as_real(spectrum).flatten(-3)

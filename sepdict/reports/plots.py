@@ -1,7 +1,7 @@
 """Pictures of what a dictionary has learned.
 
-Every function returns a :class:`matplotlib.figure.Figure`, which shows itself in a notebook; `encode_picture` makes a
-file of it. No state of matplotlib's is used or changed, and no display.
+Every function returns a :class:`matplotlib.figure.Figure`, which a notebook shows; `encode_picture` turns it into the
+bytes of a file. The functions use no display, and neither use nor change matplotlib's global state.
 """
 
 import io
@@ -29,22 +29,24 @@ if TYPE_CHECKING:
 PICTURE_FORMATS = ("png", "svg")
 DPI = 150
 FAINTEST_DB = -60.0  # below a spectrum's peak: black
-FAINTEST_INPUT_DB = -40.0  # the same for what excites units, where random initial weights are heard everywhere
+FAINTEST_INPUT_DB = -40.0  # the same for inputs that excite units: random initial weights show in all of them
 MEL_CORNER_HZ = 700.0  # O'Shaughnessy's: linear below, logarithmic above
 FREQUENCY_TICKS_HZ = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 PITCH_TICKS_HZ = (50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000)
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#BBBBBB"  # Okabe and Ito's, told apart by all eyes
 SPECTRA, CONTRAST, LOUDNESS, PITCH = "magma", "PuOr_r", "cividis", "viridis"  # their lightness is even
-MOST_NUMBERED = 20  # columns that get a number each below them
-MOST_RECORDINGS = 24  # bars; of more, the shortest share one, their mean
+MOST_NUMBERED = 20  # columns; more are not numbered
+MOST_RECORDINGS = 24  # bars; further recordings, the shortest, share a bar with their mean
 LONGEST_IN_S = 600.0  # longer bars are drawn in minutes
 LONGEST_NAME = 34  # characters
 
 
 def draw_atoms(atoms: Atoms, card: Card) -> "Figure":
-    """Draw what each dimension of the code changes, and the templates: spectra as columns, in frequency order."""
+    """Draw the effect of each dimension of the code, and the templates: columns of spectra, sorted by frequency."""
     n_templates = atoms.templates.shape[1]
-    figure = _figure(11, 8.5 if n_templates else 4.6, f"{card.source}: what each dimension of the code draws")
+    figure = _figure(
+        11, 8.5 if n_templates else 4.6, f"{card.source}: spectra at both ends of each dimension of the code"
+    )
     rows = figure.subfigures(2 if n_templates else 1, 1, squeeze=False, hspace=0.04)[:, 0]
     panels = rows[0].subplots(1, 3, sharey=True)
     dimensions = [int(dimension) for dimension in atoms.dimensions]
@@ -62,7 +64,7 @@ def draw_atoms(atoms: Atoms, card: Card) -> "Figure":
     if n_templates:
         axes = rows[1].subplots()
         image = _draw_spectra(axes, atoms.templates, card)
-        flat = f", then {atoms.n_flat} that are worn down, for it hardly uses them" if atoms.n_flat else ""
+        flat = f", then {atoms.n_flat} nearly flat ones, which it hardly uses" if atoms.n_flat else ""
         axes.set(title="the templates that the decoder adds up", ylabel="frequency in Hz")
         axes.set_xlabel(f"{n_templates - atoms.n_flat} templates by the frequency of their peak{flat}")
         rows[1].colorbar(image, ax=axes, label="dB relative to the peak", pad=0.01)
@@ -72,7 +74,7 @@ def draw_atoms(atoms: Atoms, card: Card) -> "Figure":
 def draw_units(layers: Sequence[ExcitingInputs], card: Card) -> "Figure":
     """Draw the spectra that excite the encoder's hidden units most, a panel for each layer."""
     figure = _figure(
-        11, 1 + 3.4 * max(1, len(layers)), f"{card.source}: what excites each hidden unit of the encoder most"
+        11, 1 + 3.4 * max(1, len(layers)), f"{card.source}: spectra that excite each hidden unit of the encoder most"
     )
     if not layers:
         figure.text(0.5, 0.4, "its encoder has no hidden layer", ha="center")
@@ -89,10 +91,10 @@ def draw_units(layers: Sequence[ExcitingInputs], card: Card) -> "Figure":
 
 
 def draw_manifold(manifold: Manifold, card: Card) -> "Figure":
-    """Draw the codes of remembered frames in two dimensions, by loudness and by pitch."""
+    """Draw the codes of the exemplars' frames in two dimensions, colored by loudness and by pitch."""
     from matplotlib.colors import LogNorm
 
-    figure = _figure(11, 5.2, f"{card.source}: what it remembers, among its codes")
+    figure = _figure(11, 5.2, f"{card.source}: codes of its exemplars")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     x, y = manifold.points.numpy()
     level_db, pitch_hz = manifold.level_db.numpy(), manifold.pitch_hz.numpy()
@@ -104,7 +106,7 @@ def draw_manifold(manifold: Manifold, card: Card) -> "Figure":
     pitched = np.isfinite(pitch_hz)
     panels[1].scatter(x[~pitched], y[~pitched], color=GREY, label="no pitch stands out", **dots)
     lowest, highest = np.quantile(pitch_hz[pitched], (0.02, 0.98)) if pitched.any() else (100, 1000)
-    norm = LogNorm(lowest, max(highest, 1.1 * lowest))  # a few odd ones among them would take most of the colors
+    norm = LogNorm(lowest, max(highest, 1.1 * lowest))  # else a few outliers would take most of the colors
     shown = panels[1].scatter(x[pitched], y[pitched], c=pitch_hz[pitched], cmap=PITCH, norm=norm, **dots)
     bar = figure.colorbar(shown, ax=panels[1], label="pitch in Hz", extend="both", pad=0.01)
     ticks = [hz for hz in PITCH_TICKS_HZ if lowest <= hz <= highest]
@@ -115,21 +117,21 @@ def draw_manifold(manifold: Manifold, card: Card) -> "Figure":
         panels[1].legend(loc="best", markerscale=2, fontsize="small")
     for axes in panels:
         axes.set_xlabel(f"first principal axis ({manifold.shares[0]:.0%} of the variance)")
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))  # near and far mean the same along both
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))  # distances mean the same along both axes
     panels[0].set_ylabel(f"second principal axis ({manifold.shares[1]:.0%})")
     return figure
 
 
 def draw_curves(card: Card) -> "Figure":
-    """Draw how the training went, and what was heard."""
+    """Draw the divergences during training, and the durations of the recordings."""
     bars = _bars(card.heard)
-    figure = _figure(11, max(4.2, 1.6 + 0.22 * len(bars)), f"{card.source}: how it was learned")
+    figure = _figure(11, max(4.2, 1.6 + 0.22 * len(bars)), f"{card.source}: its training")
     learned, heard = figure.subplots(1, 2)
     _draw_divergences(learned, card)
     unit, unit_s = ("minutes", 60) if any(math.fsum(lengths) > LONGEST_IN_S for _, lengths in bars) else ("seconds", 1)
-    heard.set(title=f"heard: {card.trained_s / 60:.1f} minutes", xlabel=unit)
+    heard.set(title=f"recordings: {card.trained_s / 60:.1f} minutes", xlabel=unit)
     left = np.zeros(len(bars))
-    parts = {"learned from": BLUE, "held out for validation": ORANGE, "silence": GREY}
+    parts = {"training": BLUE, "validation": ORANGE, "silence": GREY}
     for index, (what, color) in enumerate(parts.items()):
         seconds = np.array([lengths[index] for _, lengths in bars]) / unit_s
         heard.barh(np.arange(len(bars)), seconds, left=left, color=color, label=what, height=0.75)
@@ -148,8 +150,8 @@ def draw_curves(card: Card) -> "Figure":
 
 
 def draw_learning_curve(curve: LearningCurve, card: Card) -> "Figure":
-    """Draw the divergence of held-out sound over the minutes that were trained on."""
-    figure = _figure(6.5, 4.4, f"{card.source}: what more sound brings")
+    """Draw the divergence of held-out sound over the minutes of training sound."""
+    figure = _figure(6.5, 4.4, f"{card.source}: the effect of more sound")
     axes = figure.subplots()
     axes.plot(curve.minutes, curve.divergences, "o-", color=BLUE)
     for minutes, divergence in zip(curve.minutes, curve.divergences, strict=True):
@@ -164,31 +166,34 @@ def draw_learning_curve(curve: LearningCurve, card: Card) -> "Figure":
 
 
 def encode_picture(figure: "Figure", picture_format: str) -> bytes:
-    """Make a figure the bytes of a PNG or an SVG file, the same ones for the same figure.
+    """Encode a figure as the bytes of a PNG or SVG file; the same figure gives the same bytes.
 
     Raises
     ------
     ConfigError
-        If the format is another.
+        If the format is neither.
     """
     from matplotlib import rc_context
 
     refuse_format(picture_format)
     file = io.BytesIO()
-    with rc_context({"svg.hashsalt": "sepdict"}), warnings.catch_warnings():  # random names for an SVG's parts without
-        warnings.filterwarnings("ignore", "Glyph")  # of scripts that its font lacks: names then show boxes
+    with (
+        rc_context({"svg.hashsalt": "sepdict"}),
+        warnings.catch_warnings(),
+    ):  # without it an SVG's parts get random names
+        warnings.filterwarnings("ignore", "Glyph")  # its font lacks some scripts, whose names then show boxes
         figure.savefig(file, format=picture_format, dpi=DPI, metadata={"Date": None} if picture_format == "svg" else {})
     return file.getvalue()
 
 
 def refuse_format(picture_format: str) -> None:
-    """Refuse what is no format for pictures."""
+    """Refuse a format that pictures cannot have."""
     if picture_format not in PICTURE_FORMATS:
         raise ConfigError(f"picture format is {picture_format!r}; expected one of {', '.join(PICTURE_FORMATS)}")
 
 
 def _figure(width: float, height: float, title: str) -> "Figure":
-    """Make an empty figure, sizes in inches; names are shown as they are, dollar signs included."""
+    """Make an empty figure of a size in inches; its title is shown as it is, dollar signs included."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -212,7 +217,7 @@ def _draw_columns(
     limits: tuple[float, float],
     numbers: Sequence[int] = (),
 ) -> "QuadMesh":
-    """Draw columns of bands (n_bands, n_columns) over frequency on the mel scale; what is not finite stays gray."""
+    """Draw columns of bands (n_bands, n_columns) on the mel scale of frequency; those that are not finite stay gray."""
     n_columns = decibels.shape[1]
     nyquist_hz = card.sample_rate / 2
     edges_hz = (np.array(band_edges(card.stft.n_bins)) - 0.5) * (card.sample_rate / card.stft.n_fft)
@@ -237,19 +242,19 @@ def _draw_columns(
 
 
 def _decibels(bands: Tensor) -> "NDArray[np.float64]":
-    """Turn magnitudes into dB; a column that is zero throughout becomes nan."""
+    """Convert magnitudes to dB; a column of zeros becomes nan."""
     decibels: NDArray[np.float64] = 20 * bands.double().clamp(min=1e-12).log10().numpy()
     decibels[:, bands.amax(dim=0).numpy() == 0] = np.nan
     return decibels
 
 
 def _to_mel(hz: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Map frequency to mel, but for a factor."""
+    """Convert frequency to mel, up to a factor."""
     return np.log1p(np.maximum(hz, 0) / MEL_CORNER_HZ)
 
 
 def _from_mel(mel: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Undo `_to_mel`."""
+    """Convert mel to frequency, the inverse of `_to_mel`."""
     return MEL_CORNER_HZ * np.expm1(mel)
 
 
@@ -275,7 +280,7 @@ def _draw_divergences(axes: "Axes", card: Card) -> None:
 
 
 def _bars(heard: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[float, float, float]]]:
-    """Split each recording into seconds learned from, held out and silent; of very many, the shortest share one bar."""
+    """Split each recording into seconds of training, validation and silence; the shortest of very many share a bar."""
     bars = list[tuple[str, tuple[float, float, float]]]()
     for recording in heard:
         duration, held_out, silence = (recording[name] for name in ("duration_s", "held_out_s", "silence_s"))
@@ -289,13 +294,13 @@ def _bars(heard: Sequence[Mapping[str, Any]]) -> list[tuple[str, tuple[float, fl
 
 
 def _shortened(name: str) -> str:
-    """Cut a long name in its middle, for recordings often differ at the end."""
+    """Shorten a long name in its middle, because names of recordings often differ at the end."""
     half = (LONGEST_NAME - 1) // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _frame(axes: "Axes") -> None:
-    """Leave only the axes that carry numbers, over a faint grid."""
+    """Hide the axes without numbers, and draw a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)

@@ -40,16 +40,16 @@ from sepdict.separation.diagnostics import Timeline
 NO_PATHS: Mapping[str, Path] = MappingProxyType({})
 FAINTEST_GAIN_DB = -60.0  # below the loudest source's: where levels end and excitations fade to black
 WIDEST_CODE = 2.5  # standard deviations
-POOREST = 0.8  # explained energy below this is marked
+POOREST = 0.8  # steps with less explained energy are marked
 SHORTEST_STEP_S = 0.25  # of explained energy over time
 N_STEPS = 240  # of explained energy in a page, at most
 N_LEVELS = 400  # points of a curve of levels
 N_HUES = 6  # of stems, in player.css
 N_POOREST = 3  # moments to jump to
-APART_S = 1.0  # seconds between them, at least: closer ones sound like one
+APART_S = 1.0  # least distance between them, in seconds: closer ones sound like one
 SOFTEST_DB = -30.0  # relative to the loudest step's energy: softer ones are not judged
-ROUGH_DB = -60.0  # stems that miss the mixture by more can be heard to
-SCORES = {  # of a score: how its column is headed, and what it means
+ROUGH_DB = -60.0  # null test, relative to the mixture's peak: above it the difference can be heard
+SCORES = {  # name of a score: heading of its column, and its meaning
     "si_sdr_db": ("SI-SDR", "scale-invariant signal to distortion: the figure to quote"),
     "si_sdr_improvement_db": ("gain", "how much better that is than for the mixture"),
     "sdr_db": ("SDR", "signal to distortion"),
@@ -66,25 +66,25 @@ def separation_page(
     *,
     mixture: Path,
 ) -> str:
-    """Write the page of one separated mixture.
+    """Return the page of one separated mixture.
 
     Parameters
     ----------
     manifest : mapping
-        What ``manifest.json`` holds. Its ``date``, ``seconds``, ``mask_estimator_s``, ``gain`` and ``excerpt`` may be
-        absent.
+        The content of ``manifest.json``. Its ``date``, ``seconds``, ``mask_estimator_s``, ``gain`` and ``excerpt`` may
+        be missing.
     stems : mapping of name to Path
-        Where the manifest's stems lie, whatever it says: they may be on their way.
+        The stems' present paths, which may differ from those in the manifest: their files may not be in place yet.
     dictionaries : sequence of Dictionary
-        Those of the manifest.
+        The manifest's dictionaries.
     timeline : Timeline
     mixture : Path
-        What was separated: the manifest's mixture, or the excerpt of it.
+        The separated file: the manifest's mixture, or the excerpt of it.
 
     Returns
     -------
     str
-        HTML. Of long mixtures it holds the sound and the pictures of the first minutes (`media.SHOWN_S`).
+        HTML. The page of a long mixture holds sound and pictures of its first minutes only (`media.SHOWN_S`).
 
     Raises
     ------
@@ -124,16 +124,16 @@ def separation_page(
 def evaluation_page(
     evaluation: Evaluation, *, title: str, paths: Mapping[str, Path] = NO_PATHS, command: Sequence[str] = ()
 ) -> str:
-    """Write the page of an evaluation, as HTML.
+    """Return the page of an evaluation as HTML.
 
     Parameters
     ----------
     evaluation : Evaluation
     title : str
     paths : mapping of str to Path, optional
-        What was read, by what it is: ``{"stems": Path("separated/duet"), ...}``.
+        The paths that were read, by their role: ``{"stems": Path("separated/duet"), ...}``.
     command : sequence of str, optional
-        The words of the command that asked for it.
+        The words of the command that made the evaluation.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def _tracks(
     excitations: Mapping[str, Tensor],
     sound: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Make what the player plays and shows: the mixture, then the stems."""
+    """Return the tracks that the player plays and shows: the mixture, then the stems."""
     reference = loudest(looks[""].energy)
     masks = _masks({name: look.energy for name, look in looks.items() if name}, looks[""].energy)
     hues = {source: number % N_HUES + 1 for number, source in enumerate(excitations)}
@@ -217,7 +217,7 @@ def _role(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _cards(manifest: Mapping[str, Any], dictionaries: Sequence[Dictionary]) -> list[tuple[Card, Path | None]]:
-    """Give what the dictionaries say of themselves, and the files that they came from, where that is known."""
+    """Return the dictionaries' cards, each with the path of its file if that is known."""
     files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
     return [(dictionary.card, files.get(dictionary.source)) for dictionary in dictionaries]
 
@@ -228,14 +228,14 @@ def _words(command: Sequence[str]) -> list[str]:
 
 
 def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
-    """Work out from the stems' energies who was given how much of what, nan where the mixture is silent."""
+    """Compute each stem's share of every bin from the stems' energies; nan where the mixture is silent."""
     total = sum(energy.sqrt() for energy in energies.values())
     audible = mixture > loudest(mixture) * 10 ** (FAINTEST_DB / 10)
     return {name: torch.where(audible, energy.sqrt() / total, torch.nan) for name, energy in energies.items()}
 
 
 def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> dict[str, Tensor]:
-    """Give the excitations of what is shown, standardized, fading to zero where their source is soft."""
+    """Return the excitations of the part that is shown, standardized, and faded to zero where their source is soft."""
     n_shown = max(1, round(shown_s / timeline.step_s))
     loudness = 1 - _gains_db(timeline) / FAINTEST_GAIN_DB  # (n_sources, n_columns), 1 at the loudest, 0 where silent
     pictures = {}
@@ -248,7 +248,7 @@ def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> 
 
 
 def _gains_db(timeline: Timeline) -> Tensor:
-    """Express all sources' gains in dB relative to the largest, of shape (n_sources, n_columns), in bounds."""
+    """Express all sources' gains in dB relative to the largest, `FAINTEST_GAIN_DB` at least: (n_sources, n_columns)."""
     largest = float(timeline.gains.max()) or 1.0
     return 20 * torch.log10((timeline.gains / largest).clamp(min=10 ** (FAINTEST_GAIN_DB / 20)))
 
@@ -262,7 +262,7 @@ def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str, 
 
 
 def _trust(timeline: Timeline, duration_s: float) -> dict[str, Any]:
-    """Draw how much is explained over time, as bars: good, poor, and faint ones that are too soft to be judged."""
+    """Draw the explained energy over time as bars: good, poor, and faint ones, which are too soft to be judged."""
     step_s, explained = timeline.explained(max(SHORTEST_STEP_S, duration_s / N_STEPS))
     energy = torch.stack([part.sum() for part in timeline.energy.split(round(step_s / timeline.step_s))])
     judged = energy > 10 ** (SOFTEST_DB / 10) * energy.max()
@@ -274,7 +274,7 @@ def _trust(timeline: Timeline, duration_s: float) -> dict[str, Any]:
 
 
 def _poorest(shares: Tensor, step_s: float) -> list[tuple[float, float]]:
-    """Find the moments of the lowest shares, when, in seconds, and how much; those next to a lower one are left out."""
+    """Find the moments of the lowest shares, as (time in s, share); leave out those next to a lower one."""
     chosen: list[int] = []
     n_apart = max(2, math.ceil(APART_S / step_s))
     for index in shares.argsort().tolist():
@@ -285,7 +285,7 @@ def _poorest(shares: Tensor, step_s: float) -> list[tuple[float, float]]:
 
 
 def _loss(curve: Sequence[float]) -> dict[str, Any]:
-    """Draw the cost per iteration, in logarithms where there are any."""
+    """Draw the cost per iteration, on a logarithmic scale if all costs are positive."""
     lowest, highest = min(curve), max(curve)
     if lowest > 0:
         outline = svg.line([math.log(cost) for cost in curve], math.log(lowest), math.log(highest))
@@ -295,9 +295,9 @@ def _loss(curve: Sequence[float]) -> dict[str, Any]:
 
 
 def _scores(evaluation: Mapping[str, Any], *, order: Sequence[str] = ()) -> dict[str, Any]:
-    """Lay out the scores, as `Evaluation.as_dict` gives them, and how long the bar of each should be.
+    """Arrange the scores of `Evaluation.as_dict` in a table, each with the length of its bar, from 0 to 1.
 
-    Sources named in ``order`` come in that order, others behind them as they are.
+    Sources named in ``order`` come first, in that order; the others follow in their own.
     """
     places = {source: place for place, source in enumerate(order)}
     sources = sorted(evaluation["sources"], key=lambda score: places.get(score["source"], len(places)))
@@ -311,7 +311,7 @@ def _scores(evaluation: Mapping[str, Any], *, order: Sequence[str] = ()) -> dict
 
 
 def _versions() -> dict[str, str]:
-    """Name what computed and what read the files."""
+    """Return the versions of the programs that computed and read the files."""
     names = ("sepdict", "torch", "numpy", "soundfile")
     versions = {name: version(name) for name in names}
     return {"Python": platform.python_version(), **versions, "libsndfile": soundfile.__libsndfile_version__}

@@ -1,16 +1,16 @@
-"""Numbers as the outlines of drawings in a page, in a box 1000 wide and 100 high."""
+"""SVG paths of curves and bars in a page, in a box that is 1000 wide and 100 high."""
 
 import itertools
 import math
 from collections.abc import Sequence
 
 WIDTH, HEIGHT = 1000.0, 100.0
-N_MARKS = 5  # intervals at most: on a phone, more labels would touch
+N_MARKS = 5  # most intervals: on a phone, more labels would touch
 MARK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)  # below an hour
 
 
 def line(values: Sequence[float], lowest: float, highest: float) -> str:
-    """Outline a line, one value below the other in time, as an SVG path; it is interrupted where values are nan.
+    """Return the SVG path of a line through values at equal steps; it is interrupted where values are nan.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def line(values: Sequence[float], lowest: float, highest: float) -> str:
 
 
 def area(values: Sequence[float], lowest: float, highest: float) -> str:
-    """Outline what lies between the ground and a line through values, none of them nan, as an SVG path.
+    """Return the SVG path of the area below a line through values, none of which is nan.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def area(values: Sequence[float], lowest: float, highest: float) -> str:
 
 
 def time_marks(duration_s: float) -> list[tuple[float, float]]:
-    """Choose round times to mark below a drawing, in seconds, and where they are: 0 at its left edge, 1 at its right.
+    """Choose round times to mark below a drawing, as (time in s, position): 0 is its left edge, 1 its right.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def time_marks(duration_s: float) -> list[tuple[float, float]]:
 
 
 def bars(values: Sequence[float], lowest: float, highest: float) -> str:
-    """Outline bars that stand on the ground and touch, as an SVG path; where values are nan, there is none.
+    """Return the SVG path of adjacent bars; nan gives no bar.
 
     Examples
     --------
@@ -74,6 +74,6 @@ def bars(values: Sequence[float], lowest: float, highest: float) -> str:
 
 
 def _height(value: float, lowest: float, highest: float) -> float:
-    """Place a value: the highest at the top, 0, what lies outside at the edge."""
+    """Return the vertical position of a value: the highest is at the top, 0; values out of range are at the edges."""
     share = (value - lowest) / (highest - lowest) if highest > lowest else 0.0
     return HEIGHT * (1 - min(1.0, max(0.0, share)))

@@ -395,11 +395,11 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_compare_prints_who_explains_whom_and_what_to_expect(demo: list[Path]) -> None:
     title, columns, violin, piano, about, sentence = succeed("compare", *demo)
-    assert title == "explained of each source, in %, by each dictionary alone"
+    assert title == "share of each source that each dictionary alone explains, in %"
     assert columns.split() == ["dictionary", "violin", "piano"]
     (own, other), (its_other, its_own) = [list(map(int, row.split()[1:])) for row in (violin, piano)]
     assert min(own, its_own) > max(other, its_other)
-    assert about.endswith("learned from the same sound: violin, piano")
+    assert about.endswith("measured on the training sound of violin, piano")
     assert re.fullmatch(r"violin and piano: .*told apart.*; expect about -?\d+ dB", sentence)
 
 
