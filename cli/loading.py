@@ -37,9 +37,9 @@ def _fault(module: str) -> str | None:
 def _facts() -> dict[str, Any]:
     """Find the device that sepdict takes, and its folders."""
     try:
+        from sepdict._core.cache import cache_folder
         from sepdict._core.devices import AUTO, choose_device, describe_device
         from sepdict.dictionaries.library import library_folder
-        from sepdict.separation.mask_estimator_cache import cache_folder
 
         device = describe_device(choose_device(AUTO))
         return {"device": device, "library": str(library_folder()), "cache": str(cache_folder())}

@@ -8,16 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
+from .learning import learn, names_of
 from .options.common import Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
     BitDepth,
     ClipMode,
+    Corrections,
     Dictionaries,
     Duration,
     Filename,
     Format,
+    Guides,
     Jobs,
+    Keep,
+    Labels,
     Mixtures,
     Output,
     Quality,
@@ -34,15 +41,19 @@ from .options.separation import (
 from .scores import SCORE_COLUMNS, score_cells, standard
 
 if TYPE_CHECKING:
+    from sepdict.audio.labels import Label
+    from sepdict.batch.config import BatchConfig
     from sepdict.batch.result import TrackResult
-    from sepdict.batch.track import BatchConfig
-    from sepdict.dictionaries.dictionary import Dictionary
     from sepdict.progress import Plan, Progress
 
 
 def separate(
     mixtures: Mixtures,
-    dictionaries: Dictionaries,
+    dictionaries: Dictionaries = None,
+    labels: Labels = None,
+    keep: Keep = False,
+    corrections: Corrections = None,
+    guides: Guides = None,
     output: Output = Path("separated"),
     recursive: Recursive = False,
     two_stems: TwoStems = None,
@@ -68,21 +79,38 @@ def separate(
 ) -> None:
     """Pull the sounds of dictionaries out of mixtures.
 
+    With --labels the sources are learned from moments of the mixture itself in which each is alone.
+
     The stems are WAV of 32-bit float, unless another format is asked for, at the mixture's rate and length, and sum
     to the mixture. Each track's folder also gets a manifest.json: what was used and how it went.
     """
     from sepdict.dictionaries.library import find_dictionary
 
+    if not dictionaries and labels is None:
+        raise typer.BadParameter(
+            "missing; give one for each source, or the moments in which each is alone (--labels)",
+            param_hint="'--dictionary' / '-d'",
+        )
+    if keep and labels is None:
+        raise typer.BadParameter("there is nothing to keep without --labels", param_hint="--keep")
+    guide_stems = dict(map(_guide, guides or []))
     find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
-    files = [find_dictionary(name) for name in dictionaries]
+    files = [find_dictionary(name) for name in dictionaries or []]
     from sepdict._core.devices import AUTO
+    from sepdict.audio.labels import read_labels
     from sepdict.audio.overlap_add import SEGMENT_S
+    from sepdict.batch.config import BatchConfig
     from sepdict.batch.export import OutputConfig
-    from sepdict.batch.track import BatchConfig
     from sepdict.dictionaries.dictionary import RESIDUAL
+    from sepdict.errors import ConfigError, LabelFileError
     from sepdict.separation.config import SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
+    marked = [] if labels is None else read_labels(labels)
+    corrected = [] if corrections is None else read_labels(corrections)
+    for path, read in ((labels, marked), (corrections, corrected)):
+        if path is not None and not read:
+            raise LabelFileError(f"{path}: holds no label; mark a moment in which each source is alone")
     config = BatchConfig(
         SeparationConfig(
             residual=residual is not None,
@@ -98,9 +126,21 @@ def separate(
         skip_existing=skip_existing,
         references=references,
         report=report,
+        labels=(*marked, *corrected),
+        guide_stems=guide_stems,
     )
     names = _tracks(mixtures, recursive=recursive, out=output)
-    _separate(names, files, output, config, as_json=as_json, quiet=quiet)
+    if marked and len(names) > 1:
+        raise ConfigError(f"--labels are of one recording, and there are {len(names)}; separate them one by one")
+    _separate(names, files, output, config, marked, keep=keep, as_json=as_json, quiet=quiet)
+
+
+def _guide(text: str) -> tuple[str, Path]:
+    """Read the name of a stem and the file that guides it."""
+    name, _, file = text.partition("=")
+    if not name or not file:
+        raise typer.BadParameter(f"{text!r}; expected NAME=FILE, as in speech=denoised.wav", param_hint="--guide")
+    return name, Path(file)
 
 
 def _separate(
@@ -108,25 +148,32 @@ def _separate(
     dictionary_files: Sequence[Path],
     output: Path,
     config: "BatchConfig",
+    labels: Sequence["Label"],
     *,
+    keep: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Separate files, showing the progress, and print the results."""
+    """Learn what labels mark, separate files, showing the progress, and print the results."""
     from sepdict.batch.run import separate_files
     from sepdict.dictionaries.dictionary import Dictionary
 
     loaded, paths = [Dictionary.load(path) for path in dictionary_files], list(names)
+    files = {dictionary.source: path for dictionary, path in zip(loaded, dictionary_files, strict=True)}
     results: list[TrackResult] = []
     with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
-        listener = _Listener(progress, paths, loaded, config, results)
+        listener = _Listener(progress, paths, config, results, given=list(files), marked=names_of(labels))
+        if labels:
+            loaded, config = learn(
+                paths[0], labels, loaded, config, keep=keep, quiet=quiet, report=listener.on_progress
+            )
         separate_files(
             names,
             loaded,
             output,
             config,
             command=["sepdict", *sys.argv[1:]],
-            dictionary_files={d.source: path for d, path in zip(loaded, dictionary_files, strict=True)},
+            dictionary_files=files,
             on_progress=listener.on_progress,
             on_track=listener.on_track,
         )
@@ -154,12 +201,15 @@ class _Listener:
         self,
         report: ProgressReport,
         paths: Sequence[Path],
-        dictionaries: Sequence["Dictionary"],
         config: "BatchConfig",
         results: list["TrackResult"],
+        *,
+        given: Sequence[str],
+        marked: Sequence[str],
     ) -> None:
         self.report, self.paths, self.config, self.results = report, paths, config, results
-        self.sources = sorted(dictionary.source for dictionary in dictionaries)
+        self.to_learn = [source for source in marked if source not in given]
+        self.sources = sorted([*given, *self.to_learn])
         self.announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
 
     def on_progress(self, event: "Progress") -> None:
@@ -191,10 +241,13 @@ class _Listener:
             with_mask_estimator=config.separation.trains_mask_estimator(len(self.sources)),
             residual=config.separation.residual,
             background_model=config.separation.background_model,
+            n_to_learn=len(self.to_learn),
         )
 
     def _stage(self, stage: str) -> str:
         """Describe the present stage."""
+        if stage == "train":
+            return f"learning {', '.join(self.to_learn)}"
         if stage == "estimate":
             return f"telling {', '.join(self.sources[:-1])} and {self.sources[-1]} apart (once, then it is remembered)"
         if stage == "tracks":

@@ -24,7 +24,7 @@ def right(name: str, function: str) -> Any:
     if function == "bss_eval":
         return sound()
     values = {
-        **dict.fromkeys(("mixture", "recordings", "audio", "estimate", "reference"), sound()),
+        **dict.fromkeys(("mixture", "recordings", "audio", "estimate", "reference", "recording"), sound()),
         **{name: {"hiss": sound()} for name in ("estimates", "references")},
         **dict.fromkeys(("folder", "out", "path"), "nowhere"),
         "dictionaries": [trained("hiss"), trained("hum")],

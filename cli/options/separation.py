@@ -9,14 +9,49 @@ from .completion import complete_dictionary
 
 Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to separate: files, folders, patterns.")]
 Dictionaries = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
         "--dictionary",
         "-d",
         metavar="FILE|NAME",
         autocompletion=complete_dictionary,
         readable=False,
-        help="A dictionary, or the name of an installed one; give one for each source.",
+        help="A dictionary, or the name of an installed one; give one for each source that no label teaches.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        readable=False,
+        help="Learn the sources from moments of the mixture itself in which each is alone, marked in Audacity, Raven, "
+        "Praat or a CSV table.",
+        show_default=False,
+    ),
+]
+Keep = Annotated[
+    bool, typer.Option("--keep", help="Put the dictionaries that --labels taught into the library, see sepdict list.")
+]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE",
+        readable=False,
+        help="Labels, with frequency limits or without, of what belongs to which stem: they overrule the separation "
+        "there, and it learns from them elsewhere.",
+        show_default=False,
+    ),
+]
+Guides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guide",
+        metavar="NAME=FILE",
+        help="What another tool takes for the stem NAME of this mixture; may be given several times.",
+        show_default=False,
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the stems go.")]

@@ -1,6 +1,7 @@
 """Foundations of all packages that no user needs: devices, files, worker processes, checks of settings."""
 
 INTERNAL_API = {
+    "sepdict._core.cache": ("cache_folder",),
     "sepdict._core.devices": ("AUTO", "choose_device", "describe_device"),
     "sepdict._core.fs": (
         "refuse_existing",
@@ -17,8 +18,9 @@ INTERNAL_API = {
     "sepdict.audio.decoding": ("likely_duration_s",),
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
     "sepdict.audio.ffmpeg": ("find_program",),
-    "sepdict.audio.io": ("open_audio", "probe_audio"),
+    "sepdict.audio.io": ("open_audio", "probe_audio", "read_part"),
     "sepdict.audio.overlap_add": ("SEGMENT_S",),
+    "sepdict.audio.parts": ("Part", "find_parts", "refuse_overlaps"),
     "sepdict.audio.writing": ("copy_audio", "writing_stems"),
     "sepdict.batch.layout": ("find_mixtures",),
     "sepdict.batch.run": ("separate_files",),
@@ -26,11 +28,11 @@ INTERNAL_API = {
     "sepdict.dictionaries.card": ("Card",),
     "sepdict.dictionaries.dictionary": ("RESIDUAL", "refuse_unfit"),
     "sepdict.dictionaries.library": ("EXTENSION", "find_dictionary", "installed", "library_folder"),
+    "sepdict.marking.learning": ("MarkingConfig", "learn_from_labels"),
     "sepdict.reports.media": ("look_at", "loudest", "spectrogram"),
     "sepdict.reports.separation_report": ("evaluation_page",),
     "sepdict.separation.config": ("Quality",),
     "sepdict.separation.engine": ("separate_in_blocks", "stem_names"),
-    "sepdict.separation.mask_estimator_cache": ("cache_folder",),
     "sepdict.separation.plan": ("plan_separation",),
     "sepdict.training.data": ("LEAST_SOUND_S",),
     "sepdict.training.recording_checks": ("LITTLE_S", "check_recordings"),

@@ -17,7 +17,9 @@ from sepdict._core.devices import choose_device
 from sepdict._core.fs import sweep, writable_folder
 from sepdict._core.processes import in_processes
 from sepdict._core.settings import checks_types
-from sepdict.audio.io import probe_audio
+from sepdict.audio.io import open_audio, probe_audio
+from sepdict.batch.config import BatchConfig
+from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import (
     NO_FILES,
     Track,
@@ -29,11 +31,11 @@ from sepdict.batch.layout import (
 from sepdict.batch.manifest import DictionaryFacts, RunFacts
 from sepdict.batch.result import OnTrack, TrackResult
 from sepdict.batch.resume import asked_for, differences, kept_result, order_of
-from sepdict.batch.track import BatchConfig, Work, separate_track
+from sepdict.batch.track import Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.library import find_dictionary
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
-from sepdict.errors import AudioFileError
+from sepdict.errors import AudioFileError, ConfigError
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
 
@@ -142,6 +144,7 @@ def separate_files(
     refuse_unfit(dictionaries)
     choose_device(config.separation.device)
     plan = _plan(mixtures, dictionaries, out, config)
+    _refuse_unfit_guides(plan, config, stem_names(dictionaries, config.separation))
     for result in plan.results.values():
         on_track(result)
     with writable_folder(out):
@@ -190,6 +193,19 @@ def _plan(
     if kept and config.references is not None:
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
     return _Plan(list(zip(tracks, references, strict=True)), clashing | kept, asked)
+
+
+def _refuse_unfit_guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> None:
+    """Refuse guides of several mixtures, and those that do not fit the one there is, before the work."""
+    if not config.labels and not config.guide_stems:
+        return
+    if len(plan.pairs) + len(plan.results) != 1:
+        n_mixtures = len(plan.pairs) + len(plan.results)
+        raise ConfigError(f"labels and guides are of one mixture, and there are {n_mixtures}; separate them one by one")
+    for track, _ in plan.pairs:
+        if _begins(track.mixture, config.start_s):
+            with open_audio(track.mixture) as mixture:
+                guides_of(config, mixture, config.span(mixture), stems)
 
 
 def _prepare(

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from sepdict._core.devices import choose_device
 from sepdict._core.fs import Snapshot, write_atomically
-from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import Context, read_context
 from sepdict.audio.io import AudioReader, open_audio, read_audio
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import copy_audio, writing_audio, writing_stems
-from sepdict.batch.export import OutputConfig
+from sepdict.batch.config import BatchConfig
+from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Excerpt, Manifest, MixtureFacts, RunFacts, StemFacts
 from sepdict.batch.publishing import publishing
@@ -29,8 +29,8 @@ from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
 from sepdict.evaluation.scoring import Evaluation, evaluate
 from sepdict.progress import OnProgress, Progress
 from sepdict.reports.separation_report import separation_page
-from sepdict.separation.config import SeparationConfig
 from sepdict.separation.engine import separate_in_blocks, stem_names
+from sepdict.separation.guides import Guide
 from sepdict.separation.mask_estimator import MaskEstimator
 from sepdict.separation.result import Outcome
 
@@ -38,88 +38,6 @@ log = logging.getLogger(__name__)
 
 EXCERPT = "excerpt.rf64"
 MOST_NULL_TEST_DB = -80.0  # 32-bit stems sum to the mixture but for rounding, which is some -130 dB
-
-
-@dataclass(frozen=True)
-class BatchConfig:
-    """Settings of the separation of many files.
-
-    Parameters
-    ----------
-    separation : SeparationConfig
-        How each mixture is separated.
-    output : OutputConfig
-        Which stems are written, under what names, in what format.
-    start_s, duration_s : float
-        Which part of each mixture is separated, in seconds; by default all of it. A mixture may end before its part
-        does.
-    n_jobs : int
-        How many files are separated at a time, each in a process of its own that has its share of the cores. A program
-        with more than one must start below ``if __name__ == "__main__":``, as Python's `multiprocessing` requires.
-    overwrite : bool
-        Replace files that exist; other files in the same folder are left alone.
-    skip_existing : bool
-        Keep the tracks of which all files exist, made from the same mixture with the same dictionaries and settings. An
-        interrupted run then continues where it stopped.
-    references : path of a folder, optional
-        The true sources, ``references/{track}/{source}.wav`` or of any other audio format; with a single
-        mixture ``references/{source}.wav`` will do. The stems are scored against them.
-    report : bool
-        Also write ``{track}/report.html``, a page with a player and pictures that needs no other file.
-
-    Raises
-    ------
-    ConfigError
-        If a number is out of range.
-
-    Examples
-    --------
-    >>> BatchConfig(SeparationConfig(residual=True), output=OutputConfig(format="flac"), n_jobs=4).output.format
-    'flac'
-    """
-
-    separation: SeparationConfig = field(default_factory=SeparationConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
-    start_s: float = 0.0
-    duration_s: float = math.inf
-    n_jobs: int = 1
-    overwrite: bool = False
-    skip_existing: bool = False
-    references: str | Path | None = None
-    report: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_other_types(self)
-        if self.n_jobs < 1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected 1 or more")
-        if not 0 <= self.start_s < math.inf:
-            raise ConfigError(f"the start is at {self.start_s} s; expected 0 or more")
-        if not self.duration_s > 0:
-            raise ConfigError(f"the duration is {self.duration_s} s; expected more than 0")
-
-    @property
-    def stem_settings(self) -> dict[str, Any]:
-        """The settings on which the stems depend, for `order_of`."""
-        separation = {name: value for name, value in asdict(self.separation).items() if name != "device"}
-        output = asdict(self.output)
-        return {**separation, "output": output, "start_s": self.start_s, "duration_s": self.duration_s}
-
-    def span(self, mixture: AudioReader) -> slice:
-        """Return which samples of a mixture are separated.
-
-        Raises
-        ------
-        AudioFileError
-            If it ends before they begin.
-        """
-        start = round(self.start_s * mixture.sample_rate)
-        if start >= mixture.n_samples:
-            lasts = f"lasts {mixture.n_samples / mixture.sample_rate:.1f} s"
-            raise AudioFileError(
-                f"{mixture.path}: {lasts}; expected more than the start, which is at {self.start_s:g} s"
-            )
-        n_samples = min(max(1.0, self.duration_s * mixture.sample_rate), mixture.n_samples - start)
-        return slice(start, start + round(n_samples))
 
 
 @dataclass(frozen=True)
@@ -153,11 +71,12 @@ def separate_track(
         moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
         with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
             span = work.config.span(whole)
+            guides = guides_of(work.config, whole, span, work.stem_names)
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
             snapshot = Snapshot.of(track.mixture)
             context = read_context(track.mixture).of_span(span, whole.sample_rate)
             with _excerpt(whole, span, hidden.out) as mixture:
-                delivery = _deliver(hidden, mixture, work, references, context, on_progress)
+                delivery = _deliver(hidden, mixture, work, guides, references, context, on_progress)
                 if snapshot.has_changed():
                     raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
                 manifest = Manifest(
@@ -235,13 +154,14 @@ def _deliver(
     hidden: Track,
     mixture: AudioReader,
     work: Work,
+    guides: Sequence[Guide],
     references: Mapping[str, Audio],
     context: Context,
     on_progress: OnProgress,
 ) -> Delivery:
     """Separate an open file into a track's stems, and score them."""
     start = time.perf_counter()
-    outcome, peak = _separate_into(hidden, mixture, work, context, on_progress)
+    outcome, peak = _separate_into(hidden, mixture, work, guides, context, on_progress)
     gain = hidden.output.encode(list(hidden.stems.values()), peak=peak, context=context)
     if hidden.output.encoding != "FLOAT":
         measured = null_test_of(mixture.path, list(hidden.stems.values()), gain=gain)
@@ -254,7 +174,12 @@ def _deliver(
 
 
 def _separate_into(
-    hidden: Track, mixture: AudioReader, work: Work, context: Context, on_progress: OnProgress
+    hidden: Track,
+    mixture: AudioReader,
+    work: Work,
+    guides: Sequence[Guide],
+    context: Context,
+    on_progress: OnProgress,
 ) -> tuple[Outcome, float]:
     """Separate an open file into drafts of a track's stems, block by block, and return the largest sample of them."""
     output, peaks = hidden.output, [0.0]
@@ -277,6 +202,7 @@ def _separate_into(
             work.dictionaries,
             write,
             work.config.separation,
+            guides=guides,
             trained_mask_estimator=work.mask_estimator,
             on_progress=on_progress,
         )

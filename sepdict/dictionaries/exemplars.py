@@ -33,7 +33,11 @@ def encode_exemplars(magnitude: Tensor, *, n_most_frames: int) -> Tensor:
     torch.Size([194, 640])
     """
     frames = exemplar_frames(magnitude.shape[1], n_most_frames=n_most_frames)
-    bands = to_bands(magnitude[:, frames.to(magnitude.device)])
+    return _quantized(to_bands(magnitude[:, frames.to(magnitude.device)]))
+
+
+def _quantized(bands: Tensor) -> Tensor:
+    """Round the magnitudes of bands to bytes."""
     below_db = -20 * torch.log10(bands / bands.amax().clamp(min=1e-30)) if bands.numel() else bands
     return (STEPS_PER_DB * below_db).round().clamp(max=255).to(torch.uint8)  # infinite where silent: 255
 
@@ -49,3 +53,29 @@ def exemplar_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
 def decode_exemplars(exemplars: Tensor) -> Tensor:
     """Decode bytes to magnitudes relative to the loudest, within 2 % (a quarter of a decibel) of the original ones."""
     return 10 ** (exemplars.float() / (-20 * STEPS_PER_DB))
+
+
+def join_exemplars(exemplars: Tensor, others: Tensor, *, share: float) -> Tensor:
+    """Put exemplars before others, as loud as these on average, and repeat them until they make up a share of all.
+
+    Parameters
+    ----------
+    exemplars, others : Tensor of uint8, shape (n_bands, any number of frames)
+        Each as by `encode_exemplars`, of one STFT.
+    share : float
+        From 0 to less than 1; the exemplars are there once at least.
+
+    Returns
+    -------
+    Tensor of uint8, shape (n_bands, n_frames)
+        The others stay at the end, where a card counts those that were held out.
+
+    Examples
+    --------
+    >>> join_exemplars(torch.zeros(3, 2, dtype=torch.uint8), torch.zeros(3, 9, dtype=torch.uint8), share=0.5).shape
+    torch.Size([3, 17])
+    """
+    n_times = max(1, round(share / (1 - share) * others.shape[1] / exemplars.shape[1]))
+    first, last = (decode_exemplars(each) for each in (exemplars, others))
+    first = first * (last.square().mean() / first.square().mean()).sqrt()
+    return _quantized(torch.cat([first.repeat(1, n_times), last], dim=1))

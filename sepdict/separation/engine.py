@@ -3,9 +3,10 @@
 For every segment of the mixture, at the dictionaries' sample rate:
 
     X        = STFT(mixture),  M = |X|
-    g_s      = mask_estimator(M)                            guide masks, one per source s
+    g_s      = pool(mask_estimator(M), guides)              guide masks, one per source s
     V_s      = fit_excitations(M, dictionaries, g)          magnitudes, one per source
     m_s      = combine(V_s / sum_k V_k, g_s)                masks; g_s now from the mask estimator as adapted
+    m_s      = pool(m_s, guides)                            marks, corrections and other tools' stems have their say
     stem_s   = inverse STFT of m_s X
 
 The parts of a segment that no dictionary covers (a constant offset, infrasound, frequencies above the dictionaries'
@@ -17,6 +18,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,6 +37,7 @@ from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Frames, TimelineRecorder
 from sepdict.separation.excitations import ExcitationFit, fit_excitations
+from sepdict.separation.guides import Grid, Guide, pool
 from sepdict.separation.mask_estimator import MaskEstimator, adapt
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.separation.out_of_band import at_rate_of, with_infrasound, with_rest
@@ -54,6 +57,7 @@ def separate(
     dictionaries: Sequence[DictionaryLike],
     config: SeparationConfig | None = None,
     *,
+    guides: Sequence[Guide] = (),
     trained_mask_estimator: MaskEstimator | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Separation:
@@ -66,6 +70,8 @@ def separate(
     dictionaries : sequence of Dictionary, path or installed name
         One per source, trained at one rate and STFT.
     config : SeparationConfig, optional
+    guides : sequence of LabelGuide or StemGuide
+        What is known of who sounds where in this mixture.
     trained_mask_estimator : MaskEstimator, optional
         A mask estimator of these dictionaries, from `train_mask_estimator`. By default one is trained as
         ``config.mask_estimator`` says and kept on disk for the next time (see `cached_mask_estimator`).
@@ -82,7 +88,8 @@ def separate(
         If the mixture is so loud that its stems are beyond float32.
     ConfigError
         If there is no dictionary, one is given twice, two have the same source name, they differ in rate or STFT,
-        a mask estimator is given although ``config.mask_estimator`` is None, or something is of another type.
+        a mask estimator is given although ``config.mask_estimator`` is None, a guide is about another mixture, or
+        something is of another type.
 
     Notes
     -----
@@ -109,6 +116,7 @@ def separate(
         loaded,
         blocks.append,
         config,
+        guides=guides,
         trained_mask_estimator=trained_mask_estimator,
         on_progress=on_progress,
     )
@@ -130,6 +138,7 @@ def separate_in_blocks(
     write: Callable[[Tensor], None],
     config: SeparationConfig | None = None,
     *,
+    guides: Sequence[Guide] = (),
     trained_mask_estimator: MaskEstimator | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> Outcome:
@@ -147,13 +156,15 @@ def separate_in_blocks(
     refuse_unfit(dictionaries)
     refuse_other_type("config", config, SeparationConfig)
     _refuse_unwanted(trained_mask_estimator, config)
+    for guide in guides:
+        guide.refuse_unfit(mixture, stem_names(dictionaries, config))
     device = choose_device(config.device)
     dictionaries = [dictionary.to(device) for dictionary in dictionaries]
     spans = spans_of(mixture, config.segment_s)
     mask_estimator = trained_mask_estimator or prepare_mask_estimator(dictionaries, config, on_progress=on_progress)
     has_mask_estimator = mask_estimator is not None
     config = config.in_effect(has_mask_estimator=has_mask_estimator, n_dictionaries=len(dictionaries))
-    separator = _SegmentSeparator(dictionaries, config, mask_estimator, device)
+    separator = _SegmentSeparator(dictionaries, config, mask_estimator, tuple(guides), device)
     return _separate_segments(mixture, spans, separator, write, on_progress=on_progress)
 
 
@@ -198,7 +209,9 @@ def _separate_segments(
     recorder = TimelineRecorder(mixture.n_samples / mixture.sample_rate, separator.hop_s)
     tail = torch.zeros(0)  # the end of the last segment's stems, which fades out while the next segment fades in
     for index, segment in enumerate(mixture.blocks(spans)):
-        stems, fit, frames = separator.separate(segment, on_progress=progress_of_part(on_progress, index, len(spans)))
+        start_s = spans[index].start / mixture.sample_rate
+        report = progress_of_part(on_progress, index, len(spans))
+        stems, fit, frames = separator.separate(segment, start_s, on_progress=report)
         faded = fade(spans, index) * stems
         faded[..., : tail.shape[-1]] += tail
         n_finished = (spans[index + 1].start if index + 1 < len(spans) else spans[index].stop) - spans[index].start
@@ -209,7 +222,7 @@ def _separate_segments(
         mixed = segment.samples[:, :n_finished]
         misses.append((float((mixed - finished.sum(dim=0, dtype=torch.float64)).abs().max()), float(mixed.abs().max())))
         fits.append(fit)
-        recorder.add(spans[index].start / mixture.sample_rate, frames)
+        recorder.add(start_s, frames)
     timeline = recorder.timeline()
     return Outcome(FitSummary.of(fits), timeline.explained_energy, null_test_db(misses), len(fits), timeline)
 
@@ -230,6 +243,7 @@ class _SegmentSeparator:
     dictionaries: Sequence[Dictionary]
     config: SeparationConfig
     mask_estimator: MaskEstimator | None
+    guides: Sequence[Guide]
     device: torch.device
 
     @property
@@ -243,19 +257,21 @@ class _SegmentSeparator:
         """Whether the last stem is the residual."""
         return self.config.has_residual(len(self.dictionaries))
 
-    def separate(self, segment: Audio, *, on_progress: OnProgress) -> tuple[Tensor, FitSummary, Frames]:
-        """Separate one segment into stems of shape (n_stems, n_channels, n_samples)."""
+    def separate(self, segment: Audio, start_s: float, *, on_progress: OnProgress) -> tuple[Tensor, FitSummary, Frames]:
+        """Separate the segment that begins at ``start_s`` into stems of shape (n_stems, n_channels, n_samples)."""
         exponent = peak_exponent(segment)  # at a peak near one nothing overflows, and powers of two round nothing
         mixture = replace(segment, samples=scaled(segment.samples, -exponent))
         card = self.dictionaries[0].card
         resampled = resample(centered(mixture), card.sample_rate)
         spectrum = stft(resampled.samples.to(self.device), card.stft)  # (n_channels, n_bins, n_frames)
         observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
-        guide_masks = None if self.mask_estimator is None else self.mask_estimator.masks(observed, self._sources)
+        grid = Grid(self._stems, card.sample_rate, card.stft, start_s, resampled.n_samples, exponent)
+        guided = partial(pool, spectrum=spectrum, grid=grid, guides=self.guides)
+        guide_masks = self._guide_masks(observed, guided)
         fit = self._fit(observed, mixture.sample_rate, guide_masks, on_progress=on_progress)
         explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
-        masks = self._masks(fit, observed, guide_masks, on_progress=on_progress)
-        masks = self._with_residual(masks, fit, observed, explained)
+        masks = self._masks(fit, observed, guide_masks, guided, on_progress=on_progress)
+        masks = guided(self._with_residual(masks, fit, observed, explained))
         masks = self._with_infrasound(masks, observed)
         samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
         samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
@@ -267,6 +283,17 @@ class _SegmentSeparator:
     @property
     def _sources(self) -> list[str]:
         return [dictionary.source for dictionary in self.dictionaries]
+
+    @property
+    def _stems(self) -> tuple[str, ...]:
+        return tuple(stem_names(self.dictionaries, self.config))
+
+    def _guide_masks(self, observed: Tensor, guided: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """Estimate masks before the fit, pooled with the guides unless these also know of a residual."""
+        if self.mask_estimator is None:
+            return None
+        masks = self.mask_estimator.masks(observed, self._sources)
+        return masks if self.has_residual else guided(masks)
 
     def _fit(
         self, observed: Tensor, sample_rate: int, guide_masks: Tensor | None, *, on_progress: OnProgress
@@ -295,7 +322,13 @@ class _SegmentSeparator:
         return explained
 
     def _masks(
-        self, fit: ExcitationFit, observed: Tensor, guide_masks: Tensor | None, *, on_progress: OnProgress
+        self,
+        fit: ExcitationFit,
+        observed: Tensor,
+        guide_masks: Tensor | None,
+        guided: Callable[[Tensor], Tensor],
+        *,
+        on_progress: OnProgress,
     ) -> Tensor:
         """Compute the masks of the sources, (n_sources, n_channels, n_bins, n_frames), summing to one.
 
@@ -305,9 +338,10 @@ class _SegmentSeparator:
         masks = ratio_masks(fit.magnitudes[: len(self.dictionaries)], exponent=MASK_EXPONENT)
         if self.mask_estimator is None or guide_masks is None or self.config.mask_estimator is None:
             return masks
+        estimate = combine_masks(masks, guide_masks)
         adapted = adapt(
             self.mask_estimator,
-            combine_masks(masks, guide_masks) * observed,
+            (estimate if self.has_residual else guided(estimate)) * observed,
             self._sources,
             n_steps=self.config.mask_estimator.n_adaptation_steps,
             on_progress=on_progress,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import safetensors.torch
 
+from sepdict._core.cache import cache_folder, keep_latest
 from sepdict._core.devices import AUTO
-from sepdict._core.fs import user_folder, write_atomically
+from sepdict._core.fs import write_atomically
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.tensor_file import TensorFileError, open_tensors
 from sepdict.errors import ConfigError
@@ -60,11 +61,6 @@ def cached_mask_estimator(
     return mask_estimator
 
 
-def cache_folder() -> Path:
-    """Return the folder of the cache."""
-    return user_folder("cache", variable="SEPDICT_CACHE")
-
-
 def _key_of(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig) -> str:
     """Compute a checksum of everything on which the trained weights depend."""
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
@@ -98,9 +94,7 @@ def _save(mask_estimator: MaskEstimator, key: str) -> None:
     content = safetensors.torch.save(mask_estimator.network.state_dict())
     cache_folder().mkdir(parents=True, exist_ok=True)
     write_atomically(_path_of(key, content), content)
-    cached = sorted(cache_folder().glob(f"{PREFIX}-*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for oldest in cached[:-MOST_CACHED]:
-        oldest.unlink(missing_ok=True)
+    keep_latest(f"{PREFIX}-*.safetensors", MOST_CACHED)
 
 
 def _path_of(key: str, content: bytes) -> Path:

@@ -7,6 +7,7 @@ from sepdict.progress import Plan
 
 # in seconds on two cores, measured on sources at 16 kHz; of training a mask estimator, and of a minute of a mixture
 MASK_ESTIMATOR_S = 90.0
+LEARNING_S = 10.0  # of a source from its moments
 FIT_S = 4.0  # where it converges, after some thirty of its iterations
 FIT_WITH_BACKGROUND_S = 32.0
 ADAPTATION_S = 1.5
@@ -14,15 +15,23 @@ USUAL_S = 180.0  # duration of a mixture, where none is known
 
 
 def plan_separation(
-    durations_s: Mapping[Any, float | None], *, with_mask_estimator: bool, residual: bool, background_model: bool
+    durations_s: Mapping[Any, float | None],
+    *,
+    with_mask_estimator: bool,
+    residual: bool,
+    background_model: bool,
+    n_to_learn: int = 0,
 ) -> Plan:
     """Plan to train a mask estimator, where there is one, and to separate mixtures, each at a cost per minute.
+
+    Before that, sources are learned from their moments, if there are any.
 
     Parameters
     ----------
     durations_s : mapping
         Of each mixture, by any name; where one is None, the mean of the others is taken.
     with_mask_estimator, residual, background_model : bool
+    n_to_learn : int
 
     Examples
     --------
@@ -35,4 +44,6 @@ def plan_separation(
     usual_s = sum(known_s) / len(known_s) if known_s else USUAL_S
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
     parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
-    return ({"mask estimator": {"estimate": MASK_ESTIMATOR_S}} if with_mask_estimator else {}) | parts
+    learning = {"dictionaries": {"train": LEARNING_S * n_to_learn}} if n_to_learn else {}
+    estimator = {"mask estimator": {"estimate": MASK_ESTIMATOR_S}} if with_mask_estimator else {}
+    return learning | estimator | parts

@@ -21,6 +21,7 @@ from sepdict import (
     read_audio,
     train_dictionary,
 )
+from sepdict._core.cache import cache_folder
 from sepdict._core.fs import to_json, write_atomically
 from sepdict.audio.io import open_audio
 from sepdict.audio.writing import copy_audio, writing_stems
@@ -29,7 +30,6 @@ from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Plan
 from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
-from sepdict.separation.mask_estimator_cache import cache_folder
 from sepdict.separation.plan import plan_separation
 from sepdict.training.recording_checks import check_recordings
 from sepdict.web.dictionaries import describe

@@ -33,10 +33,10 @@ from sepdict.audio.io import probe_audio, read_audio
 from sepdict.audio.labels import Label, read_labels, write_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.layout import find_mixtures
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.dictionary_file import FORMAT
 from sepdict.errors import LabelFileError, SepdictError

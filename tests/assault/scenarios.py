@@ -17,11 +17,12 @@ from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, 
 
 import sepdict.evaluation.scoring
 import sepdict.separation.mask_estimator_cache
+from sepdict._core.cache import cache_folder
 from sepdict.audio.writing import WRITTEN_FORMATS, write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.separation.config import SeparationConfig
@@ -31,7 +32,7 @@ from sepdict.separation.mask_estimator import (
     MaskEstimatorConfig,
     train_mask_estimator,
 )
-from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
+from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.training.train import train_dictionary
 from sepdict.web.uploads import Limits, Uploads
 

@@ -22,10 +22,10 @@ from sepdict.audio.riff import MOST_BYTES, chunk, list_chunk
 from sepdict.audio.signal import Audio
 from sepdict.audio.tags import read_flac_tags
 from sepdict.audio.writing import write_audio, writing_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 

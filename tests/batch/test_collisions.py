@@ -20,10 +20,10 @@ from front_end import (
 
 from sepdict.audio.discovery import below
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.run import separate_files, separate_folder
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import evaluate

@@ -14,10 +14,10 @@ import sepdict.batch.track
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files, separate_folder
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.separation.config import SeparationConfig

@@ -10,8 +10,8 @@ from process_tasks import failing_on, separate_track_without_b
 import sepdict.audio.io
 import sepdict.batch.track
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, explain
 from sepdict.separation.config import SeparationConfig

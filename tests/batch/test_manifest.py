@@ -15,13 +15,13 @@ from front_end import SAMPLE_RATE, mixture, read_json, run, succeed, trained, tr
 from sepdict._core.fs import sha256_of, to_json
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Journal, Record, StemFacts, read_record
 from sepdict.batch.result import TrackResult
 from sepdict.batch.resume import asked_for, differences, kept_result, order_of
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.errors import ConfigError
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig

@@ -15,11 +15,11 @@ import pytest
 from front_end import read_json, trained, tree, write_mixtures
 
 from sepdict._core.fs import sha256_of, to_json, writable_folder
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track, refuse_existing
 from sepdict.batch.publishing import publishing
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig

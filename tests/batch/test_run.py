@@ -30,8 +30,8 @@ from sepdict._core.fs import to_json
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import TrackResult, separate_files, separate_folder
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.separation.config import SeparationConfig

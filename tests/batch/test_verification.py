@@ -16,10 +16,10 @@ from sepdict._core.fs import to_json
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.batch.verification import check_folder
 from sepdict.errors import AudioFileError
 from sepdict.separation.config import SeparationConfig

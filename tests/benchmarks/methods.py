@@ -43,11 +43,13 @@ from sepdict import (
     SeparationConfig,
     TrainingConfig,
     evaluate,
+    read_audio,
     train_dictionary,
     write_audio,
 )
 
 OURS = "sepdict, default"
+MARKED = "ten marked seconds: sepdict"
 
 NMF_SIZES = (10, 25, 60)
 LIBRARIES = ("sepdict", "torch", "numpy", "scikit-learn", "torchnmf", "mir-eval")
@@ -69,13 +71,14 @@ class Method:
     is_random : bool
         Whether another seed gives another result.
     budget : float, optional
-        Trains as long as `OURS` did with the same seed on the same scene, times this.
+        Trains as long as ``budget_of`` did with the same seed on the same scene, times this.
     """
 
     run: Callable[..., Separated]
     quick: bool = True
     is_random: bool = True
     budget: float | None = None
+    budget_of: str = OURS
 
 
 def sepdict_dictionaries(
@@ -112,6 +115,36 @@ def sepdict_dictionaries(
     separated = time.perf_counter()
     samples = torch.cat([stems[source].samples for source in scene.solos])
     return Separated(samples, trained - start, separated - trained)
+
+
+def sepdict_marked(
+    scene: Scene, seed: int, *, marking: sepdict.MarkingConfig | None = None, with_dictionaries: bool = False
+) -> Separated:
+    """Learn from the marked seconds of one recording, alone or beside dictionaries of the solos, and separate it.
+
+    The mixture is the end of that recording, and only that is scored.
+    """
+    marking = sepdict.MarkingConfig() if marking is None else marking
+    marking = replace(marking, training=replace(marking.training, seed=seed))
+    recording, labels = read_audio(scene.folder / "marked" / "recording.wav"), scene.labels()
+    start = time.perf_counter()
+    solos, default = scene.solos.items() if with_dictionaries else (), replace(DEFAULT, seed=seed)
+    dictionaries = [train_dictionary(list(several), default, source=source) for source, several in solos]
+    learned = sepdict.learn_from_labels(recording, labels, dictionaries, marking)
+    config = marking.fitting(SeparationConfig(), has_dictionaries=with_dictionaries)
+    assert config.mask_estimator is not None
+    mask_estimator = sepdict.train_mask_estimator(learned, replace(config.mask_estimator, seed=seed))
+    trained = time.perf_counter()
+    guides = [sepdict.LabelGuide(tuple(labels))]
+    stems = sepdict.separate(recording, learned, config, guides=guides, trained_mask_estimator=mask_estimator)
+    separated = time.perf_counter()
+    samples = torch.cat([stems[source].samples for source in scene.solos])[:, -scene.mixture.n_samples :]
+    return Separated(samples, trained - start, separated - trained)
+
+
+def marked(run: Callable[..., Separated], scene: Scene, seed: int, **options: Any) -> Separated:
+    """Run a rival on a scene of which it learns from the marked seconds only."""
+    return run(scene.marked(), seed, **options)
 
 
 def one_unknown(scene: Scene, seed: int, *, background_model: bool) -> Separated:
@@ -192,6 +225,17 @@ METHODS: Mapping[str, Method] = {
     "sepdict, lecture": Method(partial(sepdict_dictionaries, config=sepdict.PRESETS["lecture"]), quick=False),
     f"{OURS}, from 30 s of each source, augmented": Method(
         partial(sepdict_dictionaries, config=AUGMENTED, solos_s=30), quick=False
+    ),
+    **{
+        f"ten marked seconds: KL-NMF, {n} components": Method(partial(marked, partial(kl_nmf, n_components=n)))
+        for n in NMF_SIZES
+    },
+    MARKED: Method(sepdict_marked),
+    "ten marked seconds beside dictionaries: sepdict": Method(
+        partial(sepdict_marked, with_dictionaries=True), quick=False
+    ),
+    "ten marked seconds: mask network, trained as long as sepdict": Method(
+        partial(marked, mask_network), quick=False, budget=1, budget_of=MARKED
     ),
     **{
         f"decoders only, {name}": Method(

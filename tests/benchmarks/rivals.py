@@ -10,14 +10,14 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sepdict import Audio, read_audio
+from sepdict import Audio, Label, read_audio, read_labels
 from sepdict.audio.discovery import find_audio_files
 from sepdict.spectral.masks import ratio_masks
 from sepdict.spectral.stft import StftConfig, istft, magnitude, stft
@@ -53,6 +53,16 @@ class Scene:
             if (audio.n_channels, audio.sample_rate) != (1, mixture.sample_rate):
                 raise ValueError(f"{folder}: expected mono at one rate; {audio.name} is something else")
         return cls(folder, mixture, solos)
+
+    def marked(self) -> "Scene":
+        """The same scene, to be learned from the seconds of one recording in which each source is marked alone."""
+        recording = read_audio(self.folder / "marked" / "recording.wav")
+        moments = {label.name: recording.seconds(label.start_s, label.end_s) for label in self.labels()}
+        return replace(self, solos={source: [moments[source]] for source in self.solos})
+
+    def labels(self) -> list[Label]:
+        """Read the labels of the marked recording."""
+        return read_labels(self.folder / "marked" / "recording.txt")
 
     def references(self) -> dict[str, Audio]:
         """Read the true sources, in the order of the solos."""

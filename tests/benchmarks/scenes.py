@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from methods import METHODS, OURS
+from methods import METHODS
 from report import COMMAND, markdown
 
 HERE = Path(__file__).parent
@@ -80,7 +80,7 @@ def complete(
 ) -> list[str]:
     """Make the runs that are not in the results file yet; return what failed.
 
-    A method that trains as long as `OURS` has that run made first where it is missing.
+    A method that trains as long as another has that run made first where it is missing.
     """
     failed = []
     for order in orders:
@@ -90,7 +90,7 @@ def complete(
         try:
             budget = None if order.method == COMMAND else METHODS[order.method].budget
             if budget is not None:
-                ours = Order(order.scene, OURS, order.seed)
+                ours = Order(order.scene, METHODS[order.method].budget_of, order.seed)
                 if ours.key not in done:
                     done[ours.key] = run(ours)
                     append_result(path, done[ours.key])

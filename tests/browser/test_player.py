@@ -17,8 +17,8 @@ from front_end import mixture, trained
 
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.reports.media import look_at
 from sepdict.separation.config import SeparationConfig

@@ -23,9 +23,9 @@ import sepdict.reports.separation_report
 from sepdict.audio.io import read_audio
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
+from sepdict.batch.config import BatchConfig
 from sepdict.batch.layout import NO_FILES
 from sepdict.batch.run import TrackResult, separate_files
-from sepdict.batch.track import BatchConfig
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import Evaluation, SourceScore

@@ -13,6 +13,7 @@ import torch
 from front_end import be_without_home
 
 import sepdict.separation.mask_estimator_cache
+from sepdict._core.cache import cache_folder
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
@@ -29,7 +30,7 @@ from sepdict.separation.mask_estimator import (
     adapt,
     train_mask_estimator,
 )
-from sepdict.separation.mask_estimator_cache import cache_folder, cached_mask_estimator
+from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary

@@ -1,0 +1,72 @@
+"""What `sepdict separate` learns from labels before it separates."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import note
+
+if TYPE_CHECKING:
+    from sepdict.audio.labels import Label
+    from sepdict.batch.config import BatchConfig
+    from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.progress import OnProgress
+
+LITTLE_S = 5.0  # marked of a source: with less, more gains the most
+
+
+def names_of(labels: Sequence["Label"]) -> list[str]:
+    """Return the names in labels, each once, in their order."""
+    return list(dict.fromkeys(label.name for label in labels))
+
+
+def learn(
+    recording: Path,
+    labels: Sequence["Label"],
+    dictionaries: Sequence["Dictionary"],
+    config: "BatchConfig",
+    *,
+    keep: bool,
+    quiet: bool,
+    report: "OnProgress",
+) -> tuple[list["Dictionary"], "BatchConfig"]:
+    """Learn the sources that labels mark in a recording; return all dictionaries, and the settings that fit them."""
+    from sepdict._core.fs import refuse_existing
+    from sepdict.dictionaries.library import EXTENSION, library_folder
+    from sepdict.marking.learning import MarkingConfig, learn_from_labels
+
+    given = [dictionary.source for dictionary in dictionaries]
+    files = {name: library_folder() / f"{name}{EXTENSION}" for name in names_of(labels) if keep and name not in given}
+    for file in () if config.overwrite else files.values():
+        refuse_existing(file, option="--labels without --keep")
+    if not quiet:
+        note("\n".join([f"marked in {recording}: {_amounts(labels)}", *_advice(labels, given)]))
+    marking = MarkingConfig()
+    device = config.separation.device
+    learned = learn_from_labels(recording, labels, dictionaries, marking, device=device, on_progress=report)
+    for dictionary in learned:
+        if dictionary.source in files:
+            files[dictionary.source].parent.mkdir(parents=True, exist_ok=True)
+            dictionary.save(files[dictionary.source])
+    return learned, replace(config, separation=marking.fitting(config.separation, has_dictionaries=bool(given)))
+
+
+def _amounts(labels: Sequence["Label"]) -> str:
+    """Describe how much is marked of each source."""
+    amounts = []
+    for name in names_of(labels):
+        durations_s = [label.duration_s for label in labels if label.name == name]
+        moments = f" in {len(durations_s)} moments" if len(durations_s) > 1 else ""
+        amounts.append(f"{name} {sum(durations_s):.1f} s{moments}")
+    return ", ".join(amounts)
+
+
+def _advice(labels: Sequence["Label"], given: Sequence[str]) -> list[str]:
+    """Advise where there is little to learn from."""
+    marked_s = {name: sum(label.duration_s for label in labels if label.name == name) for name in names_of(labels)}
+    little = [name for name, duration_s in marked_s.items() if duration_s < LITTLE_S and name not in given]
+    advice = [f"note: that is little of {', '.join(little)}; ten seconds give clearly better stems"] if little else []
+    if len({*marked_s, *given}) == 1:
+        advice.append("note: one source is known; all else goes to one other stem (--residual names it)")
+    return advice

@@ -1,0 +1,1 @@
+"""A recording with marked moments in, dictionaries of its own sources out."""
