@@ -143,6 +143,8 @@ def separate_files(
     config = BatchConfig() if config is None else config
     refuse_unfit(dictionaries)
     choose_device(config.separation.device)
+    for path in config.guide_stems.values():
+        probe_audio(path)  # what cannot be read is refused at once
     plan = _plan(mixtures, dictionaries, out, config)
     _refuse_unfit_guides(plan, config, stem_names(dictionaries, config.separation))
     for result in plan.results.values():

@@ -181,7 +181,6 @@ def error_lines(result: typer.testing.Result) -> Sequence[str]:
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
     errors = [line for line in lines if line.startswith("sepdict: ")]
-    assert all(
-        re.match(r"sepdict: |separating |telling |heard |with |note: |training |\d+ %: ", line) for line in lines
-    )
+    notes = r"separating |telling |learning |marked in |heard |with |note: |training |\d+ %: "
+    assert all(re.match(rf"sepdict: |{notes}", line) for line in lines)
     return errors
