@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 import typer
@@ -102,6 +102,14 @@ def report_failures(n_failed: int, n_files: int, *, stops: bool = False) -> None
         raise typer.Exit(FAILED if stops or n_failed == n_files else PARTLY_DONE)
 
 
+class NothingFoundError(typer.Exit):
+    """Ends a command, for arguments stand for no recordings; ``errors`` says of each why."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(FAILED)
+        self.errors = errors
+
+
 def find_audio(
     arguments: Sequence[str],
     *,
@@ -127,7 +135,7 @@ def find_audio(
     from sepdict.errors import AudioFileError
 
     found: dict[Path, Path] = {}
-    n_failed = 0
+    failed: dict[str, str] = {}
     for argument in dict.fromkeys(arguments):
         try:
             if argument.endswith(EXTENSION):
@@ -136,10 +144,10 @@ def find_audio(
                 found.setdefault(path.resolve(), path)  # once, however often and however it was named
         except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
             meant = option is not None and (argument.endswith(EXTENSION) or _is_installed(argument))
-            report_error(explain(error) + (f"; did you mean {option} {argument}?" if meant else ""))
-            n_failed += 1
-    if n_failed:
-        raise typer.Exit(1)
+            failed[argument] = explain(error) + (f"; did you mean {option} {argument}?" if meant else "")
+            report_error(failed[argument])
+    if failed:
+        raise NothingFoundError(failed)
     return list(found.values())
 
 

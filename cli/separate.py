@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .console import ProgressReport, find_audio, print_table, report_error, report_failures, say
+from .console import NothingFoundError, ProgressReport, find_audio, print_table, report_error, report_failures, say
 from .learning import learn, names_of
 from .options.common import Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
@@ -94,7 +94,12 @@ def separate(
     if keep and labels is None:
         raise typer.BadParameter("there is nothing to keep without --labels", param_hint="--keep")
     guide_stems = dict(map(_guide, guides or []))
-    find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
+    try:
+        find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
+    except NothingFoundError as ended:
+        if as_json:
+            _print_failures(ended.errors)
+        raise
     files = [find_dictionary(name) for name in dictionaries or []]
     from sepdict._core.devices import AUTO
     from sepdict.audio.labels import read_labels
@@ -261,11 +266,21 @@ class _Listener:
 def _printed_afterwards(
     results: Sequence["TrackResult"], paths: Sequence[Path], *, quiet: bool, as_json: bool
 ) -> Iterator[None]:
-    """Print the tracks that are done, in their order, when the work inside ends, also by Ctrl-C."""
+    """Print the tracks that are done, in their order, when the work inside ends, also by Ctrl-C.
+
+    As JSON, an error that ends the batch is one of each track that is not done.
+    """
+    from sepdict.batch.result import TrackResult
+    from sepdict.errors import SepdictError
+
+    refused: dict[Path, TrackResult] = {}
     try:
         yield
+    except SepdictError as error:
+        refused = {path: TrackResult(path, str(error)) for path in paths}
+        raise
     finally:
-        ended = {result.mixture: result for result in results}
+        ended = refused | {result.mixture: result for result in results}
         in_order = [ended[path] for path in paths if path in ended]
         if as_json:
             _print_json(in_order)
@@ -278,6 +293,13 @@ def _print_json(results: Sequence["TrackResult"]) -> None:
     from sepdict._core.fs import to_json
 
     say(to_json([result.as_dict() for result in results]))
+
+
+def _print_failures(errors: Mapping[str, str]) -> None:
+    """Print as JSON why arguments stand for no mixture."""
+    from sepdict.batch.result import TrackResult
+
+    _print_json([TrackResult(Path(argument), error) for argument, error in errors.items()])
 
 
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:

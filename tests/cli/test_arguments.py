@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from front_end import fail, trained, tree, write_mixtures
+from front_end import fail, read_json, run, trained, tree, write_mixtures
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,22 @@ def test_an_argument_that_stands_for_nothing_stops_the_command_before_it_does_an
     lines = fail(*arguments, n_lines=2 if arguments[0] == "evaluate" else 1).splitlines()
     assert lines[0].startswith(f"sepdict: {said}")
     assert tree(here.parent) == before
+
+
+def test_as_json_files_that_fail_before_the_separation_are_named_too(here: Path) -> None:
+    missing = run("separate", "song.wav", "sing.wav", "*.flac", "-d", "hum", "--json")
+    assert missing.exit_code == 1
+    assert {each["mixture"]: each["error"] for each in read_json(missing.stdout)} == {
+        "sing.wav": "sing.wav: no such file or folder",
+        "*.flac": "*.flac: no such file or folder",
+    }
+    (here / "separated" / "song").mkdir(parents=True)
+    (here / "separated" / "song" / "hum.wav").touch()
+    refused = run("separate", "song.wav", "more/solo.wav", "-d", "hum", "--json")
+    assert refused.exit_code == 1
+    errors = {each["mixture"]: each["error"] for each in read_json(refused.stdout)}
+    assert set(errors) == {"song.wav", "more/solo.wav"}
+    assert all("hum.wav: exists already" in error for error in errors.values())
 
 
 REFUSED = """
