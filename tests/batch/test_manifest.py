@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,44 @@ def test_a_journal_is_read_back_with_the_checksums_of_its_files(tmp_path: Path) 
     assert record.stem_files() == []
 
 
-@pytest.mark.parametrize("value", [None, 3, "x", {"file": "hum.wav"}, {"file": 1, "sha256": "0" * 64}])
+HUM = StemFacts("hum.wav", "0" * 64, n_bytes=1, n_samples=2**53, n_channels=1, sample_rate=8000)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", {"file": "hum.wav"}, asdict(HUM) | {"more": 1}])
 def test_odd_facts_of_stems_are_refused(value: Any) -> None:
+    assert Record({"files": {"hum": asdict(HUM)}}).files() == {"hum": HUM}
     with pytest.raises(ConfigError):
         Record({"files": {"hum": value}}).files()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("file", 1),
+        ("sha256", "0" * 63),
+        ("sha256", None),
+        ("n_bytes", 0),
+        ("n_samples", 2**53 + 1),
+        ("n_channels", "1"),
+    ],
+)
+def test_each_fact_of_a_stem_is_checked(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Record({"files": {"hum": asdict(HUM) | {name: value}}}).files()
+
+
+@pytest.mark.parametrize(("start_s", "is_sound"), [(0, True), (2.0**40, True), (-0.1, False), (2.0**41, False)])
+def test_an_excerpt_begins_where_a_recording_can(start_s: float, is_sound: bool) -> None:
+    record = Record({"mixture": {"sample_rate": 8000}, "excerpt": {"start_s": start_s}})
+    if is_sound:
+        assert record.start_sample() == 8000 * start_s
+    else:
+        with pytest.raises(ConfigError, match="start_s"):
+            record.start_sample()
+
+
+def test_the_explained_energy_is_kept_for_each_second(tmp_path: Path) -> None:
+    (made,) = separate([write_audio(tmp_path / "a.wav", mixture(n_samples=5 * SAMPLE_RATE // 2))], tmp_path / "out")
+    over_time = read_json(made.manifest)["explained_over_time"]
+    assert over_time["step_s"] == pytest.approx(1, abs=0.02)
+    assert len(over_time["shares"]) == 3
