@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import math
 import os
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -214,9 +213,11 @@ def read_part(part: Part) -> Audio:
     AudioFileError
         As `read_audio` does, or if the part is not within the file.
     """
+    if part.is_whole:
+        return read_audio(part.path)
     with open_audio(part.path) as reader:
         duration_s = reader.n_samples / reader.sample_rate
-        if math.isfinite(part.end_s) and part.end_s > duration_s + BEYOND_S:
+        if part.end_s > duration_s + BEYOND_S:
             what = f"lasts until {format_time(duration_s)}, so there is no part {part.span}"
             raise AudioFileError(f"{part.path}: {what}; name one that is within it")
         start, stop = (round(min(time_s, duration_s) * reader.sample_rate) for time_s in (part.start_s, part.end_s))
