@@ -37,6 +37,7 @@ from .options.separation import (
     Start,
     TwoStems,
     Unknown,
+    WriteLabels,
 )
 from .scores import SCORE_COLUMNS, score_cells, standard
 
@@ -67,6 +68,7 @@ def separate(
     duration_s: Duration = None,
     references: References = None,
     report: Report = False,
+    write_labels: WriteLabels = None,
     quality: Quality = "standard",
     segment_s: Segment = None,
     jobs: Jobs = 1,
@@ -108,6 +110,7 @@ def separate(
     from sepdict.batch.export import OutputConfig
     from sepdict.dictionaries.dictionary import RESIDUAL
     from sepdict.errors import ConfigError, LabelFileError
+    from sepdict.evaluation.activity import ActivityConfig
     from sepdict.separation.config import SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
@@ -133,6 +136,7 @@ def separate(
         report=report,
         labels=(*marked, *corrected),
         guide_stems=guide_stems,
+        activity=None if write_labels is None else ActivityConfig(write_labels),
     )
     names = _tracks(mixtures, recursive=recursive, out=output)
     if marked and len(names) > 1:
@@ -305,7 +309,7 @@ def _print_failures(errors: Mapping[str, str]) -> None:
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
     """Print where the stems are; unless quiet, with how each track went and how good they are."""
     for result in results:
-        pages = [] if result.report is None else [[str(result.report)]]
+        pages = [[str(page)] for page in (result.report, result.labels) if page is not None]
         if quiet:
             say("\n".join([*map(str, result.stems.values()), *(page for (page,) in pages)]))
             continue

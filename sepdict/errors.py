@@ -48,7 +48,7 @@ def explain(path: object, error: Exception) -> str:
     'a.wav: ZeroDivisionError: division by zero (unexpected; the log shows where it came from)'
     """
     said = textwrap.shorten(str(error), LONGEST)
-    if isinstance(error, AudioFileError):
+    if isinstance(error, AudioFileError | LabelFileError):  # they name their file
         return str(error)
     if isinstance(error, SepdictError):
         return f"{path}: {str(error).removeprefix(f'{PurePath(str(path)).name}: ')}"

@@ -25,7 +25,7 @@ def right(name: str, function: str) -> Any:
         return sound()
     values = {
         **dict.fromkeys(("mixture", "recordings", "audio", "estimate", "reference", "recording"), sound()),
-        **{name: {"hiss": sound()} for name in ("estimates", "references")},
+        **{name: {"hiss": sound()} for name in ("estimates", "references", "stems")},
         **dict.fromkeys(("folder", "out", "path"), "nowhere"),
         "dictionaries": [trained("hiss"), trained("hum")],
         "dictionary": trained("hiss"),

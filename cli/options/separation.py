@@ -114,8 +114,8 @@ Filename = Annotated[
     str,
     typer.Option(
         metavar="TEMPLATE",
-        help="Where files go below DIR. Manifest and report are of the sources manifest and report; a field "
-        "{mixture_ext} tells take.wav from take.mp3.",
+        help="Where files go below DIR. Manifest, report and labels are of the sources manifest, report and labels; a "
+        "field {mixture_ext} tells take.wav from take.mp3.",
     ),
 ]
 Start = Annotated[
@@ -154,6 +154,16 @@ Report = Annotated[
     bool,
     typer.Option(
         "--report", help="Also write DIR/{track}/report.html: a page with a player and pictures of how it went."
+    ),
+]
+WriteLabels = Annotated[
+    Literal["audacity", "raven"] | None,
+    typer.Option(
+        "--write-labels",
+        help="Also write DIR/{track}/labels.txt: when each stem sounds, as an Audacity label track or as a Raven "
+        "selection table with limits of frequency. A stem sounds where it is less than 25 dB below its own loudest "
+        "20 ms and less than 35 dB below the loudest of all stems.",
+        show_default=False,
     ),
 ]
 Quality = Annotated[

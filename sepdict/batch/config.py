@@ -12,6 +12,7 @@ from sepdict.audio.io import AudioReader
 from sepdict.audio.labels import Label
 from sepdict.batch.export import OutputConfig
 from sepdict.errors import AudioFileError, ConfigError
+from sepdict.evaluation.activity import ActivityConfig
 from sepdict.separation.config import SeparationConfig
 
 
@@ -41,6 +42,8 @@ class BatchConfig:
         mixture ``references/{source}.wav`` will do. The stems are scored against them.
     report : bool
         Also write ``{track}/report.html``, a page with a player and pictures that needs no other file.
+    activity : ActivityConfig, optional
+        Also write ``{track}/labels.txt``, which says when each stem sounds.
     labels : tuple of Label
         What is known to sound where in the mixture, of which there is then a single one: within a label there is its
         stem only (see `LabelGuide`). Times are the mixture's own, whatever the start.
@@ -67,6 +70,7 @@ class BatchConfig:
     skip_existing: bool = False
     references: str | Path | None = None
     report: bool = False
+    activity: ActivityConfig | None = None
     labels: tuple[Label, ...] = ()
     guide_stems: Mapping[str, Path] = field(default_factory=dict)
 
@@ -81,10 +85,12 @@ class BatchConfig:
 
     @property
     def stem_settings(self) -> dict[str, Any]:
-        """The settings on which the stems depend, for `order_of`."""
+        """The settings on which the stems and their activity depend, for `order_of`."""
         separation = {name: value for name, value in asdict(self.separation).items() if name != "device"}
         output = asdict(self.output)
         settings = {**separation, "output": output, "start_s": self.start_s, "duration_s": self.duration_s}
+        if self.activity:
+            settings["activity"] = asdict(self.activity)
         if self.labels:
             settings["labels"] = [asdict(label) for label in self.labels]
         if self.guide_stems:

@@ -45,9 +45,10 @@ class OutputConfig:
         ``"rescale"`` makes all stems of the track softer by one gain, ``"clamp"`` cuts off what is too loud, and
         ``"none"`` fails.
     filename : str
-        Where files go below the output folder, with ``{track}``, ``{source}`` and, at the end, ``.{ext}``. The manifest
-        is of source ``manifest``, a report of source ``report``. ``{mixture_ext}`` tells ``take.wav`` from
-        ``take.mp3``, as in ``"{track}.{mixture_ext}/{source}.{ext}"``; without an extension it is ``none``.
+        Where files go below the output folder, with ``{track}``, ``{source}`` and, at the end, ``.{ext}``. The
+        manifest, a report and labels are of sources ``manifest``, ``report`` and ``labels``. ``{mixture_ext}`` tells
+        ``take.wav`` from ``take.mp3``, as in ``"{track}.{mixture_ext}/{source}.{ext}"``; without an extension it is
+        ``none``.
     two_stems : str, optional
         Name of the only source that is wanted; the sum of the others becomes ``no_{name}``.
     residual_name : str

@@ -3,6 +3,7 @@
     out/{track}/{source}.wav        32-bit float, at the mixture's rate, channels and length
     out/{track}/manifest.json       what was separated with what, how it went, and where the stems are
     out/{track}/report.html         the same as a page with a player, if it is asked for
+    out/{track}/labels.txt          when each stem sounds, if it is asked for
 
 or as `OutputConfig` names them. `sepdict.batch.publishing` makes a track's files appear together.
 """
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST, MANIFEST_FORMAT = "manifest", "json"
 REPORT, REPORT_FORMAT = "report", "html"
+LABELS, LABELS_FORMAT = "labels", "txt"
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -42,7 +44,7 @@ class Track:
     output : OutputConfig
     stems : mapping of name to Path
     manifest : Path
-    report : Path or None
+    report, labels : Path or None
     """
 
     mixture: Path
@@ -52,6 +54,7 @@ class Track:
     stems: Mapping[str, Path]
     manifest: Path
     report: Path | None = None
+    labels: Path | None = None
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class Track:
         name: str | None = None,
         output: OutputConfig | None = None,
         report: bool = False,
+        labels: bool = False,
     ) -> "Track":
         """Return the track of a mixture; without a name, the track is named after the mixture."""
         output = (OutputConfig() if output is None else output).of(mixture)
@@ -78,19 +82,20 @@ class Track:
             stems={stem: out / output.path(name, stem) for stem in output.stems(names)},
             manifest=out / output.path(name, MANIFEST, ext=MANIFEST_FORMAT),
             report=out / output.path(name, REPORT, ext=REPORT_FORMAT) if report else None,
+            labels=out / output.path(name, LABELS, ext=LABELS_FORMAT) if labels else None,
         )
 
     @property
     def outputs(self) -> list[Path]:
         """All files, the manifest last: it is there only when the others are."""
-        report = [] if self.report is None else [self.report]
-        return [*self.stems.values(), *report, self.manifest]
+        return [*self.by_name.values(), self.manifest]
 
     @property
     def by_name(self) -> dict[str, Path]:
         """All files but the manifest, by their names ``{source}.{ext}``."""
         files = {f"{name}{path.suffix}": path for name, path in self.stems.items()}
-        return files if self.report is None else files | {f"{REPORT}.{REPORT_FORMAT}": self.report}
+        beside = {f"{REPORT}.{REPORT_FORMAT}": self.report, f"{LABELS}.{LABELS_FORMAT}": self.labels}
+        return files | {name: path for name, path in beside.items() if path is not None}
 
     @property
     def earlier_by_name(self) -> dict[str, Path]:
@@ -100,6 +105,7 @@ class Track:
             return {}
         names = [*record.checksums(), *record.stem_files()]
         names += [f"{REPORT}.{REPORT_FORMAT}"] if record.has_report else []
+        names += [f"{LABELS}.{LABELS_FORMAT}"] if record.has_labels else []
         return {name: path for name in names if (path := self._path_of(name)) is not None}
 
     @property
@@ -139,9 +145,9 @@ class Track:
         def below(path: Path) -> Path:
             return out / path.relative_to(self.out)
 
-        report = None if self.report is None else below(self.report)
+        report, labels = (None if path is None else below(path) for path in (self.report, self.labels))
         stems = {name: below(path) for name, path in self.stems.items()}
-        return replace(self, out=out, stems=stems, manifest=below(self.manifest), report=report)
+        return replace(self, out=out, stems=stems, manifest=below(self.manifest), report=report, labels=labels)
 
 
 def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> dict[Path, str]:

@@ -73,6 +73,22 @@ class StemFacts:
 
 
 @dataclass(frozen=True)
+class LabelFacts:
+    """The file of labels, by its path from the manifest's folder on."""
+
+    file: str
+    sha256: str
+    n_bytes: int
+    n_labels: int
+    format: str
+
+    @classmethod
+    def of(cls, path: Path, folder: Path, *, n_labels: int, format: str) -> "LabelFacts":
+        """Describe a file of labels that was written."""
+        return cls(os.path.relpath(path, folder), sha256_of(path), path.stat().st_size, n_labels, format)
+
+
+@dataclass(frozen=True)
 class DictionaryFacts:
     """A dictionary, and the file that it was loaded from, if that is known."""
 
@@ -160,6 +176,7 @@ class Manifest:
     stems: Mapping[str, Path]
     files: Mapping[str, StemFacts]
     report: Path | None
+    labels: LabelFacts | None
     scores: Mapping[str, Any] | None
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -188,6 +205,7 @@ class Manifest:
             "stems": self.stems,
             "files": {name: asdict(facts) for name, facts in self.files.items()},
             "report": self.report,
+            "labels": None if self.labels is None else asdict(self.labels),
             "scores": self.scores,
         }
 
@@ -246,6 +264,11 @@ class Record:
     def has_report(self) -> bool:
         """Return whether a report was written."""
         return bool(self.facts.get("report"))
+
+    @property
+    def has_labels(self) -> bool:
+        """Return whether labels were written."""
+        return bool(self.facts.get("labels"))
 
     def checksums(self) -> dict[str, tuple[str, ...]]:
         """Return the checksums by which a journal knows each file; empty for a manifest or a damaged journal."""
@@ -306,6 +329,13 @@ class Record:
             refuse_other_keys(facts, f"files.{name}", required=checks, known=checks)
             found[name] = StemFacts(**{key: check(facts[key], key) for key, check in checks.items()})
         return found
+
+    def label_file(self) -> tuple[str, str] | None:
+        """Return the path of the file of labels and its checksum; None if none was written."""
+        if not self.has_labels:
+            return None
+        labels = _section(self.facts, "labels")
+        return _checked(labels, "file", _any_text), _checked(labels, "sha256", SHA256)
 
     def outcome(self) -> KeptOutcome:
         """Return how the separation went."""

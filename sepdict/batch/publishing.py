@@ -23,7 +23,7 @@ from pathlib import Path
 from sepdict._core.fs import hidden_folder, sha256_of, signals_held
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Journal
-from sepdict.errors import AudioFileError
+from sepdict.errors import AudioFileError, LabelFileError
 
 JOURNAL, ASIDE = "journal.json", "aside"  # in the hidden folder
 
@@ -56,8 +56,8 @@ def publishing(track: Track, *, overwrite: bool = False, resumes: bool = False) 
             yield hidden
             with _explained(track):
                 _move_into_place(hidden, track, overwrite=overwrite, resumes=resumes)
-    except AudioFileError as error:  # the user knows nothing of the hidden folder
-        raise AudioFileError(str(error).replace(str(temporary), str(track.out))) from error
+    except (AudioFileError, LabelFileError) as error:  # the user knows nothing of the hidden folder
+        raise type(error)(str(error).replace(str(temporary), str(track.out))) from error
     except OSError as error:
         error.filename = str(error.filename or track.mixture).replace(str(temporary), str(track.out))
         raise

@@ -28,8 +28,8 @@ class TrackResult:
         Whether its stems were there already, made with the same settings, and were kept.
     stems : mapping of source name to Path
         Absolute.
-    manifest, report : Path or None
-        Absolute; a report only where one was asked for.
+    manifest, report, labels : Path or None
+        Absolute; a report and labels only where they were asked for.
     duration_s, seconds : float
         How long the mixture lasts, and how long it took to separate it, without the training of the mask estimator.
     explained_energy : float
@@ -52,6 +52,7 @@ class TrackResult:
     stems: Mapping[str, Path] = field(default_factory=dict)
     manifest: Path | None = None
     report: Path | None = None
+    labels: Path | None = None
     duration_s: float = math.nan
     seconds: float = math.nan
     explained_energy: float = math.nan
@@ -104,6 +105,7 @@ class Delivery:
             stems=track.stems,
             manifest=track.manifest,
             report=track.report,
+            labels=track.labels,
             duration_s=mixture.n_samples / mixture.sample_rate,
             seconds=self.seconds,
             explained_energy=self.outcome.explained_energy,

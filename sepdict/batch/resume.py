@@ -39,7 +39,13 @@ def kept_result(track: Track, order: str) -> TrackResult | None:
     except (OSError, ConfigError):  # it cannot be read, or is damaged or of another version
         return None
     result = TrackResult(
-        track.mixture, kept=True, stems=track.stems, manifest=track.manifest, report=track.report, seconds=0.0
+        track.mixture,
+        kept=True,
+        stems=track.stems,
+        manifest=track.manifest,
+        report=track.report,
+        labels=track.labels,
+        seconds=0.0,
     )
     return replace(result, **vars(outcome))
 

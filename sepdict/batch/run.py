@@ -243,10 +243,10 @@ def _tracks_of(
 ) -> list[Track]:
     """Return the track of each mixture."""
     called = mixtures if isinstance(mixtures, Mapping) else {}
-    return [
-        Track.of(Path(each), out, names, name=called.get(Path(each)), output=config.output, report=config.report)
-        for each in mixtures
-    ]
+    track_of = partial(
+        Track.of, out=out, names=names, output=config.output, report=config.report, labels=config.activity is not None
+    )
+    return [track_of(Path(each), name=called.get(Path(each))) for each in mixtures]
 
 
 def _separate_in_turn(

@@ -15,17 +15,19 @@ from sepdict._core.devices import choose_device
 from sepdict._core.fs import Snapshot, write_atomically
 from sepdict.audio.context import Context, read_context
 from sepdict.audio.io import AudioReader, open_audio, read_audio
+from sepdict.audio.labels import write_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import copy_audio, writing_audio, writing_stems
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import Track
-from sepdict.batch.manifest import Excerpt, Manifest, MixtureFacts, RunFacts, StemFacts
+from sepdict.batch.manifest import Excerpt, LabelFacts, Manifest, MixtureFacts, RunFacts, StemFacts
 from sepdict.batch.publishing import publishing
 from sepdict.batch.result import Delivery, TrackResult
 from sepdict.batch.verification import null_test_of
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
+from sepdict.evaluation.activity import ActivityConfig, sounding_labels
 from sepdict.evaluation.scoring import Evaluation, evaluate
 from sepdict.progress import OnProgress, Progress
 from sepdict.reports.separation_report import separation_page
@@ -91,6 +93,7 @@ def separate_track(
                     stems=track.stems,
                     files=delivery.files,
                     report=track.report,
+                    labels=_write_labels(hidden, work.config.activity),
                     scores=None if delivery.scores is None else delivery.scores.as_dict(),
                 )
                 if hidden.report:
@@ -207,6 +210,15 @@ def _separate_into(
             on_progress=on_progress,
         )
     return outcome, max(peaks)
+
+
+def _write_labels(hidden: Track, config: ActivityConfig | None) -> LabelFacts | None:
+    """Write when each stem sounds, if that is asked for."""
+    if hidden.labels is None or config is None:
+        return None
+    labels = sounding_labels(hidden.stems, config)
+    write_labels(labels, hidden.labels, format=config.format)
+    return LabelFacts.of(hidden.labels, hidden.manifest.parent, n_labels=len(labels), format=config.format)
 
 
 def _refuse_implausible(outcome: Outcome, hidden: Track) -> None:

@@ -127,6 +127,7 @@ def _check(path: Path, record: Record) -> TrackCheck:
     try:
         files = {path.parent / facts.file: facts for facts in record.files().values()}
         damage = [each for stem, facts in files.items() for each in _damage(stem, facts)]
+        damage += _damage_of_labels(path.parent, record)
         if not damage:
             why = _why_without_mixture(record)
             if why:
@@ -155,6 +156,17 @@ def _damage(stem: Path, facts: StemFacts) -> Iterator[str]:
                 pass
     except Exception as error:
         yield explain(stem, error)
+
+
+def _damage_of_labels(folder: Path, record: Record) -> list[str]:
+    """List what is wrong with the labels, if any were written: they are missing, or changed."""
+    written = record.label_file()
+    if written is None:
+        return []
+    file, sha256 = folder / written[0], written[1]
+    if not file.is_file():
+        return [f"{file}: is missing"]
+    return [] if sha256_of(file) == sha256 else [f"{file}: was changed since it was written (its checksum is another)"]
 
 
 def _why_without_mixture(record: Record) -> str | None:

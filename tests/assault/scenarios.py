@@ -18,6 +18,7 @@ from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, 
 import sepdict.evaluation.scoring
 import sepdict.separation.mask_estimator_cache
 from sepdict._core.cache import cache_folder
+from sepdict.audio.labels import read_labels
 from sepdict.audio.writing import WRITTEN_FORMATS, write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
@@ -25,6 +26,7 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
+from sepdict.evaluation.activity import ActivityConfig
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator import (
@@ -206,7 +208,7 @@ def _whole_track(folder: Path, track: str, config: BatchConfig, *, older: bool, 
     """Assert that a track's files are whole, and belong together where its manifest is there."""
     names = {source: config.output.path(track, source) for source in ("hiss", "hum")}
     manifest = config.output.path(track, "manifest", ext="json")
-    others = [manifest, *([config.output.path(track, "report", ext="html")] if config.report else [])]
+    report, labels = (config.output.path(track, of, ext=ext) for of, ext in (("report", "html"), ("labels", "txt")))
     runs = ["whole", "older"] if older else ["whole"]
     from_run = {}
     for name in names.values():
@@ -219,7 +221,8 @@ def _whole_track(folder: Path, track: str, config: BatchConfig, *, older: bool, 
         assert set(from_run) == set(names.values()), "a manifest without its stems"
         (made,) = [run for run in runs if read_json(folder / run / manifest)["order"] == said["order"]]
         assert all(made in runs_of for runs_of in from_run.values()), "a manifest of other stems"
-        assert not config.report or (folder / "out" / others[-1]).read_bytes().rstrip().endswith(b"</html>")
+        assert not config.report or (folder / "out" / report).read_bytes().rstrip().endswith(b"</html>")
+        assert not config.activity or len(read_labels(folder / "out" / labels)) == said["labels"]["n_labels"]
         assert not done or made == "whole"
     assert not done or "order" in said
 
@@ -346,7 +349,7 @@ SIDE_BY_SIDE = OutputConfig(filename="{source}/{track}.{ext}", format="flac")
 
 SEPARATIONS = [
     _separation("a track", ["a"], QUICK),
-    _separation("a track with a report", ["a"], replace(QUICK, report=True)),
+    _separation("a track with a report and labels", ["a"], replace(QUICK, report=True, activity=ActivityConfig())),
     _separation("a part of a track", ["a"], replace(QUICK, start_s=0.05, duration_s=0.1)),
     _separation("tracks side by side", ["a", "b"], replace(QUICK, output=SIDE_BY_SIDE)),
     _separation("a track over an older one", ["a"], replace(QUICK, overwrite=True), older=True, overwrite_again=True),

@@ -12,6 +12,7 @@ from front_end import SAMPLE_RATE, mixture, read_json, sound, trained, tree, wri
 
 import sepdict.batch.track
 from sepdict.audio.io import read_audio
+from sepdict.audio.labels import read_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
@@ -20,11 +21,13 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
+from sepdict.evaluation.activity import ActivityConfig, sounding_labels
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 LOUD = 3.0  # full scale is 1
+ALL_FILES = {"hiss.wav", "hum.wav", "manifest.json", "report.html", "labels.txt"}
 
 
 @pytest.fixture
@@ -188,10 +191,10 @@ def test_stems_of_another_format_go_when_new_ones_are_written(tmp_path: Path, pa
 @pytest.mark.parametrize(
     ("filename", "expected"),
     [
-        ("{track}_{source}.{ext}", {"a_hiss.wav", "a_hum.wav", "a_manifest.json", "a_report.html"}),
-        ("{source}/{track}.{ext}", {"hiss/a.wav", "hum/a.wav", "manifest/a.json", "report/a.html"}),
-        ("x/{track}/{source}.{ext}", {"x/a/hiss.wav", "x/a/hum.wav", "x/a/manifest.json", "x/a/report.html"}),
-        ("{source}.{ext}", {"hiss.wav", "hum.wav", "manifest.json", "report.html"}),
+        ("{track}_{source}.{ext}", {"a_hiss.wav", "a_hum.wav", "a_manifest.json", "a_report.html", "a_labels.txt"}),
+        ("{source}/{track}.{ext}", {"hiss/a.wav", "hum/a.wav", "manifest/a.json", "report/a.html", "labels/a.txt"}),
+        ("x/{track}/{source}.{ext}", {f"x/a/{name}" for name in ALL_FILES}),
+        ("{source}.{ext}", ALL_FILES),
     ],
 )
 def test_all_files_of_a_track_go_where_the_template_says_and_are_found_again(
@@ -199,17 +202,47 @@ def test_all_files_of_a_track_go_where_the_template_says_and_are_found_again(
 ) -> None:
     (path,) = write_mixtures(tmp_path, "a")
     out = tmp_path / "out"
-    result = one(path, pair, out, filename=filename, report=True)
+    beside: dict[str, Any] = {"report": True, "activity": ActivityConfig()}
+    result = one(path, pair, out, filename=filename, **beside)
     assert {name for name, content in tree(out).items() if content is not None} == expected
     assert read_json(result.manifest)["stems"] == {name: str(stem) for name, stem in result.stems.items()}
-    assert one(path, pair, out, filename=filename, report=True, skip_existing=True).kept
+    assert one(path, pair, out, filename=filename, **beside, skip_existing=True).kept
     before = tree(out)
     with pytest.raises(ConfigError, match="exists already"):
         one(path, pair, out, filename=filename)
     assert tree(out) == before
-    one(path, pair[:1], out, filename=filename, overwrite=True)  # a residual comes, hum and the report go
+    one(path, pair[:1], out, filename=filename, overwrite=True)  # a residual comes, hum, report, labels go
     files = {name for name, content in tree(out).items() if content is not None}
-    assert files == {n.replace("hum", "residual") for n in expected if "report" not in n}
+    assert files == {n.replace("hum", "residual") for n in expected if "report" not in n and "labels" not in n}
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "ogg"])
+@pytest.mark.parametrize("label_format", ["audacity", "raven"])
+def test_labels_say_when_the_written_stems_sound(
+    tmp_path: Path, pair: list[Dictionary], audio_format: str, label_format: str
+) -> None:
+    (path,) = write_mixtures(tmp_path, "a")
+    config = ActivityConfig(label_format)
+    settings: dict[str, Any] = {"activity": config, "format": audio_format, "start_s": 0.25}
+    result = one(path, pair, tmp_path / "out", **settings)
+    assert result.labels == tmp_path / "out/a/labels.txt"
+    labels = read_labels(result.labels)
+    assert labels == sounding_labels(result.stems, config)
+    assert {label.name for label in labels} == {"hiss", "hum"}
+    facts = read_json(result.manifest)["labels"]
+    assert (facts["file"], facts["n_labels"], facts["format"]) == ("labels.txt", len(labels), label_format)
+    assert one(path, pair, tmp_path / "out", **settings, skip_existing=True).labels == result.labels
+
+
+@pytest.mark.parametrize("other", [ActivityConfig("raven"), ActivityConfig(below_own_db=3), None])
+def test_a_track_whose_labels_were_made_otherwise_is_made_anew(
+    tmp_path: Path, pair: list[Dictionary], other: ActivityConfig | None
+) -> None:
+    (path,) = write_mixtures(tmp_path, "a")
+    one(path, pair, tmp_path / "out", activity=ActivityConfig())
+    result = one(path, pair, tmp_path / "out", activity=other, skip_existing=True, overwrite=True)
+    assert not result.kept
+    assert (tmp_path / "out/a/labels.txt").exists() == (other is not None)
 
 
 @pytest.mark.parametrize("filename", ["{source}.{ext}", "all/{source}.{ext}"])

@@ -34,6 +34,7 @@ from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import TrackResult, separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
+from sepdict.evaluation.activity import ActivityConfig
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
@@ -369,20 +370,24 @@ def test_a_full_disk_is_each_tracks_error_and_leaves_nothing(
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_disk_that_is_full_at_the_end_is_told_of_in_the_users_words(
     tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
-    paths, fsync, left = write_mixtures(tmp_path, "a"), os.fsync, [2 + n]  # after two stems the report and the manifest
+    paths, fsync, left = write_mixtures(tmp_path, "a"), os.fsync, [2 + n]  # after two stems
 
     def fill(descriptor: int) -> None:
         left[0] -= 1
         fsync(descriptor) if left[0] else full_disk()
 
     monkeypatch.setattr(os, "fsync", fill)
-    (result,) = separate_files(paths, pair, tmp_path / "out", BatchConfig(QUICK, report=True))
-    file = ["report.html", "manifest.json"][n - 1]
-    assert result.error == f"{tmp_path}/out/a/{file}: No space left on device"
+    (result,) = separate_files(
+        paths, pair, tmp_path / "out", BatchConfig(QUICK, report=True, activity=ActivityConfig())
+    )
+    file = ["labels.txt", "report.html", "manifest.json"][n - 1]
+    assert result.error is not None
+    assert result.error.startswith(f"{tmp_path}/out/a/{file}: ")
+    assert "No space left on device" in result.error
 
 
 WHERE_USED = {"writing_audio": sepdict.audio.writing, "write_atomically": sepdict.batch.manifest}

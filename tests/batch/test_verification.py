@@ -22,6 +22,7 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.verification import check_folder
 from sepdict.errors import AudioFileError
+from sepdict.evaluation.activity import ActivityConfig
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.excitations import FitConfig
 
@@ -48,6 +49,7 @@ def separated(folder: Path, names: tuple[str, ...] = ("a",), **settings: Any) ->
         {"format": "ogg"},
         {"two_stems": "hum", "residual": True},
         {"start_s": 0.1, "duration_s": 0.5},
+        {"activity": ActivityConfig("raven")},
     ],
     ids=str,
 )
@@ -86,6 +88,12 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "another length": (lambda out: shorten(out / "a/hum.wav"), "hum.wav: has 5999 samples; expected 6000"),
     "another gain": (lambda out: change(out / "a/manifest.json", gain=0.5), "its stems miss the mixture by "),
     "a journal": (lambda out: change(out / "a/manifest.json", unfinished={}), "a run was interrupted"),
+    "labels missing": (lambda out: (out / "a/labels.txt").unlink(), "labels.txt: is missing"),
+    "other labels": (
+        lambda out: (out / "a/labels.txt").write_text("0\t1\thum\n"),
+        "labels.txt: was changed since it was written",
+    ),
+    "odd labels": (lambda out: change(out / "a/manifest.json", labels="yes"), "manifest.json: cannot be checked"),
     "no sums": (lambda out: change(out / "a/manifest.json", gain="loud"), "manifest.json: cannot be checked"),
     "no stems": (lambda out: change(out / "a/manifest.json", files=None, stems=3), "manifest.json: cannot be checked"),
     "other facts": (lambda out: change(out / "a/manifest.json", files={"hum": 3}), "manifest.json: cannot be checked"),
@@ -94,7 +102,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("harm", HARM)
 def test_what_is_damaged_is_found_and_named_and_the_command_fails(tmp_path: Path, harm: str) -> None:
-    separated(tmp_path, ("a", "b"))
+    separated(tmp_path, ("a", "b"), activity=ActivityConfig())
     do, said = HARM[harm]
     do(tmp_path / "out")
     first, second = check_folder(tmp_path / "out")

@@ -38,9 +38,11 @@ from front_end import (
 import sepdict.audio.writing
 import sepdict.batch.track
 from sepdict.audio.io import read_audio
+from sepdict.audio.labels import read_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.evaluation.activity import ActivityConfig
 from sepdict.training.train import train_dictionary
 
 
@@ -78,6 +80,27 @@ def test_stems_go_to_a_folder_per_track_and_their_paths_to_stdout(here: Path, pa
     stems = [read_audio(path) for path in paths]
     total = stems[0].samples + stems[1].samples
     torch.testing.assert_close(total, mixture().samples, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("label_format", ["audacity", "raven"])
+def test_labels_are_written_beside_the_stems_and_printed_last(here: Path, pair: list[str], label_format: str) -> None:
+    write_mixtures(here, "song")
+    *stems, labels = succeed("separate", "song.wav", *pair, "-q", "--write-labels", label_format)
+    assert labels == str(here / "separated" / "song" / "labels.txt")
+    found = read_labels(labels)
+    assert {label.name for label in found} == {Path(stem).stem for stem in stems}
+    assert all((label.high_hz is None) == (label_format == "audacity") for label in found)
+    succeed("check", "separated")
+    again = succeed("separate", "song.wav", *pair, "-q", "--write-labels", label_format, "--skip-existing")
+    assert again == [*stems, labels]
+
+
+def test_the_help_states_the_thresholds_of_the_labels() -> None:
+    said = " ".join(run("separate", "--help").stdout.replace("\u2502", " ").split())
+    own, every = (
+        f"less than {least:g} dB below" for least in (ActivityConfig().below_own_db, ActivityConfig().below_all_db)
+    )
+    assert f"{own} its own loudest 20 ms and {every} the loudest of all stems" in said
 
 
 def test_quiet_prints_the_paths_only(here: Path, pair: list[str]) -> None:
