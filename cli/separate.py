@@ -104,14 +104,13 @@ def separate(
         raise
     files = [find_dictionary(name) for name in dictionaries or []]
     from sepdict._core.devices import AUTO
+    from sepdict._core.names import RESIDUAL
     from sepdict.audio.labels import read_labels
-    from sepdict.audio.overlap_add import SEGMENT_S
     from sepdict.batch.config import BatchConfig
     from sepdict.batch.export import OutputConfig
-    from sepdict.dictionaries.dictionary import RESIDUAL
     from sepdict.errors import ConfigError, LabelFileError
     from sepdict.evaluation.activity import ActivityConfig
-    from sepdict.separation.config import SeparationConfig
+    from sepdict.separation.config import SEGMENT_S, SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
     marked = [] if labels is None else read_labels(labels)

@@ -41,13 +41,13 @@ from .marking.separate import separate_marked as separate_marked
 from .models.network_config import NetworkConfig as NetworkConfig
 from .progress import Progress as Progress
 from .reports.dictionary_report import inspect_dictionary as inspect_dictionary
+from .separation.config import FitConfig as FitConfig
+from .separation.config import MaskEstimatorConfig as MaskEstimatorConfig
 from .separation.config import SeparationConfig as SeparationConfig
 from .separation.engine import separate as separate
-from .separation.excitations import FitConfig as FitConfig
 from .separation.guides import LabelGuide as LabelGuide
 from .separation.guides import StemGuide as StemGuide
 from .separation.mask_estimator import MaskEstimator as MaskEstimator
-from .separation.mask_estimator import MaskEstimatorConfig as MaskEstimatorConfig
 from .separation.mask_estimator import train_mask_estimator as train_mask_estimator
 from .separation.result import Separation as Separation
 from .spectral.stft import StftConfig as StftConfig

@@ -1,16 +1,18 @@
 """The device that computes, its description, and seeded random numbers."""
 
 import platform
-
-import torch
+from typing import TYPE_CHECKING
 
 from sepdict._core.settings import refuse_other_type
 from sepdict.errors import ConfigError
 
+if TYPE_CHECKING:  # PyTorch takes seconds to load; what only needs a device's name must not
+    import torch
+
 AUTO = "auto"
 
 
-def choose_device(name: str = AUTO) -> torch.device:
+def choose_device(name: str = AUTO) -> "torch.device":
     """Return the device of a name, after a check that it is present.
 
     Parameters
@@ -29,6 +31,8 @@ def choose_device(name: str = AUTO) -> torch.device:
     >>> choose_device("cpu")
     device(type='cpu')
     """
+    import torch
+
     refuse_other_type("device", name, str)
     if name == AUTO:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -44,23 +48,30 @@ def choose_device(name: str = AUTO) -> torch.device:
 
 def _present() -> str:
     """List the devices that are present."""
+    import torch
+
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return " or ".join(["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])])
 
 
-def describe_device(device: torch.device) -> str:
+def describe_device(device: "torch.device") -> str:
     """Name the hardware behind a device in one line.
 
     Examples
     --------
+    >>> import torch
     >>> describe_device(torch.device("cpu")).startswith("cpu")
     True
     """
+    import torch
+
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def seeded_generator(seed: int) -> torch.Generator:
+def seeded_generator(seed: int) -> "torch.Generator":
     """Make a random generator from a seed, on the CPU so that results do not depend on the device."""
+    import torch
+
     return torch.Generator().manual_seed(seed)

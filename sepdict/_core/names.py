@@ -6,6 +6,7 @@ import unicodedata
 
 from sepdict.errors import ConfigError
 
+RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can have this name
 MOST_NAME_BYTES = 200  # file systems take 255; what is left is for a checksum, a suffix and the extension
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn around how the text beside them reads
 HIDDEN = f"\0-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI_CONTROLS}\ud800-\udfff"  # controls, line ends, lone surrogates

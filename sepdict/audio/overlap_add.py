@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from sepdict.audio.signal import Audio
-from sepdict.errors import ConfigError
 
-SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
 OVERLAP_S = 1.0  # of neighboring segments, several times the longest window
-SHORTEST_SEGMENT_S = 3 * OVERLAP_S  # so that at most two overlap at any time
 
 
 class Mixture(Protocol):
@@ -33,12 +30,6 @@ class Mixture(Protocol):
 
     def blocks(self, spans: Iterable[slice]) -> Iterator[Audio]:
         """Read spans of samples, in their order."""
-
-
-def refuse_short(segment_s: float) -> None:
-    """Refuse segments that are too short for their cross-fades."""
-    if not segment_s >= SHORTEST_SEGMENT_S:
-        raise ConfigError(f"segments are of {segment_s} s; expected {SHORTEST_SEGMENT_S:g} s or more")
 
 
 def spans_of(mixture: Mixture, segment_s: float) -> list[slice]:

@@ -15,27 +15,10 @@ from sepdict._core.fs import replacing
 from sepdict._core.settings import checks_types
 from sepdict.audio.context import NOTHING, Context
 from sepdict.audio.decoding import message_of
+from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.io import AudioLike, AudioReader, as_audio, open_audio, refuse_not_finite_in
 from sepdict.errors import AudioFileError
 
-WRITTEN_FORMATS = {  # extension: (libsndfile's name of the container, of its most faithful encoding)
-    ".wav": ("WAV", "FLOAT"),
-    ".flac": ("FLAC", "PCM_24"),
-    ".aif": ("AIFF", "FLOAT"),
-    ".aiff": ("AIFF", "FLOAT"),
-    ".w64": ("W64", "FLOAT"),
-    ".rf64": ("RF64", "FLOAT"),
-    ".ogg": ("OGG", "VORBIS"),
-    ".opus": ("OGG", "OPUS"),
-    ".mp3": ("MP3", "MPEG_LAYER_III"),
-}
-ENCODINGS: Mapping[str, Mapping[str, str]] = {
-    "wav": {"float": "FLOAT", "24": "PCM_24", "16": "PCM_16"},
-    "flac": {"24": "PCM_24", "16": "PCM_16"},
-    "mp3": {},
-    "ogg": {},
-}
-"""libsndfile's encodings by format (an extension) and bit depth, the most faithful first; lossy formats have none."""
 # of lossy formats, from 0 to 1, at a variable bit rate: about 250 kbit/s in stereo
 COMPRESSION: Mapping[str, Mapping[str, Any]] = {
     "OGG": {"compression_level": 0.2},

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from sepdict._core.names import normalized, refuse_unwritable
+from sepdict._core.names import RESIDUAL, normalized, refuse_unwritable
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import NOTHING, Context
-from sepdict.audio.writing import ENCODINGS, copy_audio
-from sepdict.dictionaries.dictionary import RESIDUAL
+from sepdict.audio.formats import ENCODINGS
+from sepdict.audio.writing import copy_audio
 from sepdict.errors import AudioFileError, ConfigError
 
 log = logging.getLogger(__name__)

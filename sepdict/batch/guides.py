@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.io import AudioReader, read_audio
 from sepdict.audio.labels import Label
 from sepdict.batch.config import BatchConfig
-from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.separation.guides import Guide, LabelGuide, StemGuide, refuse_lag
 
 MATCHED_S = 60.0  # of a mixture that a stem is compared with to find its lag

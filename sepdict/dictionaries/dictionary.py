@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sepdict._core.names import RESIDUAL
 from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.settings import refuse_other_type
 from sepdict.dictionaries.card import Card
@@ -15,8 +16,6 @@ from sepdict.dictionaries.dictionary_file import checksum_of, read_dictionary, w
 from sepdict.errors import ConfigError, ShapeError
 from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.spectral.stft import spectral_shape
-
-RESIDUAL = "residual"  # the stem of what no dictionary explains; no source can have this name
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -29,8 +29,9 @@ from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr_improvement
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
+from sepdict.separation.config import MaskEstimatorConfig
 from sepdict.separation.excitations import fit_excitations
-from sepdict.separation.mask_estimator import MaskEstimatorConfig, train_mask_estimator
+from sepdict.separation.mask_estimator import train_mask_estimator
 from sepdict.spectral.bands import to_bins
 from sepdict.spectral.divergences import kullback_leibler
 from sepdict.spectral.masks import combine_masks, ratio_masks

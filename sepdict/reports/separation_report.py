@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from sepdict._core.fs import to_json
+from sepdict._core.names import RESIDUAL
+from sepdict.audio.formats import ENCODINGS
 from sepdict.audio.io import open_audio
-from sepdict.audio.writing import ENCODINGS
 from sepdict.dictionaries.card import Card
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.scoring import RATIOS, Evaluation
 from sepdict.reports import svg
 from sepdict.reports.html import fill_page

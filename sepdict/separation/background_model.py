@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import seeded_generator
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict._core.names import RESIDUAL
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.models.autoencoder import DenseAutoencoder
 from sepdict.models.layers import Layer, Stack
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
-from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.separation.config import FitConfig
+from sepdict.separation.excitations import ExcitationFit, fit_excitations
 
 N_TEMPLATES = 20  # 50 were worse, and so was a start without the dictionaries, in the mean of 12 cases
 N_ROUNDS = 4

@@ -1,16 +1,134 @@
-"""The settings of a separation: one object for the library, the command line and the web page."""
+"""The settings of a separation: one object for the library, the command line and the web page.
 
+Nothing here loads PyTorch: what was separated before with the same settings is found without it.
+"""
+
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self, get_args
 
 from sepdict._core.devices import AUTO
-from sepdict._core.settings import refuse_other_types
-from sepdict.audio.overlap_add import SEGMENT_S, refuse_short
+from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.errors import ConfigError
-from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import MaskEstimatorConfig
+from sepdict.spectral.betas import beta_of
 
 Quality = Literal["draft", "standard"]
+METHODS = ("lbfgs", "adam")
+SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
+SHORTEST_SEGMENT_S = 3.0  # three overlaps of neighboring segments, so that at most two overlap at any time
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of the fit of excitations.
+
+    Parameters
+    ----------
+    method : str
+        ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
+    divergence : str
+        ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
+    guide_weight : float
+        The weight of the guide masks in the cost, ``c``. With 0 the fit only starts from them, and its masks are only
+        afterwards combined with those of the mask estimator.
+    prior_weight : float
+        The weight of the codes' prior, the normal distribution that they have in training: ``prior_weight |z|^2 / 2``
+        beside the divergence of a shape summed over its bins. Variational dictionaries have a weight of their own.
+    critic_weight : float
+        The weight of the critics of the dictionaries that have one: the logarithm of the odds that a spectrum is real.
+    n_iterations : int
+        The most iterations; each costs one pass through the decoders and back.
+    tolerance : float
+        The fit has converged when the cost fell by less than this share over five iterations.
+    history : int
+        Number of curvature pairs that L-BFGS keeps.
+    step : float
+        Adam's learning rate, for ``method="adam"``.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    method: str = "lbfgs"
+    divergence: str = "kl"
+    guide_weight: float = 0.3
+    prior_weight: float = 1.0
+    critic_weight: float = 0.0
+    n_iterations: int = 100
+    tolerance: float = 1e-2
+    history: int = 10
+    step: float = 0.05
+
+    def __post_init__(self) -> None:
+        refuse_other_types(self)
+        beta_of(self.divergence)
+        if self.method not in METHODS:
+            raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        ranges = {
+            "guide_weight": (0, 1e6),
+            "prior_weight": (0, 1e6),
+            "critic_weight": (0, 1e6),
+            "n_iterations": (1, math.inf),
+            "tolerance": (0, math.inf),
+            "history": (1, math.inf),
+            "step": (1e-9, 1e3),
+        }
+        refuse_out_of_range(self, ranges)
+
+
+@dataclass(frozen=True)
+class MaskEstimatorConfig:
+    """Settings of the training and the adaptation of a mask estimator.
+
+    Parameters
+    ----------
+    n_steps : int
+        Updates of the network's weights in training, each on a new mixture.
+    n_cuts : int
+        How many pieces of exemplars each such mixture consists of.
+    width : int
+        Number of units of the network's layers.
+    gain_range_db : float
+        Each piece of a source is louder or softer than the source's usual level by up to this, in dB.
+    doubled_share : float
+        Share of the pieces in which two of the same source are added: single notes then teach chords, too.
+    learning_rate : float
+        Adam's highest learning rate; it falls to zero along half a cosine.
+    n_adaptation_steps : int
+        Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
+    seed : int
+        The same seed on the same machine gives the same mask estimator.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is out of range.
+    """
+
+    n_steps: int = 3000
+    n_cuts: int = 8
+    width: int = 256
+    gain_range_db: float = 10.0
+    doubled_share: float = 0.5
+    learning_rate: float = 3e-3
+    n_adaptation_steps: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_other_types(self)
+        ranges = {
+            "n_steps": (1, math.inf),
+            "n_cuts": (1, 4096),
+            "width": (1, 4096),
+            "gain_range_db": (0, 60),
+            "doubled_share": (0, 1),
+            "learning_rate": (0, 1),
+            "n_adaptation_steps": (0, math.inf),
+            "seed": (0, 2**63 - 1),
+        }
+        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True)
@@ -60,7 +178,8 @@ class SeparationConfig:
 
     def __post_init__(self) -> None:
         refuse_other_types(self)
-        refuse_short(self.segment_s)
+        if not self.segment_s >= SHORTEST_SEGMENT_S:
+            raise ConfigError(f"segments are of {self.segment_s} s; expected {SHORTEST_SEGMENT_S:g} s or more")
 
     def at_quality(self, quality: Quality) -> Self:
         """Return these settings without a mask estimator for ``"draft"``, and unchanged for ``"standard"``.

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import choose_device
+from sepdict._core.names import RESIDUAL
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.audio.io import AudioLike, as_audio
 from sepdict.audio.offset import centered
 from sepdict.audio.overlap_add import Mixture, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioError, ConfigError
 from sepdict.progress import OnProgress, closes_progress, ignore_progress, progress_of_part

@@ -12,7 +12,6 @@ third is the penalty: ``|z_s|^2 / 2``, since codes have mean zero and variance o
 likelier; and, where it is asked for, the judgment of the dictionaries' critics on the decoded spectra.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,78 +20,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sepdict._core.settings import refuse_other_type, refuse_other_types, refuse_out_of_range
+from sepdict._core.settings import refuse_other_type
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, ShapeError
 from sepdict.models.optim import Minimum, minimize_adam, minimize_lbfgs
 from sepdict.progress import OnProgress, Progress, ignore_progress
+from sepdict.separation.config import FitConfig
 from sepdict.spectral.bands import band_sums
-from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.betas import beta_of
+from sepdict.spectral.divergences import beta_divergence
 
-METHODS = ("lbfgs", "adam")
 FINE = 1.01  # bands end at this times their beginning, a sixth of a semitone: twice as wide costs drafts 0.1 dB
 BANDS_AT_ONCE = 2**20  # evaluated together, of independent frames: bounds the memory of a fit to some 200 MiB
 FAINTEST_GAIN = 1e-6  # relative to the mixture's mean magnitude (-120 dB): where the gains of silent frames start
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Settings of the fit of excitations.
-
-    Parameters
-    ----------
-    method : str
-        ``"lbfgs"``, or ``"adam"``, which is slower by an order of magnitude and kept for comparison.
-    divergence : str
-        ``"kl"``, ``"is"``, ``"l2"`` or ``"beta=B"``.
-    guide_weight : float
-        The weight of the guide masks in the cost, ``c``. With 0 the fit only starts from them, and its masks are only
-        afterwards combined with those of the mask estimator.
-    prior_weight : float
-        The weight of the codes' prior, the normal distribution that they have in training: ``prior_weight |z|^2 / 2``
-        beside the divergence of a shape summed over its bins. Variational dictionaries have a weight of their own.
-    critic_weight : float
-        The weight of the critics of the dictionaries that have one: the logarithm of the odds that a spectrum is real.
-    n_iterations : int
-        The most iterations; each costs one pass through the decoders and back.
-    tolerance : float
-        The fit has converged when the cost fell by less than this share over five iterations.
-    history : int
-        Number of curvature pairs that L-BFGS keeps.
-    step : float
-        Adam's learning rate, for ``method="adam"``.
-
-    Raises
-    ------
-    ConfigError
-        If one of them is out of range.
-    """
-
-    method: str = "lbfgs"
-    divergence: str = "kl"
-    guide_weight: float = 0.3
-    prior_weight: float = 1.0
-    critic_weight: float = 0.0
-    n_iterations: int = 100
-    tolerance: float = 1e-2
-    history: int = 10
-    step: float = 0.05
-
-    def __post_init__(self) -> None:
-        refuse_other_types(self)
-        beta_of(self.divergence)
-        if self.method not in METHODS:
-            raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
-        ranges = {
-            "guide_weight": (0, 1e6),
-            "prior_weight": (0, 1e6),
-            "critic_weight": (0, 1e6),
-            "n_iterations": (1, math.inf),
-            "tolerance": (0, math.inf),
-            "history": (1, math.inf),
-            "step": (1e-9, 1e3),
-        }
-        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import AUTO, choose_device, seeded_generator
-from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
+from sepdict._core.settings import checks_types
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
@@ -29,65 +29,13 @@ from sepdict.models.layers import initialize
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
+from sepdict.separation.config import MaskEstimatorConfig
 from sepdict.spectral.bands import band_widths, to_bands, to_bins
 from sepdict.spectral.stft import audible, spectral_shape
 
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
 ADAPTATION_RATE = 1e-3  # lower than in training, which saw minutes of solos: the weights are only to be adjusted
 SOFTEST_PIECE = 0.1  # of the exemplars' level (-20 dB): softer pieces are pauses, and stay so
-
-
-@dataclass(frozen=True)
-class MaskEstimatorConfig:
-    """Settings of the training and the adaptation of a mask estimator.
-
-    Parameters
-    ----------
-    n_steps : int
-        Updates of the network's weights in training, each on a new mixture.
-    n_cuts : int
-        How many pieces of exemplars each such mixture consists of.
-    width : int
-        Number of units of the network's layers.
-    gain_range_db : float
-        Each piece of a source is louder or softer than the source's usual level by up to this, in dB.
-    doubled_share : float
-        Share of the pieces in which two of the same source are added: single notes then teach chords, too.
-    learning_rate : float
-        Adam's highest learning rate; it falls to zero along half a cosine.
-    n_adaptation_steps : int
-        Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
-    seed : int
-        The same seed on the same machine gives the same mask estimator.
-
-    Raises
-    ------
-    ConfigError
-        If one of them is out of range.
-    """
-
-    n_steps: int = 3000
-    n_cuts: int = 8
-    width: int = 256
-    gain_range_db: float = 10.0
-    doubled_share: float = 0.5
-    learning_rate: float = 3e-3
-    n_adaptation_steps: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_other_types(self)
-        ranges = {
-            "n_steps": (1, math.inf),
-            "n_cuts": (1, 4096),
-            "width": (1, 4096),
-            "gain_range_db": (0, 60),
-            "doubled_share": (0, 1),
-            "learning_rate": (0, 1),
-            "n_adaptation_steps": (0, math.inf),
-            "seed": (0, 2**63 - 1),
-        }
-        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True, eq=False)

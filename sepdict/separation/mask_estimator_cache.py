@@ -18,7 +18,8 @@ from sepdict.dictionaries.tensor_file import TensorFileError, open_tensors
 from sepdict.errors import ConfigError
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.progress import OnProgress, ignore_progress
-from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, gives_masks, train_mask_estimator
+from sepdict.separation.config import MaskEstimatorConfig
+from sepdict.separation.mask_estimator import MaskEstimator, gives_masks, train_mask_estimator
 from sepdict.spectral.bands import n_bands
 
 log = logging.getLogger(__name__)

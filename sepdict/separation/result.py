@@ -12,8 +12,9 @@ from torch import Tensor
 from sepdict._core.fs import refuse_existing, writable_folder
 from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.settings import checks_types
+from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.signal import Audio
-from sepdict.audio.writing import WRITTEN_FORMATS, writing_audio
+from sepdict.audio.writing import writing_audio
 from sepdict.errors import ConfigError
 from sepdict.separation.diagnostics import Timeline
 

@@ -11,7 +11,7 @@ from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.dictionaries.card import FILE_NAMES, MAX_CHECKS
 from sepdict.errors import ConfigError
 from sepdict.models.network_config import SHALLOW, NetworkConfig
-from sepdict.spectral.divergences import beta_of
+from sepdict.spectral.betas import beta_of
 from sepdict.spectral.stft import StftConfig
 from sepdict.training.pretraining import refuse_unpretrainable
 from sepdict.training.regularization import Regularization

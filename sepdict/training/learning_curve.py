@@ -13,7 +13,8 @@ from sepdict.dictionaries.card import FILE_NAMES, Card
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError
 from sepdict.progress import OnProgress, ignore_progress, progress_of_part
-from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.betas import beta_of
+from sepdict.spectral.divergences import beta_divergence
 from sepdict.training.config import TrainingConfig
 from sepdict.training.data import LEAST_SOUND_S, FrameConfig, build_training_set, extract_frames
 from sepdict.training.regularization import Regularization

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import AUTO, choose_device, seeded_generator
+from sepdict._core.names import RESIDUAL
 from sepdict._core.schema import printable
 from sepdict._core.settings import checks_types
 from sepdict.audio.augmentation import augment
@@ -20,12 +21,13 @@ from sepdict.audio.io import AudioLike, as_recordings
 from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.card import Card
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.dictionary_file import refuse_too_large
 from sepdict.dictionaries.exemplars import HELD_OUT_FRAMES
 from sepdict.errors import AudioError, ConfigError
 from sepdict.progress import OnProgress, closes_progress, ignore_progress
-from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.betas import beta_of
+from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import spectral_shape
 from sepdict.training.config import PRESETS, TrainingConfig
 from sepdict.training.data import (

@@ -19,7 +19,8 @@ from sepdict.models.autoencoder import Autoencoder, DeepAutoencoder, build_autoe
 from sepdict.models.layers import initialize, is_finite
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress
-from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.betas import beta_of
+from sepdict.spectral.divergences import beta_divergence
 from sepdict.training.config import TrainingConfig
 from sepdict.training.data import TrainingSet, batches, patches
 from sepdict.training.pretraining import (

@@ -40,8 +40,8 @@ from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.dictionary_file import FORMAT
 from sepdict.errors import LabelFileError, SepdictError
+from sepdict.separation.config import FitConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.web.server import Settings, create_app
 from sepdict.web.uploads import Limits

@@ -18,8 +18,9 @@ from front_end import SAMPLE_RATE, TINY, constant_bss_eval, mixture, read_json, 
 import sepdict.evaluation.scoring
 import sepdict.separation.mask_estimator_cache
 from sepdict._core.cache import cache_folder
+from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.labels import read_labels
-from sepdict.audio.writing import WRITTEN_FORMATS, write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
@@ -27,13 +28,8 @@ from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
 from sepdict.evaluation.activity import ActivityConfig
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import (
-    MaskEstimator,
-    MaskEstimatorConfig,
-    train_mask_estimator,
-)
+from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
+from sepdict.separation.mask_estimator import MaskEstimator, train_mask_estimator
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.training.train import train_dictionary
 from sepdict.web.uploads import Limits, Uploads

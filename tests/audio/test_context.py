@@ -26,8 +26,7 @@ from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 RATE = 8000
 N_SAMPLES = 6000

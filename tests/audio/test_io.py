@@ -19,9 +19,10 @@ import sepdict.audio.io
 import sepdict.audio.writing
 from sepdict._core.devices import seeded_generator
 from sepdict.audio.discovery import find_audio_files
+from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.io import as_audio, as_recordings, open_audio, probe_audio, read_audio
 from sepdict.audio.signal import Audio, resample
-from sepdict.audio.writing import WRITTEN_FORMATS, write_audio, writing_audio
+from sepdict.audio.writing import write_audio, writing_audio
 from sepdict.errors import AudioError, AudioFileError, ConfigError
 
 CONTAINERS = {".au": "AU", ".caf": "CAF"}  # read and never written

@@ -14,10 +14,11 @@ import soundfile
 import torch
 from sound_files import RATE, chunk, ffmpeg_makes, needs_ffmpeg, noise, wav_bytes
 
+from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.io import open_audio, probe_audio, read_audio
 from sepdict.audio.lengths import find_data_size
 from sepdict.audio.signal import Audio
-from sepdict.audio.writing import WRITTEN_FORMATS, write_audio
+from sepdict.audio.writing import write_audio
 from sepdict.errors import AudioFileError
 
 STEP = 2**-15  # what 16 bits round to

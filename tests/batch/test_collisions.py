@@ -27,8 +27,7 @@ from sepdict.batch.run import separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import evaluate
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=2), mask_estimator=None)
 BY_EXTENSION = "{track}.{mixture_ext}/{source}.{ext}"

@@ -22,8 +22,7 @@ from sepdict.batch.run import separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.evaluation.activity import ActivityConfig, sounding_labels
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 LOUD = 3.0  # full scale is 1

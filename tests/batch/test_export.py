@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from sepdict.audio.writing import ENCODINGS, WRITTEN_FORMATS
+from sepdict._core.names import RESIDUAL
+from sepdict.audio.formats import ENCODINGS, WRITTEN_FORMATS
 from sepdict.batch.export import OutputConfig
-from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.errors import ConfigError
 
 

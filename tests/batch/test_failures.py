@@ -14,8 +14,7 @@ from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, explain
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 UNEXPECTED = " (unexpected; the log shows where it came from)"

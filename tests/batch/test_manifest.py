@@ -23,9 +23,7 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.resume import asked_for, differences, kept_result, order_of
 from sepdict.batch.run import separate_files
 from sepdict.errors import ConfigError
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import MaskEstimatorConfig
+from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 

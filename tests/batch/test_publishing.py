@@ -21,8 +21,7 @@ from sepdict.batch.layout import Track, refuse_existing
 from sepdict.batch.publishing import publishing
 from sepdict.batch.run import separate_files
 from sepdict.errors import AudioFileError, ConfigError
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 OWN_FOLDER, BY_SOURCE, FLAT = "{track}/{source}.{ext}", "{source}/{track}.{ext}", "{track}_{source}.{ext}"
 TEMPLATES = [OWN_FOLDER, BY_SOURCE, FLAT]

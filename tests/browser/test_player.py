@@ -21,8 +21,7 @@ from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.reports.media import look_at
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.excitations import FitConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,8 @@ import torch
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.synthesis import PEAK, _passages, _walk, _wander, synthesize
 from sepdict.errors import ConfigError
-from sepdict.separation.excitations import FitConfig, fit_excitations
+from sepdict.separation.config import FitConfig
+from sepdict.separation.excitations import fit_excitations
 from sepdict.spectral.stft import magnitude, stft
 
 DATA = Path(__file__).parents[2] / "data"

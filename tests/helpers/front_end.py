@@ -22,7 +22,8 @@ from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig, adapt, train_mask_estimator
+from sepdict.separation.config import MaskEstimatorConfig
+from sepdict.separation.mask_estimator import MaskEstimator, adapt, train_mask_estimator
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
 

@@ -9,18 +9,18 @@ from torch import Tensor
 
 import sepdict.marking.learning
 from sepdict._core.cache import cache_folder
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.labels import Label
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.exemplars import decode_exemplars
 from sepdict.errors import AudioError, ConfigError
 from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.marking.learning import MarkingConfig, learn_from_labels, solos_of, with_moments
 from sepdict.marking.separate import separate_marked
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.config import SeparationConfig
-from sepdict.separation.mask_estimator import MaskEstimatorConfig
+from sepdict.separation.config import MaskEstimatorConfig, SeparationConfig
 from sepdict.spectral.stft import StftConfig
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary

@@ -19,9 +19,9 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.separation.excitations import ExcitationFit, fit_excitations
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import magnitude, stft
 from sepdict.training.config import PRESETS, REGULARIZERS, TrainingConfig, regularized

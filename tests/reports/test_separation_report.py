@@ -30,9 +30,8 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import Evaluation, SourceScore
 from sepdict.reports import media, svg
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.diagnostics import Timeline
-from sepdict.separation.excitations import FitConfig
 
 DRAFT = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
 WICKED = '<script>alert(1)<b title="x">&amp; \'ü“{{ 7 * 7 }}'

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.signal import Audio
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.background_model import N_TEMPLATES, _dictionary_of, _update, fit_with_background_model
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig, fit_excitations
+from sepdict.separation.excitations import fit_excitations
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary

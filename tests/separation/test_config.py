@@ -1,13 +1,16 @@
 """The settings of a separation, and how they act."""
 
+import contextlib
+import math
+
 import pytest
 from front_end import mixture, trained
 
+from sepdict.audio.overlap_add import OVERLAP_S
 from sepdict.errors import ConfigError
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import SHORTEST_SEGMENT_S, FitConfig, MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import MaskEstimator, MaskEstimatorConfig
+from sepdict.separation.mask_estimator import MaskEstimator
 
 
 def test_a_draft_has_no_mask_estimator_and_the_standard_quality_changes_nothing() -> None:
@@ -48,3 +51,10 @@ def test_a_trained_mask_estimator_and_settings_without_one_contradict_each_other
     estimator = object.__new__(MaskEstimator)
     with pytest.raises(ConfigError, match="trained_mask_estimator is given, but mask_estimator is None"):
         separate(mixture(), pair, SeparationConfig(mask_estimator=None), trained_mask_estimator=estimator)
+
+
+@pytest.mark.parametrize(("segment_s", "is_sound"), [(3.0, True), (2.99, False), (math.nan, False)])
+def test_a_segment_lasts_three_overlaps_at_least(segment_s: float, is_sound: bool) -> None:
+    assert SHORTEST_SEGMENT_S == 3 * OVERLAP_S
+    with contextlib.nullcontext() if is_sound else pytest.raises(ConfigError, match="expected 3 s or more"):
+        SeparationConfig(segment_s=segment_s)

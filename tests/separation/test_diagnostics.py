@@ -9,10 +9,9 @@ from front_end import mixture, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.diagnostics import N_COLUMNS, Frames, TimelineRecorder
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
 from sepdict.spectral.pooling import Columns
 
 DRAFT = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)

@@ -14,18 +14,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sepdict.separation.engine
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.discovery import find_audio_files
 from sepdict.audio.io import read_audio
 from sepdict.audio.overlap_add import OVERLAP_S, fade, spans_of
 from sepdict.audio.signal import Audio, peak_exponent, resample, scaled
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError, SepdictError
 from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, Progress, ignore_progress
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.engine import MASK_EXPONENT, separate, separate_in_blocks
-from sepdict.separation.excitations import ExcitationFit, FitConfig, fit_excitations
+from sepdict.separation.excitations import ExcitationFit, fit_excitations
 from sepdict.separation.result import FitSummary, Separation, null_test_db
 from sepdict.spectral.masks import ratio_masks
 from sepdict.spectral.stft import StftConfig, stft

@@ -18,7 +18,8 @@ from sepdict.models.autoencoder import build_autoencoder
 from sepdict.models.layers import initialize
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.separation.excitations import FINE, ExcitationFit, FitConfig, fit_excitations
+from sepdict.separation.config import FitConfig
+from sepdict.separation.excitations import FINE, ExcitationFit, fit_excitations
 from sepdict.spectral.bands import band_sums
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import StftConfig

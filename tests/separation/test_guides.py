@@ -6,17 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.labels import Label
 from sepdict.audio.signal import Audio, resample
-from sepdict.dictionaries.dictionary import RESIDUAL, Dictionary
+from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
 from sepdict.separation.guides import Grid, LabelGuide, StemGuide, pool, refuse_lag
-from sepdict.separation.mask_estimator import MaskEstimatorConfig
 from sepdict.spectral.masks import combine_masks, ratio_masks
 from sepdict.spectral.stft import StftConfig, istft, stft
 from sepdict.training.config import TrainingConfig

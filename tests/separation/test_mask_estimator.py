@@ -21,15 +21,9 @@ from sepdict.evaluation.metrics import si_sdr
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
-from sepdict.separation.mask_estimator import (
-    MaskEstimator,
-    MaskEstimatorConfig,
-    adapt,
-    train_mask_estimator,
-)
+from sepdict.separation.mask_estimator import MaskEstimator, adapt, train_mask_estimator
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.config import TrainingConfig

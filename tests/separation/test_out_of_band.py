@@ -7,13 +7,12 @@ import torch
 from front_end import TINY, mixture, sound, trained
 from torch import Tensor
 
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio
-from sepdict.dictionaries.dictionary import RESIDUAL
 from sepdict.evaluation.metrics import si_sdr
-from sepdict.separation.config import SeparationConfig
+from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.excitations import FitConfig
 from sepdict.separation.result import Separation
 from sepdict.spectral.stft import StftConfig, audible, n_infrasonic_bins
 from sepdict.training.train import train_dictionary

@@ -9,15 +9,8 @@ from sklearn.decomposition._nmf import _beta_divergence
 from torch import Tensor
 
 from sepdict.errors import ConfigError
-from sepdict.spectral.divergences import (
-    FLOOR,
-    NAMED_BETAS,
-    beta_divergence,
-    beta_of,
-    euclidean,
-    itakura_saito,
-    kullback_leibler,
-)
+from sepdict.spectral.betas import NAMED_BETAS, beta_of
+from sepdict.spectral.divergences import FLOOR, beta_divergence, euclidean, itakura_saito, kullback_leibler
 
 BETAS = [0.0, 0.25, 0.5, 1.0, 1.3, 1.5, 2.0]
 NAMED = {0.0: itakura_saito, 1.0: kullback_leibler, 2.0: euclidean}

@@ -15,7 +15,8 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
-from sepdict.spectral.divergences import beta_divergence, beta_of
+from sepdict.spectral.betas import beta_of
+from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import StftConfig, audible, magnitude, spectral_shape, stft
 from sepdict.training.config import PRESETS, TrainingConfig
 from sepdict.training.train import train_dictionary
