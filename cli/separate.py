@@ -97,7 +97,7 @@ def separate(
         raise typer.BadParameter("there is nothing to keep without --labels", param_hint="--keep")
     guide_stems = dict(map(_guide, guides or []))
     try:
-        find_audio(mixtures, recursive=recursive, option="-d")  # before torch is loaded, which takes seconds
+        names = _tracks(mixtures, recursive=recursive, out=output)  # before torch is loaded, which takes seconds
     except NothingFoundError as ended:
         if as_json:
             _print_failures(ended.errors)
@@ -109,7 +109,7 @@ def separate(
     from sepdict.batch.config import BatchConfig
     from sepdict.batch.export import OutputConfig
     from sepdict.errors import ConfigError, LabelFileError
-    from sepdict.evaluation.activity import ActivityConfig
+    from sepdict.evaluation.config import ActivityConfig
     from sepdict.separation.config import SEGMENT_S, SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
@@ -137,9 +137,12 @@ def separate(
         guide_stems=guide_stems,
         activity=None if write_labels is None else ActivityConfig(write_labels),
     )
-    names = _tracks(mixtures, recursive=recursive, out=output)
     if marked and len(names) > 1:
         raise ConfigError(f"--labels are of one recording, and there are {len(names)}; separate them one by one")
+    kept = None if marked else _kept(names, files, output, config)
+    if kept is not None:
+        _print(kept, as_json=as_json, quiet=quiet)
+        return
     _separate(names, files, output, config, marked, keep=keep, as_json=as_json, quiet=quiet)
 
 
@@ -149,6 +152,22 @@ def _guide(text: str) -> tuple[str, Path]:
     if not name or not file:
         raise typer.BadParameter(f"{text!r}; expected NAME=FILE, as in speech=denoised.wav", param_hint="--guide")
     return name, Path(file)
+
+
+def _kept(
+    names: Mapping[Path, str], dictionary_files: Sequence[Path], output: Path, config: "BatchConfig"
+) -> "Sequence[TrackResult] | None":
+    """Return the results if all tracks are there already, found without PyTorch; None if there may be work."""
+    from sepdict.batch.resume import results_if_all_kept
+    from sepdict.dictionaries.header import read_checksum
+    from sepdict.errors import SepdictError
+
+    try:
+        checksums = dict(map(read_checksum, dictionary_files if config.skip_existing else ()))
+        is_each_once = len(checksums) == len(dictionary_files)
+        return results_if_all_kept(names, checksums, output.absolute(), config) if is_each_once else None
+    except (SepdictError, OSError):  # reported where the work begins
+        return None
 
 
 def _separate(
@@ -199,7 +218,7 @@ def _tracks(mixtures: Sequence[str], *, recursive: bool, out: Path) -> dict[Path
         names.update({path: name for path, name in found.items() if path not in names})
         return found
 
-    return {path: names[path] for path in find_audio(mixtures, find=find)}
+    return {path: names[path] for path in find_audio(mixtures, find=find, option="-d")}
 
 
 class _Listener:
@@ -284,11 +303,15 @@ def _printed_afterwards(
         raise
     finally:
         ended = refused | {result.mixture: result for result in results}
-        in_order = [ended[path] for path in paths if path in ended]
-        if as_json:
-            _print_json(in_order)
-        else:
-            _print_results([result for result in in_order if result.error is None], quiet=quiet)
+        _print([ended[path] for path in paths if path in ended], as_json=as_json, quiet=quiet)
+
+
+def _print(results: Sequence["TrackResult"], *, as_json: bool, quiet: bool) -> None:
+    """Print results of tracks."""
+    if as_json:
+        _print_json(results)
+    else:
+        _print_results([result for result in results if result.error is None], quiet=quiet)
 
 
 def _print_json(results: Sequence["TrackResult"]) -> None:

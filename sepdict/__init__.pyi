@@ -24,8 +24,8 @@ from .errors import LabelFileError as LabelFileError
 from .errors import LibraryError as LibraryError
 from .errors import SepdictError as SepdictError
 from .errors import ShapeError as ShapeError
-from .evaluation.activity import ActivityConfig as ActivityConfig
 from .evaluation.activity import sounding_labels as sounding_labels
+from .evaluation.config import ActivityConfig as ActivityConfig
 from .evaluation.metrics import BssEval as BssEval
 from .evaluation.metrics import bss_eval as bss_eval
 from .evaluation.metrics import si_sdr as si_sdr

@@ -15,6 +15,7 @@ from typing import Any
 from sepdict._core.names import visible
 from sepdict.errors import ConfigError
 
+SILENCE_DB = -300.0  # stands for the level of a ratio of nothing to something: JSON has no infinity
 Check = Callable[[Any, str], Any]
 
 MOST_LETTERS = 1000  # of any text

@@ -4,16 +4,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sepdict._core.fs import sha256_of
 from sepdict._core.settings import refuse_other_types
-from sepdict.audio.io import AudioReader
 from sepdict.audio.labels import Label
 from sepdict.batch.export import OutputConfig
 from sepdict.errors import AudioFileError, ConfigError
-from sepdict.evaluation.activity import ActivityConfig
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.separation.config import SeparationConfig
+
+if TYPE_CHECKING:
+    from sepdict.audio.io import AudioReader
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class BatchConfig:
             settings["guides"] = {name: sha256_of(path) for name, path in self.guide_stems.items()}
         return settings
 
-    def span(self, mixture: AudioReader) -> slice:
+    def span(self, mixture: "AudioReader") -> slice:
         """Return which samples of a mixture are separated.
 
         Raises

@@ -9,16 +9,16 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sepdict._core.names import RESIDUAL, normalized, refuse_unwritable
 from sepdict._core.settings import refuse_other_types
 from sepdict.audio.context import NOTHING, Context
 from sepdict.audio.formats import ENCODINGS
-from sepdict.audio.writing import copy_audio
 from sepdict.errors import AudioFileError, ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -131,10 +131,12 @@ class OutputConfig:
             raise ConfigError(f"two stems are to be of {self.two_stems!r}; expected one of {', '.join(named)}")
         return [self.two_stems, f"no_{self.two_stems}"]
 
-    def mixed(self, stems: Tensor, names: Sequence[str]) -> Tensor:
+    def mixed(self, stems: "Tensor", names: Sequence[str]) -> "Tensor":
         """Mix all stems, (n_names, n_channels, n_samples), into those that are written."""
         if self.two_stems is None:
             return stems
+        import torch  # here: it takes seconds to load, and settings are made without it
+
         wanted = self.named(names).index(self.two_stems)
         others = [stem for index, stem in enumerate(stems) if index != wanted]
         return torch.stack([stems[wanted], sum(others[1:], others[0])])
@@ -158,6 +160,8 @@ class OutputConfig:
         AudioFileError
             If they would clip and ``clip_mode`` forbids it, or cannot be written.
         """
+        from sepdict.audio.writing import copy_audio  # here: it loads PyTorch
+
         if self.encoding == "FLOAT":
             return 1.0
         if self.clip_mode == "none" and peak > 1:

@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sepdict._core.fs import sha256_of, to_json, write_atomically
-from sepdict._core.schema import Check, exactly, number, refuse_other_keys, text, whole
+from sepdict._core.schema import SILENCE_DB, Check, exactly, number, refuse_other_keys, text, whole
 from sepdict._core.version import __version__
-from sepdict.audio.io import AudioReader, open_audio
-from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
-from sepdict.models.network_config import NetworkConfig
-from sepdict.separation.result import SILENCE_DB, Outcome
-from sepdict.spectral.stft import StftConfig
+
+if TYPE_CHECKING:
+    from sepdict.audio.io import AudioReader
+    from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.models.network_config import NetworkConfig
+    from sepdict.separation.result import Outcome
+    from sepdict.spectral.stft import StftConfig
 
 MOST_BYTES = 2**26  # of a file that may be a manifest
 EXPLAINED_STEP_S = 1.0  # of the explained energy over time
@@ -47,7 +49,7 @@ class MixtureFacts:
     duration_s: float
 
     @classmethod
-    def of(cls, file: Path, sha256: str, audio: AudioReader) -> "MixtureFacts":
+    def of(cls, file: Path, sha256: str, audio: "AudioReader") -> "MixtureFacts":
         """Describe an open mixture, whose file has this checksum."""
         duration_s = audio.n_samples / audio.sample_rate
         return cls(file.absolute(), sha256, audio.sample_rate, audio.n_channels, audio.n_samples, duration_s)
@@ -67,6 +69,8 @@ class StemFacts:
     @classmethod
     def of(cls, path: Path, folder: Path) -> "StemFacts":
         """Read a stem that was written."""
+        from sepdict.audio.io import open_audio  # here: it loads PyTorch, which the reading of manifests does not need
+
         with open_audio(path) as stem:
             form = {name: getattr(stem, name) for name in ("n_samples", "n_channels", "sample_rate")}
         return cls(os.path.relpath(path, folder), sha256_of(path), path.stat().st_size, **form)
@@ -95,13 +99,13 @@ class DictionaryFacts:
     source: str
     sample_rate: int
     trained_s: float
-    stft: StftConfig
-    network: NetworkConfig
+    stft: "StftConfig"
+    network: "NetworkConfig"
     file: Path | None = None
     sha256: str | None = None
 
     @classmethod
-    def of(cls, dictionary: Dictionary, files: Mapping[str, Path]) -> "DictionaryFacts":
+    def of(cls, dictionary: "Dictionary", files: Mapping[str, Path]) -> "DictionaryFacts":
         """Describe a dictionary; ``files`` are the known ones, by source."""
         card, file = dictionary.card, files.get(dictionary.source)
         facts = cls(card.source, card.sample_rate, card.trained_s, card.stft, card.network)
@@ -171,7 +175,7 @@ class Manifest:
     excerpt: Excerpt | None
     settings: Mapping[str, Any]
     context: Mapping[str, Any]
-    outcome: Outcome
+    outcome: "Outcome"
     gain: float
     stems: Mapping[str, Path]
     files: Mapping[str, StemFacts]

@@ -4,13 +4,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sepdict.audio.io import AudioReader
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import StemFacts
-from sepdict.evaluation.scoring import Evaluation
-from sepdict.separation.result import Outcome
+
+if TYPE_CHECKING:
+    from sepdict.audio.io import AudioReader
+    from sepdict.evaluation.scoring import Evaluation
+    from sepdict.separation.result import Outcome
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class TrackResult:
     message: str = ""
     null_test_db: float = math.nan
     gain: float = 1.0
-    evaluation: Evaluation | None = None
+    evaluation: "Evaluation | None" = None
 
     @property
     def real_time_factor(self) -> float:
@@ -92,13 +94,13 @@ class Delivery:
     files : mapping of stem name to StemFacts
     """
 
-    outcome: Outcome
+    outcome: "Outcome"
     gain: float
     seconds: float
-    scores: Evaluation | None
+    scores: "Evaluation | None"
     files: Mapping[str, StemFacts]
 
-    def result(self, track: Track, mixture: AudioReader) -> TrackResult:
+    def result(self, track: Track, mixture: "AudioReader") -> TrackResult:
         """Return the result of a track."""
         return TrackResult(
             track.mixture,

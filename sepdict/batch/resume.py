@@ -1,24 +1,28 @@
-"""Resuming a batch: which tracks are there already, made with the same dictionaries and settings."""
+"""Resuming a batch: which tracks are there already, made with the same dictionaries and settings.
+
+Nothing here loads PyTorch: a run that has nothing left to do ends at once.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sepdict._core.fs import sha256_of, to_json
 from sepdict._core.version import __version__
-from sepdict.batch.layout import Track
-from sepdict.batch.manifest import read_record
+from sepdict.batch.config import BatchConfig
+from sepdict.batch.layout import Track, collisions
+from sepdict.batch.manifest import Record, read_record
 from sepdict.batch.result import TrackResult
-from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 
 
-def asked_for(dictionaries: Sequence[Dictionary], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect everything beside the mixture on which the stems depend, as JSON holds it."""
-    checksums = {dictionary.source: dictionary.sha256 for dictionary in sorted(dictionaries, key=lambda d: d.source)}
-    asked = {"dictionaries": checksums, "settings": settings, "sepdict": __version__}
+def asked_for(checksums: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect everything beside the mixture on which the stems depend, as JSON holds it; checksums are by source."""
+    asked = {"dictionaries": dict(sorted(checksums.items())), "settings": settings, "sepdict": __version__}
     return dict(json.loads(to_json(asked)))
 
 
@@ -27,13 +31,42 @@ def order_of(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
+def tracks_of(
+    mixtures: Sequence[str | Path] | Mapping[Path, str], out: Path, names: Sequence[str], config: BatchConfig
+) -> list[Track]:
+    """Return the track of each mixture."""
+    called = mixtures if isinstance(mixtures, Mapping) else {}
+    track_of = partial(
+        Track.of, out=out, names=names, output=config.output, report=config.report, labels=config.activity is not None
+    )
+    return [track_of(Path(each), name=called.get(Path(each))) for each in mixtures]
+
+
+def results_if_all_kept(
+    mixtures: Mapping[Path, str], checksums: Mapping[str, str], out: Path, config: BatchConfig
+) -> list[TrackResult] | None:
+    """Return the results of a batch that keeps all its tracks, with dictionaries of these checksums, by source.
+
+    None if there is anything else to do or to say: of clashes, or that kept tracks are not scored.
+    """
+    names = config.separation.stem_names(list(checksums))
+    tracks = tracks_of(mixtures, out, names, config)
+    if not config.skip_existing or config.references is not None or collisions(tracks):
+        return None
+    order = order_of(asked_for(checksums, config.stem_settings))
+    if not all(_record_of(track, order) for track in tracks):  # before any mixture is read for its checksum
+        return None
+    results = [result for track in tracks if (result := kept_result(track, order))]
+    return results if len(results) == len(tracks) else None
+
+
 def kept_result(track: Track, order: str) -> TrackResult | None:
     """Return the result of an earlier run, if all files exist, made from this very mixture to the same order."""
-    record = read_record(track.manifest)
-    if record is None or not all(path.is_file() for path in track.outputs):
+    record = _record_of(track, order)
+    if record is None:
         return None
     try:
-        if (record.order(), record.mixture_sha256()) != (order, sha256_of(track.mixture)):
+        if record.mixture_sha256() != sha256_of(track.mixture):
             return None
         outcome = record.outcome()
     except (OSError, ConfigError):  # it cannot be read, or is damaged or of another version
@@ -48,6 +81,16 @@ def kept_result(track: Track, order: str) -> TrackResult | None:
         seconds=0.0,
     )
     return replace(result, **vars(outcome))
+
+
+def _record_of(track: Track, order: str) -> Record | None:
+    """Read the manifest of a track of which all files exist, made to an order; the mixture may be another since."""
+    record = read_record(track.manifest)
+    try:
+        is_of_order = record is not None and record.order() == order
+    except ConfigError:  # damaged or of another version
+        return None
+    return record if is_of_order and all(path.is_file() for path in track.outputs) else None
 
 
 def differences(track: Track, asked: Mapping[str, Any]) -> list[str]:

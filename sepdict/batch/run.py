@@ -30,7 +30,7 @@ from sepdict.batch.layout import (
 )
 from sepdict.batch.manifest import DictionaryFacts, RunFacts
 from sepdict.batch.result import OnTrack, TrackResult
-from sepdict.batch.resume import asked_for, differences, kept_result, order_of
+from sepdict.batch.resume import asked_for, differences, kept_result, order_of, tracks_of
 from sepdict.batch.track import Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.library import find_dictionary
@@ -177,11 +177,11 @@ def _plan(
 ) -> _Plan:
     """Find out which tracks are to be separated, and which clash or are kept; refuse what cannot be written."""
     names = stem_names(dictionaries, config.separation)
-    tracks = _tracks_of(mixtures, out, names, config)
+    tracks = tracks_of(mixtures, out, names, config)
     alone = len(tracks) == 1
     clashing = {mixture: TrackResult(mixture, why) for mixture, why in collisions(tracks).items()}
     tracks = [track for track in tracks if track.mixture not in clashing]
-    asked = asked_for(dictionaries, config.stem_settings)
+    asked = asked_for({each.source: each.sha256 for each in dictionaries}, config.stem_settings)
     kept = {}
     if config.skip_existing:
         order = order_of(asked)
@@ -236,17 +236,6 @@ def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_ke
     if found:
         changes = "; ".join(dict.fromkeys(itertools.chain(*found)))
         log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), changes)
-
-
-def _tracks_of(
-    mixtures: Sequence[str | Path] | Mapping[Path, str], out: Path, names: Sequence[str], config: BatchConfig
-) -> list[Track]:
-    """Return the track of each mixture."""
-    called = mixtures if isinstance(mixtures, Mapping) else {}
-    track_of = partial(
-        Track.of, out=out, names=names, output=config.output, report=config.report, labels=config.activity is not None
-    )
-    return [track_of(Path(each), name=called.get(Path(each))) for each in mixtures]
 
 
 def _separate_in_turn(

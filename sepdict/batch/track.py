@@ -27,7 +27,8 @@ from sepdict.batch.result import Delivery, TrackResult
 from sepdict.batch.verification import null_test_of
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
-from sepdict.evaluation.activity import ActivityConfig, sounding_labels
+from sepdict.evaluation.activity import sounding_labels
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.evaluation.scoring import Evaluation, evaluate
 from sepdict.progress import OnProgress, Progress
 from sepdict.reports.separation_report import separation_page

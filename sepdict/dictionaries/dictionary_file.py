@@ -25,22 +25,14 @@ from sepdict._core.devices import seeded_generator
 from sepdict._core.fs import write_atomically
 from sepdict._core.schema import refuse_other_keys
 from sepdict.dictionaries.card import FILE_NAMES, SCHEMA, Card
-from sepdict.dictionaries.tensor_file import (
-    INVALID_JSON,
-    MAX_FILE_BYTES,
-    MAX_HEADER_BYTES,
-    TensorFileError,
-    TensorSpec,
-    open_tensors,
-    read_json,
-)
+from sepdict.dictionaries.header import FORMAT, read_entry
+from sepdict.dictionaries.tensor_file import MAX_FILE_BYTES, MAX_HEADER_BYTES, TensorFileError, TensorSpec, open_tensors
 from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.models.layers import is_finite
 from sepdict.spectral.bands import n_bands
 from sepdict.spectral.stft import spectral_shape
 
-FORMAT = "sepdict.dictionary"
 FORMAT_VERSION = 5  # rises with every change after which older files would be read wrongly
 EXEMPLARS = FILE_NAMES["exemplars"]
 N_TRIAL_FRAMES = 8
@@ -121,13 +113,9 @@ def refuse_too_large(card: Card) -> None:
 
 def _read_card(path: Path, metadata: Any) -> tuple[Card, str]:
     """Read the card, every field checked, and the checksum."""
-    try:
-        entry = read_json(metadata[FORMAT])
-        version, fields, sha256 = (entry.get(name) for name in ("format_version", "card", "sha256"))
-        if type(version) is not int:
-            raise TypeError("the version is no whole number")
-    except INVALID_JSON as error:
-        raise DictionaryFileError(f"{path}: holds something else; expected a sepdict dictionary") from error
+    version, fields, sha256 = read_entry(path, metadata).values()
+    if type(version) is not int:
+        raise DictionaryFileError(f"{path}: holds something else; expected a sepdict dictionary")
     if version != FORMAT_VERSION:
         todo = "install a newer sepdict" if version > FORMAT_VERSION else "train it again"
         came = reprlib.repr(version)

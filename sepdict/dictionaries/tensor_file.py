@@ -10,23 +10,22 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sepdict._core.fs import open_regular
 from sepdict._core.names import visible
 from sepdict.errors import SepdictError
 
+if TYPE_CHECKING:  # headers are read without PyTorch, which takes seconds to load
+    import torch
+    from torch import Tensor
+
 MAX_FILE_BYTES = 2**30  # 1 GiB; the lecture preset's dictionary has 13 MiB
 MAX_HEADER_BYTES = 2**24  # 16 MiB: room for a card that names tens of thousands of recordings
-DTYPES = {torch.float32: "F32", torch.uint8: "U8"}  # as a header names them
+DTYPES = {"torch.float32": "F32", "torch.uint8": "U8"}  # as a header names them
 INVALID_JSON = (LookupError, TypeError, ValueError, AttributeError, RecursionError)  # raised by unexpected JSON
 
-TensorSpec = tuple[torch.dtype, tuple[int, ...]]
+TensorSpec = tuple["torch.dtype", tuple[int, ...]]
 
 
 class TensorFileError(SepdictError):
@@ -50,7 +49,7 @@ class TensorFile:
     _file: BinaryIO
     _header: bytes
 
-    def read(self, expected: Mapping[str, TensorSpec]) -> dict[str, Tensor]:
+    def read(self, expected: Mapping[str, TensorSpec]) -> "dict[str, Tensor]":
         """Read the tensors, if they are the expected ones.
 
         Raises
@@ -58,9 +57,11 @@ class TensorFile:
         TensorFileError
             If one is missing, too many, or of another type or shape.
         """
+        import safetensors.torch
+
+        known = {name: (DTYPES[str(dtype)], shape) for name, (dtype, shape) in expected.items()}
         for name in sorted(expected.keys() | self.shapes.keys()):
-            dtype, shape = expected.get(name, (torch.float32, (-1,)))
-            if (self._dtypes.get(name), self.shapes.get(name)) != (DTYPES[dtype], shape):
+            if name not in known or (self._dtypes.get(name), self.shapes.get(name)) != known[name]:
                 raise TensorFileError(f"damaged: {visible(name)[:100]} is not as its card describes it; copy it again")
         try:
             return safetensors.torch.load(self._header + self._file.read(MAX_FILE_BYTES))

@@ -4,10 +4,12 @@ Nothing here loads PyTorch: what was separated before with the same settings is 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self, get_args
 
 from sepdict._core.devices import AUTO
+from sepdict._core.names import RESIDUAL
 from sepdict._core.settings import refuse_other_types, refuse_out_of_range
 from sepdict.errors import ConfigError
 from sepdict.spectral.betas import beta_of
@@ -196,6 +198,10 @@ class SeparationConfig:
     def has_residual(self, n_dictionaries: int) -> bool:
         """Return whether there is a residual beside the stems of so many dictionaries."""
         return self.residual or self.background_model or n_dictionaries == 1
+
+    def stem_names(self, sources: Sequence[str]) -> list[str]:
+        """Return the names of the stems, in their order: those of the sources, and of the residual if there is one."""
+        return [*sources, RESIDUAL] if self.has_residual(len(sources)) else list(sources)
 
     def trains_mask_estimator(self, n_dictionaries: int) -> bool:
         """Return whether so many dictionaries get a mask estimator: there is nothing to tell apart in one."""

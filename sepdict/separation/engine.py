@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import choose_device
-from sepdict._core.names import RESIDUAL
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.audio.io import AudioLike, as_audio
 from sepdict.audio.offset import centered
@@ -129,8 +128,7 @@ def separate(
 
 def stem_names(dictionaries: Sequence[Dictionary], config: SeparationConfig) -> list[str]:
     """Return the names of the stems, in their order: those of the sources, and of the residual if there is one."""
-    names = [dictionary.source for dictionary in dictionaries]
-    return [*names, RESIDUAL] if config.has_residual(len(names)) else names
+    return config.stem_names([dictionary.source for dictionary in dictionaries])
 
 
 def separate_in_blocks(

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from sepdict._core.fs import refuse_existing, writable_folder
 from sepdict._core.notebook import ShownInNotebooks
+from sepdict._core.schema import SILENCE_DB
 from sepdict._core.settings import checks_types
 from sepdict.audio.formats import WRITTEN_FORMATS
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import writing_audio
 from sepdict.errors import ConfigError
 from sepdict.separation.diagnostics import Timeline
-
-SILENCE_DB = -300.0  # stands for the level of a ratio of nothing to something: JSON has no infinity
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import SepdictError
-from sepdict.evaluation.activity import ActivityConfig
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.mask_estimator import MaskEstimator, train_mask_estimator
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator

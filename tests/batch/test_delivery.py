@@ -21,7 +21,8 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError
-from sepdict.evaluation.activity import ActivityConfig, sounding_labels
+from sepdict.evaluation.activity import sounding_labels
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Journal, Record, StemFacts, read_record
 from sepdict.batch.result import TrackResult
-from sepdict.batch.resume import asked_for, differences, kept_result, order_of
+from sepdict.batch.resume import asked_for, differences, kept_result, order_of, results_if_all_kept
 from sepdict.batch.run import separate_files
 from sepdict.errors import ConfigError
 from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
@@ -155,9 +157,9 @@ def test_stems_made_to_another_order_are_not_kept(tmp_path: Path, settings: dict
 
 
 def test_an_order_depends_on_all_dictionaries_and_not_on_their_order() -> None:
-    hiss, hum = trained("hiss"), trained("hum")
-    assert asked_for([hiss, hum], {}) == asked_for([hum, hiss], {})
-    assert len({order_of(asked_for(each, {})) for each in ([hiss], [hum], [hiss, hum])}) == 3
+    hiss, hum = {"hiss": trained("hiss").sha256}, {"hum": trained("hum").sha256}
+    assert order_of(asked_for(hiss | hum, {})) == order_of(asked_for(hum | hiss, {}))
+    assert len({order_of(asked_for(each, {})) for each in (hiss, hum, hiss | hum, hiss | {"hum": "0" * 64})}) == 4
 
 
 def test_a_track_that_never_was_is_not_kept_result(tmp_path: Path) -> None:
@@ -177,6 +179,46 @@ def test_the_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert str(tmp_path / "out" / "b" / "hum.wav") in result.stdout
     order = read_json(tmp_path / "out" / "a" / "manifest.json")["order"]
     assert order == read_json(tmp_path / "out" / "b" / "manifest.json")["order"]
+
+
+RUN = """
+import importlib.metadata, sys
+(script,) = importlib.metadata.entry_points(group="console_scripts", name="sepdict")
+try:
+    script.load()(sys.argv[1:])
+except SystemExit as ended:
+    print(ended.code or 0, "loads torch" if "torch" in sys.modules else "is quick")
+"""
+
+
+def test_a_batch_of_which_all_is_kept_does_not_load_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source in ("hiss", "hum"):
+        trained(source).save(tmp_path / f"{source}.safetensors")
+    paths = write_mixtures(tmp_path / "in", "a", "b")
+    command = ["separate", "in", "-d", "hum.safetensors", "-d", "hiss.safetensors", "--quality=draft", "--json"]
+    made = read_json("".join(succeed(*command)))
+    again = subprocess.run([sys.executable, "-c", RUN, *command, "--skip-existing"], capture_output=True, text=True)
+    *lines, ended = again.stdout.splitlines()
+    assert (ended, again.stderr) == ("0 is quick", "")
+    kept = read_json("".join(lines))
+    assert [each["mixture"] for each in kept] == [str(path.relative_to(tmp_path)) for path in paths]
+    assert [each | {"kept": False, "seconds": 0} for each in kept] == [each | {"seconds": 0} for each in made]
+
+
+@pytest.mark.parametrize("change", ["a mixture", "a stem", "a dictionary", "a setting", "the same twice"])
+def test_a_batch_of_which_something_is_not_kept_is_not_taken_for_done(tmp_path: Path, change: str) -> None:
+    sources = {"a dictionary": ("hiss", "rain"), "the same twice": ("hiss", "hiss")}.get(change, ("hiss", "hum"))
+    paths = write_mixtures(tmp_path / "in", "a", "b")
+    separate(paths, tmp_path / "out")
+    if change == "a mixture":
+        write_audio(paths[1], mixture(seed=7))
+    if change == "a stem":
+        (tmp_path / "out" / "b" / "hum.wav").unlink()
+    config = BatchConfig(QUICK, skip_existing=True, start_s=0.1 if change == "a setting" else 0.0)
+    checksums = {source: trained(source).sha256 for source in sources}
+    names = {path: path.stem for path in paths}
+    assert results_if_all_kept(names, checksums, tmp_path / "out", config) is None
 
 
 def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:

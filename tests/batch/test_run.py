@@ -34,7 +34,7 @@ from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import TrackResult, separate_files, separate_folder
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
-from sepdict.evaluation.activity import ActivityConfig
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3))

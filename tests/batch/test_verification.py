@@ -22,7 +22,7 @@ from sepdict.batch.result import TrackResult
 from sepdict.batch.run import separate_files
 from sepdict.batch.verification import check_folder
 from sepdict.errors import AudioFileError
-from sepdict.evaluation.activity import ActivityConfig
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.separation.config import FitConfig, SeparationConfig
 
 QUICK = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)

@@ -42,7 +42,7 @@ from sepdict.audio.labels import read_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
-from sepdict.evaluation.activity import ActivityConfig
+from sepdict.evaluation.config import ActivityConfig
 from sepdict.training.train import train_dictionary
 
 
