@@ -80,12 +80,9 @@ def separate_folder(
     if Path(folder).is_file():
         raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
     mixtures = find_mixtures(folder, recursive=recursive, out=out)
-    loaded = as_dictionaries(dictionaries)
-    files = {
-        dictionary.source: find_dictionary(given)
-        for dictionary, given in zip(loaded, dictionaries, strict=True)
-        if not isinstance(given, Dictionary)
-    }
+    found = [each if isinstance(each, Dictionary) else find_dictionary(each) for each in dictionaries]
+    loaded = as_dictionaries(found)
+    files = {each.source: file for each, file in zip(loaded, found, strict=True) if not isinstance(file, Dictionary)}
     return separate_files(
         mixtures, loaded, out, config, dictionary_files=files, on_progress=on_progress, on_track=on_track
     )

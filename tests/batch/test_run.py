@@ -32,6 +32,7 @@ from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import TrackResult, separate_files, separate_folder
+from sepdict.dictionaries import library
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, SepdictError
 from sepdict.evaluation.config import ActivityConfig
@@ -43,6 +44,28 @@ QUICK = SeparationConfig(FitConfig(n_iterations=3))
 @pytest.fixture
 def pair() -> list[Dictionary]:
     return [trained("hiss"), trained("hum")]
+
+
+def test_installed_dictionaries_are_looked_up_once(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEPDICT_LIBRARY", str(tmp_path / "library"))
+    (tmp_path / "library").mkdir()
+    for dictionary in pair:
+        dictionary.save(tmp_path / "library" / f"{dictionary.source}.safetensors")
+    write_mixtures(tmp_path / "in", "a")
+    asked, list_installed = list[str](), library.installed
+
+    def watched() -> dict[str, Path]:
+        asked.append("installed")
+        return list_installed()
+
+    monkeypatch.setattr(library, "installed", watched)
+    (result,) = separate_folder(tmp_path / "in", [each.source for each in pair], tmp_path / "out", BatchConfig(QUICK))
+    assert len(asked) == len(pair)
+    assert result.manifest is not None
+    files = [each["file"] for each in read_json(result.manifest)["dictionaries"]]
+    assert files == [str(tmp_path / "library" / f"{each.source}.safetensors") for each in pair]
 
 
 def test_a_folder_becomes_a_folder_of_stems_per_file(tmp_path: Path, pair: list[Dictionary]) -> None:

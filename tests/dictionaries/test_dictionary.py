@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 import sepdict.dictionaries.dictionary_file
 from sepdict.audio.augmentation import AugmentationConfig
-from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
+from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.dictionary_file import FORMAT, FORMAT_VERSION, refuse_too_large
 from sepdict.dictionaries.tensor_file import MAX_FILE_BYTES
 from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
@@ -564,3 +565,41 @@ def test_a_source_has_its_name_in_unicodes_composed_form() -> None:
     pair = [dictionary_of(replace(CARD, source=name)) for name in ("Fl\u00f6te", "Flo\u0308te")]
     with pytest.raises(ConfigError, match="2 dictionaries are of source"):
         refuse_unfit(pair)
+
+
+def named(source: str, **changes: Any) -> Dictionary:
+    return dictionary_of(replace(CARD, source=source, **changes))
+
+
+def test_dictionaries_of_different_sources_with_one_rate_and_stft_go_together() -> None:
+    refuse_unfit([named("hiss")])
+    refuse_unfit([named("hiss"), named("hum"), named("rain")])
+
+
+@pytest.mark.parametrize(
+    ("unfit", "said"),
+    [
+        ([], "there are no dictionaries; expected one at least"),
+        (["hiss"], "dictionaries[0] is 'hiss'; expected Dictionary"),
+        ([named("hiss"), named("hum"), named("hiss")], "2 dictionaries are of source 'hiss'; nothing tells apart"),
+        ([named("hiss"), named("residual")], "a source is named 'residual', the name of what no dictionary explains"),
+        ([named("hiss"), named("hum", sample_rate=8000)], "'hum' has 8000; train 'hum' again to match"),
+    ],
+)
+def test_dictionaries_that_do_not_go_together_are_refused_with_what_differs(unfit: list[Dictionary], said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        refuse_unfit(unfit)
+    assert said in str(refusal.value)
+    assert "--n-fft" not in str(refusal.value)
+
+
+def test_a_dictionary_without_exemplars_is_refused_by_name() -> None:
+    with_exemplars = Dictionary(named("hum").card, named("hum").network, torch.ones(3, 4, dtype=torch.uint8))
+    refuse_without_exemplars([with_exemplars])
+    without = Dictionary(named("hiss").card, named("hiss").network)
+    with pytest.raises(ConfigError, match=r"^dictionary 'hiss' has no exemplars; train it again with exemplars_s"):
+        refuse_without_exemplars([with_exemplars, without])
+
+
+def test_a_dictionary_is_shown_by_its_source_kind_and_sound() -> None:
+    assert repr(named("hiss")) == "Dictionary('hiss', dense, trained on 1.8 s at 16000 Hz)"
