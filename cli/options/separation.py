@@ -161,8 +161,8 @@ WriteLabels = Annotated[
     typer.Option(
         "--write-labels",
         help="Also write DIR/{track}/labels.txt: when each stem sounds, as an Audacity label track or as a Raven "
-        "selection table with limits of frequency. A stem sounds where it is less than 25 dB below its own loudest "
-        "20 ms and less than 35 dB below the loudest of all stems.",
+        "selection table with limits of frequency. A stem sounds where it is less than 30 dB below the loudest 20 ms "
+        "of all stems.",
         show_default=False,
     ),
 ]

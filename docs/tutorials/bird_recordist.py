@@ -15,15 +15,24 @@ from pathlib import Path
 
 import torch
 
-from sepdict import Audio, BatchConfig, Dictionary, SeparationConfig, read_audio, separate_folder, write_audio
+from sepdict import (
+    ActivityConfig,
+    Audio,
+    BatchConfig,
+    Dictionary,
+    SeparationConfig,
+    read_audio,
+    read_labels,
+    separate_folder,
+    write_audio,
+)
 
 DATA = Path(__file__).parents[2] / "data"
 OUT = Path(*sys.argv[1:2] or ["bird_recordist"])
 
-STEP_S = 0.1  # length of the steps in which levels are measured
-THRESHOLD_DB = -32.0  # full scale is 0; a louder stem is the bird. Set it on a recording that you know, as here on dawn
-LONGEST_PAUSE_S = 0.2  # within a song
-SHORTEST_SONG_S = 0.2
+# The bird sings where its stem is less than 12 dB below the loudest tenth of a second of all stems of the recording;
+# traces of other sounds are softer, or short. Set it on a recording that you know, as here on dawn.
+ACTIVITY = ActivityConfig(below_db=12, step_s=0.1, pause_s=0.3, shortest_s=0.2)
 
 # %% Two field recordings
 # At dawn the "bird" calls three times; at noon it is silent, and nothing should be found.
@@ -41,46 +50,29 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
 # `background_model=True` learns a dictionary of everything else from each recording itself. `residual=True` would be
 # several times as fast, but it leaves in the bird's stem whatever a bird could also have sung; here it would find songs
 # at noon. Files are read and written a minute at a time, so they may last for hours. `skip_existing=True` lets a second
-# run go on where the first was interrupted.
+# run go on where the first was interrupted. `activity` writes a `labels.txt` beside the stems of each recording, which
+# says when they sound. In Audacity, File > Import > Labels shows it below the recording; with
+# `ActivityConfig(format="raven")` it is a selection table of Raven.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
-config = BatchConfig(SeparationConfig(background_model=True), skip_existing=True)
+config = BatchConfig(SeparationConfig(background_model=True), skip_existing=True, activity=ACTIVITY)
 results = separate_folder(recordings, [dictionary], OUT, config)
 
-
-# %% When is its stem loud?
-def songs_in(stem: Audio) -> list[tuple[float, float, float]]:
-    """Find the songs in a stem: begin and end in s, mean level in dB."""
-    n_step = round(STEP_S * stem.sample_rate)
-    power = torch.nn.functional.avg_pool1d(stem.samples.square().mean(dim=0, keepdim=True), n_step, ceil_mode=True)[0]
-    spans: list[list[int]] = []  # in samples
-    for index in (power > 10 ** (THRESHOLD_DB / 10)).nonzero().flatten().tolist():
-        begin, end = index * n_step, min((index + 1) * n_step, stem.n_samples)
-        if spans and begin - spans[-1][1] <= LONGEST_PAUSE_S * stem.sample_rate:
-            spans[-1][1] = end
-        else:
-            spans.append([begin, end])
-    return [
-        (begin / stem.sample_rate, end / stem.sample_rate, Audio(stem.samples[:, begin:end], stem.sample_rate).level_db)
-        for begin, end in spans
-        if end - begin >= SHORTEST_SONG_S * stem.sample_rate
-    ]
-
-
-# %% A table of all songs, and labels for Audacity
-# `songs.csv` is for a spreadsheet or R. In Audacity, File > Import > Labels shows a `labels.txt` below its recording.
+# %% A table of all songs
+# `songs.csv` is for a spreadsheet or R.
 with (OUT / "songs.csv").open("w", encoding="utf-8", newline="") as table:
     writer = csv.writer(table)
     writer.writerow(["recording", "begin_s", "end_s", "level_db"])
     for result in results:
-        if result.error:  # one bad file does not stop a survey
+        if result.error or result.labels is None:  # one bad file does not stop a survey
             print(result.error)
             continue
-        songs = songs_in(read_audio(result.stems[dictionary.source]))
-        labels = "".join(f"{begin:.2f}\t{end:.2f}\t{dictionary.source} {level:.1f} dB\n" for begin, end, level in songs)
-        (OUT / result.mixture.stem / "labels.txt").write_text(labels, encoding="utf-8")
-        writer.writerows([result.mixture.name, *(f"{value:.2f}" for value in song)] for song in songs)
-        heard = ", ".join(f"{begin:.1f}-{end:.1f} s at {level:.0f} dB" for begin, end, level in songs)
+        stem = read_audio(result.stems[dictionary.source])
+        songs = [label for label in read_labels(result.labels) if label.name == dictionary.source]
+        levels = [stem.seconds(song.start_s, song.end_s).level_db for song in songs]
+        for song, level_db in zip(songs, levels, strict=True):
+            writer.writerow([result.mixture.name, song.start_s, song.end_s, f"{level_db:.2f}"])
+        heard = ", ".join(f"{song.start_s:.1f}-{song.end_s:.1f} s" for song in songs)
         print(f"{result.mixture.name}: {heard or 'nothing'}")
 print(f"wrote {OUT / 'songs.csv'}; calls were at {', '.join(f'{begin}-{end} s' for begin, end in CALLS_S)} of dawn")
 
@@ -89,8 +81,8 @@ print(f"wrote {OUT / 'songs.csv'}; calls were at {', '.join(f'{begin}-{end} s' f
 #
 #     sepdict train-dictionary solos/blackbird -o blackbird.safetensors
 #
-# and use that file and your folder above, in place of the demo's. One threshold for all recordings assumes that the
-# recorder's gain was the same for all.
+# and use that file and your folder above, in place of the demo's. The threshold is relative to the loudest moment of
+# each recording; where that is a passing car, set it lower.
 #
 # Then train a dictionary of the rest as well, from stretches without the bird: the wind, the rain, the motorway. It is
 # easy to tell a voice from a violin, and harder to tell birds from rain. In twelve seconds of real birds in real rain,

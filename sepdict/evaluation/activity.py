@@ -15,9 +15,6 @@ from sepdict.audio.signal import Audio
 from sepdict.evaluation.config import ActivityConfig
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 
-STEP_S = 0.02  # of the steps whose levels are compared
-CLOSED_GAP_S = 0.2  # shorter pauses belong to the sound
-SHORTEST_S = 0.05  # shorter sounds are left out
 BAND_SHARE = 0.95  # of the energy of a sound that is within its limits of frequency
 BLOCK_S = 10.0  # is read at once
 WINDOW_S = 0.03  # of the spectra; longer ones resolve low notes that no selection needs
@@ -55,14 +52,13 @@ def sounding_labels(stems: Mapping[str, AudioLike], config: ActivityConfig | Non
     powers = {}
     for name, stem in stems.items():
         with _opened(stem, name) as sound:
-            powers[name] = _powers(sound)
+            powers[name] = _powers(sound, config)
     loudest = max((float(power.max()) for power in powers.values()), default=0.0)
+    least = loudest * 10 ** (-config.below_db / 10)
     labels = []
     for name, stem in stems.items():
-        own = float(powers[name].max())
-        least = max(own * 10 ** (-config.below_own_db / 10), loudest * 10 ** (-config.below_all_db / 10))
         with _opened(stem, name) as sound:
-            for span in _spans((powers[name] >= least) & (powers[name] > 0), sound):
+            for span in _spans((powers[name] >= least) & (powers[name] > 0), sound, config):
                 start_s, end_s = (round(at / sound.sample_rate, 3) for at in (span.start, span.stop))
                 limits = _band(sound, span) if config.format == "raven" else (None, None)
                 labels.append(Label(start_s, end_s, name, *limits))
@@ -86,15 +82,15 @@ def _blocks(sound: Audio | AudioReader, span: slice, n_block: int) -> Iterator[T
         yield block.samples.double()
 
 
-def _n_step(sound: Audio | AudioReader) -> int:
+def _n_step(sound: Audio | AudioReader, config: ActivityConfig) -> int:
     """Return the number of samples of a step."""
-    return max(1, round(STEP_S * sound.sample_rate))
+    return max(1, round(config.step_s * sound.sample_rate))
 
 
-def _powers(sound: Audio | AudioReader) -> Tensor:
+def _powers(sound: Audio | AudioReader, config: ActivityConfig) -> Tensor:
     """Compute the mean power of each step, shape (n_steps,)."""
-    n_step = _n_step(sound)
-    n_block = n_step * max(1, round(BLOCK_S / STEP_S))
+    n_step = _n_step(sound, config)
+    n_block = n_step * max(1, round(BLOCK_S / config.step_s))
     powers = []
     for samples in _blocks(sound, slice(0, sound.n_samples), n_block):
         power = samples.square().mean(dim=0)
@@ -103,17 +99,17 @@ def _powers(sound: Audio | AudioReader) -> Tensor:
     return torch.cat(powers)
 
 
-def _spans(sounding: Tensor, sound: Audio | AudioReader) -> list[slice]:
+def _spans(sounding: Tensor, sound: Audio | AudioReader, config: ActivityConfig) -> list[slice]:
     """Join the steps (n_steps,) in which something sounds to spans of samples."""
-    n_step = _n_step(sound)
+    n_step = _n_step(sound, config)
     edges = torch.nn.functional.pad(sounding.int(), (1, 1)).diff().nonzero()[:, 0] * n_step
     joined: list[slice] = []
     for start, stop in edges.clamp(max=sound.n_samples).unflatten(0, (-1, 2)).tolist():
-        if joined and start - joined[-1].stop < CLOSED_GAP_S * sound.sample_rate:
+        if joined and start - joined[-1].stop < config.pause_s * sound.sample_rate:
             joined[-1] = slice(joined[-1].start, stop)
         else:
             joined.append(slice(start, stop))
-    return [span for span in joined if span.stop - span.start >= SHORTEST_S * sound.sample_rate]
+    return [span for span in joined if span.stop - span.start >= config.shortest_s * sound.sample_rate]
 
 
 def _band(sound: Audio | AudioReader, span: slice) -> tuple[float, float]:

@@ -234,7 +234,7 @@ def test_labels_say_when_the_written_stems_sound(
     assert one(path, pair, tmp_path / "out", **settings, skip_existing=True).labels == result.labels
 
 
-@pytest.mark.parametrize("other", [ActivityConfig("raven"), ActivityConfig(below_own_db=3), None])
+@pytest.mark.parametrize("other", [ActivityConfig("raven"), ActivityConfig(below_db=3), None])
 def test_a_track_whose_labels_were_made_otherwise_is_made_anew(
     tmp_path: Path, pair: list[Dictionary], other: ActivityConfig | None
 ) -> None:

@@ -95,12 +95,9 @@ def test_labels_are_written_beside_the_stems_and_printed_last(here: Path, pair: 
     assert again == [*stems, labels]
 
 
-def test_the_help_states_the_thresholds_of_the_labels() -> None:
+def test_the_help_states_the_threshold_of_the_labels() -> None:
     said = " ".join(run("separate", "--help").stdout.replace("\u2502", " ").split())
-    own, every = (
-        f"less than {least:g} dB below" for least in (ActivityConfig().below_own_db, ActivityConfig().below_all_db)
-    )
-    assert f"{own} its own loudest 20 ms and {every} the loudest of all stems" in said
+    assert f"less than {ActivityConfig().below_db:g} dB below the loudest 20 ms of all stems" in said
 
 
 def test_quiet_prints_the_paths_only(here: Path, pair: list[str]) -> None:

@@ -35,11 +35,11 @@ def test_sounds_are_found_where_they_are_in_the_order_of_their_starts() -> None:
 
 @pytest.mark.parametrize("gain_db", [-60, 0, 40])
 def test_what_is_too_far_below_the_loudest_does_not_sound_whatever_the_level_of_all(gain_db: float) -> None:
-    loud, quiet = ActivityConfig().below_all_db, ActivityConfig().below_own_db
+    least_db = gain_db - ActivityConfig().below_db
     stems = {
-        "voice": bursts((0, 1, 500, gain_db), (2, 3, 500, gain_db - quiet + 1), (4, 5, 500, gain_db - quiet - 1)),
-        "traces": bursts((0, 1, 500, gain_db - loud - 1)),
-        "soft": bursts((1, 2, 500, gain_db - loud + 1)),
+        "voice": bursts((0, 1, 500, gain_db), (2, 3, 500, least_db + 1), (4, 5, 500, least_db - 1)),
+        "traces": bursts((0, 1, 500, least_db - 1)),
+        "soft": bursts((1, 2, 500, least_db + 1)),
     }
     assert times(sounding_labels(stems)) == [(0, 1, "voice"), (1, 2, "soft"), (2, 3, "voice")]
 
@@ -47,6 +47,13 @@ def test_what_is_too_far_below_the_loudest_does_not_sound_whatever_the_level_of_
 def test_pauses_under_200_ms_are_closed_and_sounds_under_50_ms_left_out() -> None:
     stem = bursts((0, 1, 500, 0), (1.18, 2, 500, 0), (2.22, 3, 500, 0), (3.5, 3.54, 500, 0), (4, 4.06, 500, 0))
     assert times(sounding_labels({"a": stem})) == [(0, 2, "a"), (2.22, 3, "a"), (4, 4.06, "a")]
+
+
+def test_shorter_steps_and_pauses_find_fast_calls() -> None:
+    bat = bursts(*((0.1 * n, 0.1 * n + 0.005, 40_000, 0) for n in range(3)), duration_s=0.4, sample_rate=192_000)
+    assert sounding_labels({"bat": bat}) == [Label(0, 0.22, "bat")]
+    quick = ActivityConfig(step_s=0.001, pause_s=0.02, shortest_s=0.003)
+    assert times(sounding_labels({"bat": bat}, quick)) == [(0, 0.005, "bat"), (0.1, 0.105, "bat"), (0.2, 0.205, "bat")]
 
 
 @pytest.mark.parametrize("frequency_hz", [60.0, 1000.0, 7900.0])
@@ -90,8 +97,11 @@ def test_silence_has_no_labels() -> None:
     ("settings", "said"),
     [
         ({"format": "praat"}, "format of the labels is 'praat'; expected one of audacity, raven"),
-        ({"below_own_db": -1}, "below_own_db is -1.0; expected 0 to 200"),
-        ({"below_all_db": math.nan}, "below_all_db is nan; expected 0 to 200"),
+        ({"below_db": -1}, "below_db is -1.0; expected 0 to 200"),
+        ({"below_db": math.nan}, "below_db is nan; expected 0 to 200"),
+        ({"step_s": 0}, "step_s is 0.0; expected 0.0001 to 10"),
+        ({"pause_s": -1}, "pause_s is -1.0; expected 0 to 3600"),
+        ({"shortest_s": -1}, "shortest_s is -1.0; expected 0 to 3600"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, float], said: str) -> None:
