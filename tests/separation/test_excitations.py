@@ -31,7 +31,7 @@ DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templat
 ADDITIVE = replace(DENSE, n_templates=8)
 CONVOLUTIONAL = replace(DENSE, kind="convolutional", hidden=(16,), kernel_size=5)
 DIVERGENCES = ["kl", "is", "l2", "beta=0.5"]
-THOROUGH = FitConfig(n_iterations=600, tolerance=0.0, prior_weight=0.0)
+THOROUGH = FitConfig(n_iterations=250, tolerance=0.0, prior_weight=0.0)
 
 
 def untrained(source: str, network: NetworkConfig = DENSE) -> Dictionary:

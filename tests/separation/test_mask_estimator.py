@@ -25,6 +25,7 @@ from sepdict.separation.config import FitConfig, MaskEstimatorConfig, Separation
 from sepdict.separation.engine import separate
 from sepdict.separation.mask_estimator import MaskEstimator, adapt, train_mask_estimator
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
+from sepdict.spectral.bands import band_widths
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
@@ -382,6 +383,21 @@ def test_the_default_adaptation_learns_from_a_mixture_and_does_not_follow_a_wron
     names = [("up", "down")[index] for index in order]  # right, or each taken for the other
     adapted = adapt(mask_estimator, both, names, n_steps=MaskEstimatorConfig.n_adaptation_steps)
     assert least < error_of(adapted) - error_of(mask_estimator) < most
+
+
+def test_adaptation_learns_from_all_channels_at_the_level_that_exemplars_have(
+    mask_estimator: MaskEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned_from: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        sepdict.separation.mask_estimator, "_learn", lambda _, exemplars, *rest: learned_from.extend(exemplars)
+    )
+    magnitudes = 100 * torch.rand(2, 3, 129, 7)  # of two sources on three channels
+    adapt(mask_estimator, magnitudes, ["up", "down"], n_steps=1)
+    widths = band_widths(129)[:, None]
+    assert [tuple(each.shape) for each in learned_from] == 2 * [(len(widths), 3 * 7)]
+    energies = torch.stack([(widths * each.square()).sum(dim=0) for each in learned_from])
+    assert float(energies.mean()) == pytest.approx(1)
 
 
 def test_learning_starts_slowly_until_averages_are_full_and_then_goes_at_its_rate(
