@@ -1,5 +1,6 @@
 """Labels of a recording as moments of its sources: what a dictionary can be learned from."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -77,12 +78,10 @@ def _joined(first: Label, second: Label) -> Label:
 def _refuse_overlaps(found: Mapping[str, Sequence[Label]], name: str) -> None:
     """Refuse moments of two sources that overlap."""
     ordered = sorted((moment for moments in found.values() for moment in moments), key=lambda each: each.start_s)
-    last = ordered[0]  # the moment that ends last of those before
-    for moment in ordered[1:]:
-        if moment.start_s < last.end_s - TOUCHING_S:
-            what = f"the labels {_named(last)} and {_named(moment)} overlap"
+    for first, second in itertools.pairwise(ordered):
+        if second.start_s < first.end_s - TOUCHING_S:
+            what = f"the labels {_named(first)} and {_named(second)} overlap"
             raise ConfigError(f"{name}: {what}; mark moments in which only one source sounds")
-        last = max(last, moment, key=lambda each: each.end_s)
 
 
 def _named(label: Label) -> str:

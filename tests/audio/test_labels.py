@@ -1,6 +1,7 @@
 """Files of labels: each format as its program writes it, and one line for everything that is none."""
 
 import codecs
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def labels_in(folder: Path, content: str | bytes, name: str = "labels.txt") -> l
         ("0.5\t2\tooTextFile\n", [Label(0.5, 2, "ooTextFile")]),
         (RAVEN, [WREN, ROBIN]),
         (RAVEN.replace("Annotation", "Species"), [WREN, ROBIN]),
+        (RAVEN.replace("robin", '"robin'), [WREN, replace(ROBIN, name='"robin')]),
         (RAVEN.replace("\t0.0\t8000.0\t", "\t\t\t", 1), [WREN, ROBIN]),
         (
             "Selection\tBegin Time (s)\tEnd Time (s)\tSpecies Code\tCommon Name\n1\t.5\t2\tdo\tdog\n1\t3\t4\tdo\tdog\n",
