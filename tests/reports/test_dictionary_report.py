@@ -19,8 +19,10 @@ SOUNDS = ["excited.wav", "walk.wav"]
 
 
 @pytest.fixture(autouse=True)
-def short_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make short sounds and coarse pictures."""
     monkeypatch.setattr(portrait, "SOUND_S", 0.5)
+    monkeypatch.setattr("sepdict.reports.plots.DPI", 40)
 
 
 @pytest.fixture

@@ -419,6 +419,14 @@ def test_learning_starts_slowly_until_averages_are_full_and_then_goes_at_its_rat
     assert max(moves[30:]) > config.learning_rate / 3
 
 
+def test_the_rate_of_learning_rises_for_thirty_steps_and_falls_to_zero_along_half_a_cosine() -> None:
+    rates = [sepdict.separation.mask_estimator._schedule(step, 3000) for step in range(3000)]
+    assert rates[:30] == pytest.approx([(step + 1) / 30 for step in range(30)], rel=1e-3)
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert rates[1500] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
 def recording_weights(forward: Callable[..., torch.Tensor], weights: list[torch.Tensor]) -> Callable[..., torch.Tensor]:
     def record(network: MaskNetwork, bands: torch.Tensor) -> torch.Tensor:
         weights[:] = [network.first.weight]
