@@ -33,7 +33,9 @@ EXPECTED = (
     "columns start, end and label"
 )
 
-_NUMBER = r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?"
+MOST_LETTERS, MOST_COLUMNS = 100, 1000  # of a header that are looked at; Raven can measure some 90 things
+
+_NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
 _LABEL_TRACK = re.compile(rf"\s*{_NUMBER}\s*\t\s*{_NUMBER}\s*(?:\t.*)?")
 _MINUS_ONE = re.compile(r"-1(?:[.,]0*)?")
 _UNIT = re.compile(r"\s*\(\s*([^()]*?)\s*\)$|(?<=\w)[ _](s|sec|seconds|hz)$", re.IGNORECASE)
@@ -67,7 +69,7 @@ def read_rows(text: str) -> list[Row]:
     if first.startswith(("ooBinaryFile", '"Praat chronological')):
         raise LabelFileError("is a TextGrid in a form that sepdict does not read; save it as a text file in Praat")
     for delimiter in "\t;,":
-        if {"start", "end"} <= set(map(_column, first.split(delimiter))):
+        if {"start", "end"} <= set(map(_column, first.split(delimiter)[:MOST_COLUMNS])):
             return _table(text, delimiter)
     if _LABEL_TRACK.fullmatch(first):
         return list(_label_track(text))
@@ -123,8 +125,7 @@ def _table(text: str, delimiter: str) -> list[Row]:
         if any(cells[len(header) :]):
             what = f"has {len(cells)} cells and the header {len(header)}"
             raise LabelFileError(f"line {line}: {what}; expected as many, and numbers with decimal points")
-        cells += [""] * (len(header) - len(cells))
-        given = {column: cells[index] for column, index in columns.items()}
+        given = {column: cells[index] if index < len(cells) else "" for column, index in columns.items()}
         selection = given.pop("selection", "") or line
         row = Row(line, **given)
         key = selection, row.start, row.end
@@ -148,7 +149,7 @@ def _lines_of_cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]
 def _find_columns(header: Sequence[str]) -> dict[str, int]:
     """Find where the known columns stand."""
     found: dict[str, int] = {}
-    for index, cell in enumerate(header):
+    for index, cell in enumerate(header[:MOST_COLUMNS]):
         column, unit = _column(cell), _unit(cell)
         if not column:
             continue
@@ -169,12 +170,12 @@ def _column(cell: str) -> str:
 
 def _spelled(cell: str) -> str:
     """Return a header's cell in lower case and without quotation marks and unit."""
-    return " ".join(_UNIT.sub("", cell.strip(' "')).replace("_", " ").lower().split())
+    return " ".join(_UNIT.sub("", cell[:MOST_LETTERS].strip(' "')).replace("_", " ").lower().split())
 
 
 def _unit(cell: str) -> str | None:
     """Return the unit in a header's cell, in lower case."""
-    match = _UNIT.search(cell.strip(' "'))
+    match = _UNIT.search(cell[:MOST_LETTERS].strip(' "'))
     return (match[1] or match[2] or "").lower() or None if match else None
 
 

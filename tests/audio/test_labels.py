@@ -1,6 +1,7 @@
 """Files of labels: each format as its program writes it, and one line for everything that is none."""
 
 import codecs
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,6 +183,20 @@ def test_what_is_no_label_is_refused_in_one_line_that_names_file_and_line(
         labels_in(tmp_path, content)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
+
+
+N = MAX_FILE_BYTES // 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["1" * N, "1" * N + "x", f"a{' ' * N}b", f"start,end,label{',' * N}\n" + "0,1,\n" * (N // 60), '"' * N, "(" * N]
+    + [SHORT_GRID + end for end in ("1" * N + "x", '"' * N, "! " * N)],
+    ids=lambda content: f"{content[:20]!r} ... {content[-20:]!r}",
+)
+def test_files_that_are_made_to_take_long_are_refused_or_read_at_once(content: str, tmp_path: Path) -> None:
+    with contextlib.suppress(LabelFileError):  # else the time limit of every test ends it
+        labels_in(tmp_path, content)
 
 
 @pytest.mark.parametrize("path", ["none.txt", ".", "/dev/zero", "\0"])
