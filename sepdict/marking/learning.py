@@ -237,6 +237,8 @@ def _cached_dictionary(
             path.touch()
         return dictionary
     dictionary = train_dictionary(solos, training, source=source, device=device, on_progress=on_progress)
+    if dictionary.card.training["stopped"] == "interrupted":  # Ctrl-C means the whole work here, not the training
+        raise KeyboardInterrupt
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         dictionary.save(cache_folder() / f"{PREFIX}-{key}.safetensors")

@@ -20,6 +20,7 @@ from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.marking.learning import MarkingConfig, learn_from_labels, solos_of, with_moments
 from sepdict.marking.separate import separate_marked
 from sepdict.models.network_config import NetworkConfig
+from sepdict.progress import Progress
 from sepdict.separation.config import MaskEstimatorConfig, SeparationConfig
 from sepdict.spectral.stft import StftConfig
 from sepdict.training.config import TrainingConfig
@@ -112,6 +113,15 @@ def test_what_was_learned_is_remembered_and_one_more_mark_teaches_its_source_onl
     assert trainings == ["rumble", "hiss", "hiss"]
     learn_from_labels(recording, LABELS, config=replace(MARKING, training=replace(TINY, seed=1)))
     assert trainings[3:] == ["rumble", "hiss"]
+
+
+def test_ctrl_c_ends_the_learning_and_keeps_nothing_half_learned(recording: Audio, trainings: list[str]) -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_from_labels(recording, LABELS, config=MARKING, on_progress=interrupt)
+    assert not cache_folder().exists()
 
 
 def test_a_damaged_cache_is_learned_anew(recording: Audio, trainings: list[str]) -> None:
