@@ -113,12 +113,10 @@ def learn_from_labels(
 
     Raises
     ------
-    LabelFileError
-        If labels do not fit the recording, or those of two sources overlap.
+    ConfigError
+        If labels do not fit the recording, those of two sources overlap, or the dictionaries do not go together.
     AudioError
         If the moments of a source hold less than a second of sound.
-    ConfigError
-        If the dictionaries do not go together.
 
     Examples
     --------
@@ -154,7 +152,7 @@ def solos_of(recording: Audio | AudioReader, labels: Sequence[Label]) -> dict[st
 
     Raises
     ------
-    LabelFileError
+    ConfigError
         If labels do not fit the recording, or those of two sources overlap.
     """
     rate = recording.sample_rate

@@ -46,7 +46,7 @@ def separate_marked(
 
     Raises
     ------
-    LabelFileError, AudioError, ConfigError
+    AudioError, ConfigError
         As `learn_from_labels` and `separate` do.
 
     Examples
