@@ -9,9 +9,9 @@ not to be, no other file is touched, and the next run can continue.
     3  the new files are moved into place
     4  the finished manifest takes the journal's place
 
-Signals wait for the end of these steps. An error undoes them. After a sudden end (a kill, a power cut) the journal
-remains: a file belongs to the track only if it has a checksum that the journal gives for its name. A run that resumes
-replaces such files and no others.
+Signals wait for the end of these steps. An error undoes them. After a sudden end (a kill, a power cut), or where a step
+cannot be undone, the journal remains: a file belongs to the track only if it has a checksum that the journal gives for
+its name. A run that resumes replaces such files and no others.
 """
 
 import contextlib
@@ -84,23 +84,21 @@ def _move_into_place(hidden: Track, track: Track, *, overwrite: bool, resumes: b
 
 def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None:
     """Replace the existing files of a track by the new ones, so that an interrupted run can be resumed."""
-    journal, aside = hidden.out / JOURNAL, hidden.out / ASIDE
+    journal, aside, moved = hidden.out / JOURNAL, hidden.out / ASIDE, list[Path]()
     _journal(hidden, track, there).write(journal)
     aside.mkdir()
     with signals_held(), contextlib.ExitStack() as undo:
         _make_folder(track.manifest.parent, undo)
         if track.manifest in there:
             shutil.copyfile(track.manifest, aside / track.manifest.name)
-            undo.callback(os.replace, aside / track.manifest.name, track.manifest)
-        else:
-            undo.callback(track.manifest.unlink, missing_ok=True)
+        undo.callback(_take_journal_away, track.manifest, aside / track.manifest.name, moved)
         os.replace(journal, track.manifest)
         for number, path in enumerate(path for path in there if path != track.manifest):
-            _move(path, aside / str(number), undo)
+            _move(path, aside / str(number), undo, moved)
         for source, target in zip(hidden.outputs, track.outputs, strict=True):
             _make_folder(target.parent, undo)
             if target != track.manifest:
-                _move(source, target, undo)
+                _move(source, target, undo, moved)
         os.replace(hidden.manifest, track.manifest)
         undo.pop_all()
 
@@ -115,10 +113,27 @@ def _journal(hidden: Track, track: Track, there: Sequence[Path]) -> Journal:
     return Journal(track.mixture, known)
 
 
-def _move(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
-    """Move a file, and remember to move it back."""
+def _move(source: Path, target: Path, undo: contextlib.ExitStack, moved: list[Path]) -> None:
+    """Move a file, and remember to move it back; what is moved is listed as long as it is there."""
     os.replace(source, target)
-    undo.callback(os.replace, target, source)
+    moved.append(target)
+    undo.callback(_move_back, target, source, moved)
+
+
+def _move_back(target: Path, source: Path, moved: list[Path]) -> None:
+    """Undo `_move`."""
+    os.replace(target, source)
+    moved.remove(target)
+
+
+def _take_journal_away(manifest: Path, old: Path, moved: Sequence[Path]) -> None:
+    """Restore the manifest that the journal replaced, if there was one; keep the journal if a file is still moved."""
+    if moved:
+        return
+    if old.exists():
+        os.replace(old, manifest)
+    else:
+        manifest.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path, undo: contextlib.ExitStack) -> None:

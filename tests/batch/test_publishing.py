@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,40 @@ def test_wherever_a_process_is_killed_among_its_moves_the_next_run_goes_on(
         assert set(files(out)) == {str(path.relative_to(out)) for path in track.outputs}
     assert n > (7 if overwrite else 1 if filename == OWN_FOLDER else 5)  # it died, again and again, among the moves
     assert not killed
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_where_moves_fail_and_cannot_be_undone_either_the_next_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    replace, failed = os.replace, True
+    for n in itertools.count(1):
+        out = tmp_path / str(n)
+        out.mkdir()
+        track = track_in(out, BY_SOURCE)
+        if overwrite:
+            publish(track, "old")
+        before, calls = files(out), itertools.count(1)
+
+        def fail(source: Path, target: Path, calls: Iterator[int] = calls, n: int = n) -> None:
+            if next(calls) >= n:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            replace(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", fail)
+            try:
+                publish(track, "new", overwrite=overwrite)
+                failed = False
+            except (AudioFileError, OSError):
+                failed = True
+        untouched = files(out) == before or not failed
+        refuse_existing([track], [{}], overwrite=(overwrite and untouched) or not failed, resumes=True)
+        publish(track, "again", overwrite=(overwrite and untouched) or not failed, resumes=True)
+        assert contents(track) == {"again"}
+        if not failed:
+            break
+    assert n > 4
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, track: Track, *, n: int = 4) -> None:
