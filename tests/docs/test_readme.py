@@ -48,6 +48,7 @@ def test_the_python_of_the_readme_runs(
 
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
+    monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))  # not what other tests trained for fewer steps
     train_mask_estimators_briefly(monkeypatch, n_steps=300, most_adaptation_steps=50)  # a tenth of the training
     monkeypatch.chdir(tmp_path)
     _, command, *_ = blocks("sh")
