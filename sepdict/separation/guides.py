@@ -153,7 +153,7 @@ class StemGuide:
 
     stem: str
     audio: Audio
-    weight: float = 1.0
+    weight: float = 0.5  # in rain, with dogs and under a chainsaw a denoiser's stem then gained beside either alone
 
     def __post_init__(self) -> None:
         refuse_other_type("stem", self.stem, str)

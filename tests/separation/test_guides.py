@@ -98,7 +98,7 @@ def low_and_high(seed: int) -> tuple[Tensor, Tensor]:
 
 def test_a_guide_of_weight_one_counts_as_much_as_the_estimate(estimate: Tensor) -> None:
     low, high = low_and_high(20)
-    guide, spectrum = stem_guide("low", low), stft(low + high, STFT)
+    guide, spectrum = stem_guide("low", low, weight=1.0), stft(low + high, STFT)
     estimate = combine_masks(estimate, ratio_masks(torch.stack([stft(low, STFT).abs(), stft(high, STFT).abs()])))
     masks, weights = guide.masks(estimate, spectrum, GRID)
     assert weights.min() == 1
@@ -110,7 +110,7 @@ def test_a_stem_gives_the_masks_that_its_tool_used(spectrum: Tensor) -> None:
     samples = istft(used * spectrum, STFT, n_samples=GRID.n_samples)
     estimate = torch.stack([0.6 * used + 0.2, 0.8 - 0.6 * used])
     masks, weights = stem_guide("low", samples).masks(estimate, spectrum, GRID)
-    assert weights.min() == 1
+    assert weights.min() > 0
     assert (masks[0] - used)[:, 2:-2].abs().mean() < 0.03
     torch.testing.assert_close(masks.sum(dim=0), torch.ones_like(masks[0]))
 
@@ -124,7 +124,7 @@ def test_a_wrong_stem_has_no_weight(what: str) -> None:
     _, weights = stem_guide("low", given).masks(estimate, spectrum, GRID)
     assert not weights.any()
     _, weights = stem_guide("low", low).masks(estimate, spectrum, GRID)
-    assert weights.min() == 1
+    assert weights.min() == StemGuide.weight
 
 
 @pytest.mark.parametrize("config", [DRAFT, STANDARD], ids=["draft", "standard"])
