@@ -7,6 +7,7 @@ pyproject.toml holds that); each package's docstring says in one sentence what l
     batch           files of mixtures in, files of stems out; `track` is one mixture's way, `publishing` its last step
     reports         pages and pictures of what was done
     evaluation      stems against references
+    marking         a recording with marked moments in, dictionaries of its own sources out
     separation      a mixture in, masks and stems out: `engine`, whose heart is `excitations`
     training        solo recordings in, a dictionary out
     dictionaries    what one source can sound like; its file is checked in `dictionary_file`, its card in `card`
