@@ -32,14 +32,11 @@ def learn(
     report: "OnProgress",
 ) -> tuple[list["Dictionary"], "BatchConfig"]:
     """Learn the sources that labels mark in a recording; return all dictionaries, and the settings that fit them."""
-    from sepdict._core.fs import refuse_existing
     from sepdict.dictionaries.library import EXTENSION, library_folder
     from sepdict.marking.learning import MarkingConfig, learn_from_labels
 
     given = [dictionary.source for dictionary in dictionaries]
     files = {name: library_folder() / f"{name}{EXTENSION}" for name in names_of(labels) if keep and name not in given}
-    for file in () if config.overwrite else files.values():
-        refuse_existing(file, option="--labels without --keep")
     if not quiet:
         note("\n".join([f"marked in {recording}: {_amounts(labels)}", *_advice(labels, given)]))
     marking = MarkingConfig()
@@ -47,9 +44,21 @@ def learn(
     learned = learn_from_labels(recording, labels, dictionaries, marking, device=device, on_progress=report)
     for dictionary in learned:
         if dictionary.source in files:
-            files[dictionary.source].parent.mkdir(parents=True, exist_ok=True)
-            dictionary.save(files[dictionary.source])
+            _keep(dictionary, files[dictionary.source], overwrite=config.overwrite)
     return learned, replace(config, separation=marking.fitting(config.separation, has_dictionaries=bool(given)))
+
+
+def _keep(dictionary: "Dictionary", file: Path, *, overwrite: bool) -> None:
+    """Put a dictionary into the library, unless it is there already."""
+    from sepdict._core.fs import refuse_existing
+    from sepdict.dictionaries.dictionary import Dictionary
+
+    if file.exists() and not overwrite:
+        if Dictionary.load(file).sha256 == dictionary.sha256:
+            return
+        refuse_existing(file, option="or do without --keep")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    dictionary.save(file)
 
 
 def _amounts(labels: Sequence["Label"]) -> str:
@@ -68,5 +77,5 @@ def _advice(labels: Sequence["Label"], given: Sequence[str]) -> list[str]:
     little = [name for name, duration_s in marked_s.items() if duration_s < LITTLE_S and name not in given]
     advice = [f"note: that is little of {', '.join(little)}; ten seconds give clearly better stems"] if little else []
     if len({*marked_s, *given}) == 1:
-        advice.append("note: one source is known; all else goes to one other stem (--residual names it)")
+        advice.append("note: one source is known; all else goes to one other stem")
     return advice

@@ -88,14 +88,14 @@ def separate(
     """
     from sepdict.dictionaries.library import find_dictionary
 
-    if not dictionaries and labels is None:
+    if not dictionaries and not labels:
         raise typer.BadParameter(
             "missing; give one for each source, or the moments in which each is alone (--labels)",
             param_hint="'--dictionary' / '-d'",
         )
-    if keep and labels is None:
+    if keep and not labels:
         raise typer.BadParameter("there is nothing to keep without --labels", param_hint="--keep")
-    guide_stems = dict(map(_guide, guides or []))
+    guide_stems = _guides(guides or [])
     try:
         names = _tracks(mixtures, recursive=recursive, out=output)  # before torch is loaded, which takes seconds
     except NothingFoundError as ended:
@@ -105,19 +105,14 @@ def separate(
     files = [find_dictionary(name) for name in dictionaries or []]
     from sepdict._core.devices import AUTO
     from sepdict._core.names import RESIDUAL
-    from sepdict.audio.labels import read_labels
     from sepdict.batch.config import BatchConfig
     from sepdict.batch.export import OutputConfig
-    from sepdict.errors import ConfigError, LabelFileError
+    from sepdict.errors import ConfigError
     from sepdict.evaluation.config import ActivityConfig
     from sepdict.separation.config import SEGMENT_S, SeparationConfig
 
     residual_name = RESIDUAL if residual is None else residual
-    marked = [] if labels is None else read_labels(labels)
-    corrected = [] if corrections is None else read_labels(corrections)
-    for path, read in ((labels, marked), (corrections, corrected)):
-        if path is not None and not read:
-            raise LabelFileError(f"{path}: holds no label; mark a moment in which each source is alone")
+    marked, corrected = _read_labels(labels or []), _read_labels(corrections or [])
     config = BatchConfig(
         SeparationConfig(
             residual=residual is not None,
@@ -146,12 +141,30 @@ def separate(
     _separate(names, files, output, config, marked, keep=keep, as_json=as_json, quiet=quiet)
 
 
-def _guide(text: str) -> tuple[str, Path]:
-    """Read the name of a stem and the file that guides it."""
-    name, _, file = text.partition("=")
-    if not name or not file:
-        raise typer.BadParameter(f"{text!r}; expected NAME=FILE, as in speech=denoised.wav", param_hint="--guide")
-    return name, Path(file)
+def _read_labels(files: Sequence[Path]) -> list["Label"]:
+    """Read files of labels, none of which may be blank."""
+    from sepdict.audio.labels import read_labels
+    from sepdict.errors import LabelFileError
+
+    labels = []
+    for file in files:
+        found = read_labels(file)
+        if not found:
+            raise LabelFileError(f"{file}: holds no label; mark a moment in which each source is alone")
+        labels += found
+    return labels
+
+
+def _guides(texts: Sequence[str]) -> dict[str, Path]:
+    """Read the names of stems and the files that guide them."""
+    guides: dict[str, Path] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not name or not file or name in guides:
+            expected = "one guide for each stem" if name in guides else "NAME=FILE, as in speech=denoised.wav"
+            raise typer.BadParameter(f"{text!r}; expected {expected}", param_hint="--guide")
+        guides[name] = Path(file)
+    return guides
 
 
 def _kept(

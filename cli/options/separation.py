@@ -21,13 +21,13 @@ Dictionaries = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--labels",
         metavar="FILE",
         readable=False,
         help="Learn the sources from moments of the mixture itself in which each is alone, marked in Audacity, Raven, "
-        "Praat or a CSV table.",
+        "Praat or a CSV table; may be given several times.",
         show_default=False,
     ),
 ]
@@ -35,13 +35,13 @@ Keep = Annotated[
     bool, typer.Option("--keep", help="Put the dictionaries that --labels taught into the library, see sepdict list.")
 ]
 Corrections = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--corrections",
         metavar="FILE",
         readable=False,
         help="Labels, with frequency limits or without, of what belongs to which stem: they overrule the separation "
-        "there, and it learns from them elsewhere.",
+        "there, and it learns from them elsewhere; may be given several times.",
         show_default=False,
     ),
 ]

@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 from sepdict._core.fs import open_regular, write_atomically
 from sepdict._core.names import visible
-from sepdict._core.settings import checks_types, refuse_other_types
+from sepdict._core.settings import Words, checks_types, refuse_other_types
 from sepdict._core.times import parse_time
 from sepdict.audio.label_formats import Row, label_track, read_rows, selection_table
 from sepdict.errors import ConfigError, LabelFileError
@@ -69,6 +70,23 @@ class Label:
     def duration_s(self) -> float:
         """Duration in seconds."""
         return self.end_s - self.start_s
+
+
+LabelsLike: TypeAlias = Annotated[
+    Sequence[Label] | str | Path, Words("a list of Label, or the path of a file of labels")
+]
+"""Labels, as public functions take them."""
+
+
+def as_labels(labels: LabelsLike) -> list[Label]:
+    """Return labels that are given themselves, or by the path of their file.
+
+    Raises
+    ------
+    LabelFileError
+        As `read_labels` does.
+    """
+    return read_labels(labels) if isinstance(labels, str | Path) else list(labels)
 
 
 @checks_types

@@ -21,18 +21,18 @@ from sepdict._core.devices import AUTO
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict._core.version import __version__
 from sepdict.audio.io import AudioLike, AudioReader, as_audio, open_audio
-from sepdict.audio.labels import Label
+from sepdict.audio.labels import Label, LabelsLike, as_labels
 from sepdict.audio.marks import moments_by_source
 from sepdict.audio.offset import centered
 from sepdict.audio.signal import Audio, at_peak_of_one
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.exemplars import encode_exemplars, join_exemplars
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
-from sepdict.errors import SepdictError
+from sepdict.errors import ConfigError, SepdictError
 from sepdict.progress import OnProgress, closes_progress, ignore_progress, progress_of_part
 from sepdict.separation.config import SeparationConfig
 from sepdict.training.config import PRESETS, TrainingConfig
-from sepdict.training.data import FrameConfig, extract_frames, stft_for
+from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, stft_for
 from sepdict.training.train import train_dictionary
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class MarkingConfig:
 @closes_progress
 def learn_from_labels(
     recording: AudioLike,
-    labels: Sequence[Label],
+    labels: LabelsLike,
     dictionaries: Sequence[DictionaryLike] = (),
     config: MarkingConfig | None = None,
     *,
@@ -96,7 +96,7 @@ def learn_from_labels(
     Parameters
     ----------
     recording : Audio, path or (samples, sample_rate)
-    labels : sequence of Label
+    labels : sequence of Label, or the path of their file
         Named after the sources. A label with frequency limits teaches what lies within them.
     dictionaries : sequence of Dictionary, path or installed name
         Of further sources, or of the same: these get the moments as further exemplars.
@@ -114,13 +114,14 @@ def learn_from_labels(
     Raises
     ------
     ConfigError
-        If labels do not fit the recording, those of two sources overlap, or the dictionaries do not go together.
+        If labels do not fit the recording, those of two sources overlap, a source is marked for less than a second, or
+        the dictionaries do not go together.
     AudioError
         If the moments of a source hold less than a second of sound.
 
     Examples
     --------
-    >>> from sepdict.audio.labels import Label
+    >>> from sepdict.audio.labels import Label, LabelsLike, as_labels
     >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
     >>> recording = Audio(torch.cat([hiss, hum, hiss.flip(0) + hum.flip(0)]), 8000)
     >>> quick = MarkingConfig(TrainingConfig(n_steps=5))
@@ -132,13 +133,15 @@ def learn_from_labels(
     if known:
         refuse_unfit(known)
     with _opened(recording) as mixture:
-        solos = solos_of(mixture, labels)
+        solos = solos_of(mixture, as_labels(labels))
     training = _fitting(config.training, known, [solo for several in solos.values() for solo in several])
     extended = [
         with_moments(each, solos[each.source], share=config.moments_share) if each.source in solos else each
         for each in known
     ]
     new = [source for source in solos if source not in {each.source for each in known}]
+    for source in new:
+        _refuse_little(source, solos[source])
     parts = [progress_of_part(on_progress, index, len(new)) for index in range(len(new))]
     learned = [
         _cached_dictionary(solos[source], training, source, device=device, on_progress=part)
@@ -158,11 +161,23 @@ def solos_of(recording: Audio | AudioReader, labels: Sequence[Label]) -> dict[st
     rate = recording.sample_rate
     moments = moments_by_source(labels, recording.n_samples / rate, recording.name)
     in_order = sorted((moment for several in moments.values() for moment in several), key=lambda each: each.start_s)
+    for moment in in_order:
+        if moment.low_hz is not None and moment.low_hz >= rate / 2:
+            what = f"the label {moment.name!r} at {moment.start_s:g} s begins at {moment.low_hz:g} Hz"
+            raise ConfigError(f"{what}; expected less than {rate / 2:g} Hz, where {recording.name} ends")
     spans = [slice(round(each.start_s * rate), round(each.end_s * rate)) for each in in_order]
     solos: dict[str, list[Audio]] = {name: [] for name in moments}
     for moment, part in zip(in_order, recording.blocks(spans), strict=True):
         solos[moment.name].append(_within(part, moment))
     return solos
+
+
+def _refuse_little(source: str, solos: Sequence[Audio]) -> None:
+    """Refuse to learn a source from less than a second."""
+    marked_s = sum(solo.duration_s for solo in solos)
+    if marked_s < LEAST_SOUND_S:
+        what = f"{solos[0].name}: {marked_s:.2f} s are marked as {source!r}"
+        raise ConfigError(f"{what}; expected {LEAST_SOUND_S:g} s at least, and ten seconds are better")
 
 
 def _within(part: Audio, moment: Label) -> Audio:
@@ -234,13 +249,14 @@ def _cached_dictionary(
         with contextlib.suppress(OSError):  # a read-only folder will do
             path.touch()
         return dictionary
-    dictionary = train_dictionary(solos, training, source=source, device=device, on_progress=on_progress)
-    if dictionary.card.training["stopped"] == "interrupted":  # Ctrl-C means the whole work here, not the training
-        raise KeyboardInterrupt
+    dictionary = train_dictionary(
+        solos, training, source=source, keeps_interrupted=False, device=device, on_progress=on_progress
+    )
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         dictionary.save(cache_folder() / f"{PREFIX}-{key}.safetensors")
         keep_latest(f"{PREFIX}-*.safetensors", MOST_CACHED)
     except (OSError, SepdictError) as error:
-        log.warning("what was learned of %s cannot be kept, it will be learned again (%s)", source, error)
+        why = f"{error}; have SEPDICT_CACHE name a folder that can be written to"
+        log.warning("what was learned of %s cannot be kept, it will be learned again (%s)", source, why)
     return dictionary

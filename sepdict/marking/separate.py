@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sepdict._core.settings import checks_types
 from sepdict.audio.io import AudioLike, as_audio
-from sepdict.audio.labels import Label
+from sepdict.audio.labels import LabelsLike, as_labels
 from sepdict.dictionaries.loading import DictionaryLike
 from sepdict.marking.learning import MarkingConfig, learn_from_labels
 from sepdict.progress import OnProgress, closes_progress, ignore_progress
@@ -18,7 +18,7 @@ from sepdict.separation.result import Separation
 @closes_progress
 def separate_marked(
     recording: AudioLike,
-    labels: Sequence[Label],
+    labels: LabelsLike,
     dictionaries: Sequence[DictionaryLike] = (),
     config: SeparationConfig | None = None,
     *,
@@ -30,8 +30,8 @@ def separate_marked(
     Parameters
     ----------
     recording : Audio, path or (samples, sample_rate)
-    labels : sequence of Label
-        As from `read_labels`, named after the sources. With a single name, the other stem is the residual.
+    labels : sequence of Label, or the path of their file
+        Named after the sources. With a single name, the other stem is the residual.
     dictionaries : sequence of Dictionary, path or installed name
         As in `learn_from_labels`.
     config : SeparationConfig, optional
@@ -52,7 +52,7 @@ def separate_marked(
     Examples
     --------
     >>> import torch
-    >>> from sepdict import Audio, TrainingConfig
+    >>> from sepdict import Audio, Label, TrainingConfig
     >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
     >>> recording = Audio(torch.cat([hiss, hum, hiss.flip(0) + hum.flip(0)]), 8000)
     >>> labels = [Label(0, 2, "hiss"), Label(2, 4, "hum")]
@@ -60,7 +60,7 @@ def separate_marked(
     >>> list(separate_marked(recording, labels, config=draft, marking=quick))
     ['hiss', 'hum']
     """
-    sound = as_audio(recording, "recording")
+    sound, labels = as_audio(recording, "recording"), as_labels(labels)
     marking = MarkingConfig() if marking is None else marking
     config = marking.fitting(SeparationConfig() if config is None else config, has_dictionaries=bool(dictionaries))
     learned = learn_from_labels(sound, labels, dictionaries, marking, device=config.device, on_progress=on_progress)

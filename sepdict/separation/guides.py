@@ -8,6 +8,7 @@ masks ``m`` as a weighted geometric mean, so that all kinds of help act in one w
 A weight of 0 leaves the estimate, 1 counts as much as the estimate does, and `CERTAIN` overrules it.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from sepdict.audio.signal import Audio, resample
 from sepdict.errors import ConfigError
 from sepdict.spectral.masks import MASK_FLOOR, ratio_masks
 from sepdict.spectral.stft import StftConfig, magnitude, stft
+
+log = logging.getLogger(__name__)
 
 CERTAIN = 1e4  # the weight of what a person has marked: the estimate counts nothing beside it
 EDGE_WINDOWS = 0.25  # of a window: frames so near to a mark's edge hold what sounds outside it, too
@@ -186,7 +189,12 @@ class StemGuide:
         others = estimate.index_fill(0, torch.tensor(index, device=estimate.device), 0)
         masks = ratio_masks(others) * (1 - share)
         masks[index] = share
-        weight = self.weight if self._is_like(index, magnitude(own), estimate, spectrum) else 0.0
+        weight = self.weight
+        if not self._is_like(index, magnitude(own), estimate, spectrum):
+            log.warning(
+                "%s: does not guide %r where it is nearly silent or more like another stem", self.audio.name, self.stem
+            )
+            weight = 0.0
         return masks, torch.full_like(share[:1], weight)
 
     def _spectrum(self, grid: Grid) -> Tensor:

@@ -55,6 +55,7 @@ def train_dictionary(
     *,
     source: str,
     backgrounds: AudioLike | Sequence[AudioLike] = (),
+    keeps_interrupted: bool = True,
     device: str = AUTO,
     on_progress: OnProgress = ignore_progress,
 ) -> Dictionary:
@@ -72,6 +73,8 @@ def train_dictionary(
     backgrounds : as recordings
         Other sounds, which augmentation mixes in and a denoising encoder learns to ignore; the decoder does not learn
         them for themselves.
+    keeps_interrupted : bool
+        Whether Ctrl-C ends the training early, with the best weights so far; otherwise it is raised.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     on_progress : callable
@@ -124,7 +127,7 @@ def train_dictionary(
     trainer = Trainer(training_set, card.stft.n_bins, config, generator, None if others is None else others.to(chosen))
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
         torch.manual_seed(config.seed)
-        network, curves, stopped = trainer.run(next_set, on_progress)
+        network, curves, stopped = trainer.run(next_set, on_progress, keeps_interrupted=keeps_interrupted)
     _warn_of_nothing_learned(training_set, card, config, min(curves["validation"]))
     settings = config.as_card()
     exemplars, n_held_out = collect_exemplars(sounds, frame_config, config.exemplars_s)

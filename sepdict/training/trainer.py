@@ -66,7 +66,7 @@ class Trainer:
         self.critic = CriticTrainer(self.network) if config.regularization.adversarial else None
 
     def run(
-        self, next_set: Callable[[], TrainingSet] | None, on_progress: OnProgress
+        self, next_set: Callable[[], TrainingSet] | None, on_progress: OnProgress, *, keeps_interrupted: bool
     ) -> tuple[Autoencoder, dict[str, tuple[float, ...]], str]:
         """Train; return the best network, the curves, and why training ended.
 
@@ -99,7 +99,7 @@ class Trainer:
                     stopped = "early"
                     break
         except KeyboardInterrupt:
-            if not curves["validation"]:  # nothing learned yet: there is nothing to keep
+            if not keeps_interrupted or not curves["validation"]:  # nothing learned yet: there is nothing to keep
                 raise
             log.warning("interrupted; keeping the best weights so far")
             stopped = "interrupted"

@@ -57,6 +57,13 @@ def test_a_recording_and_its_labels_give_a_stem_for_each_name() -> None:
     torch.testing.assert_close(stem("hiss").samples + stem("hum").samples, whole.samples, atol=1e-5, rtol=0)
 
 
+def test_each_source_may_have_a_file_of_labels_of_its_own() -> None:
+    for name, line in zip(("hiss", "hum"), LABELS.splitlines(), strict=True):
+        Path(f"{name}.txt").write_text(f"{line}\n")
+    succeed("separate", "song.wav", "--labels", "hiss.txt", "--labels", "hum.txt", *DRAFT)
+    assert sorted(path.name for path in Path("separated/song").glob("*.wav")) == ["hiss.wav", "hum.wav"]
+
+
 def test_one_name_gives_its_stem_and_the_rest() -> None:
     Path("song.txt").write_text("0\t1.5\thiss\n")
     result = run("separate", "song.wav", "--labels", "song.txt", "--residual", "rest", *DRAFT)
@@ -84,9 +91,11 @@ def test_keep_puts_what_was_learned_into_the_library_where_it_separates_again() 
     assert [path.name for path in sorted(library_folder().iterdir())] == ["hiss.safetensors", "hum.safetensors"]
     assert Dictionary.load(library_folder() / "hum.safetensors").card.heard[0]["name"] == "song.wav"
     succeed("separate", "song.wav", "-d", "hiss", "-d", "hum", "-o", "again", *DRAFT)
-    error = fail("separate", "song.wav", "--labels", "song.txt", "--keep", "-o", "other", *DRAFT)
-    assert "hiss.safetensors: exists already" in error
-    succeed("separate", "song.wav", "--labels", "song.txt", "--keep", "--overwrite", "-o", "other", *DRAFT)
+    command = ("separate", "song.wav", "--labels", "song.txt", "--keep", *DRAFT)
+    assert "kept" in succeed(*command, "--skip-existing")[0]  # the same dictionaries are there already
+    Path("song.txt").write_text("0\t1.4\thiss\n1.5\t3\thum\n")
+    assert "hiss.safetensors: exists already" in fail(*command, "-o", "other")
+    succeed(*command, "--overwrite", "-o", "other")
 
 
 def test_the_same_labels_are_kept_by_skip_existing_and_others_separate_again() -> None:
@@ -127,13 +136,22 @@ def test_another_tools_stem_guides_its_own(pair: list[str]) -> None:
     assert after > before + 0.5
 
 
+def test_a_guide_that_holds_nothing_is_noted(pair: list[str]) -> None:
+    whole = read_audio("song.wav")
+    write_audio("silent.wav", replace(whole, samples=0 * whole.samples))
+    result = run("separate", "song.wav", *pair, "--guide", "hiss=silent.wav", *DRAFT)
+    assert result.exit_code == 0
+    assert result.stderr.count("silent.wav: does not guide 'hiss' where it is nearly silent") == 1
+
+
 WRONG_LABELS = {  # the content of a label file, and what is said of it
     "": "song.txt: holds no label",
     "0\t2\thiss\n1\t3\thum\n": "hiss",
     "0\t1.5\thiss\n7\t9\thum\n": "song.wav",
     "1.5\t0\thiss\n": "song.txt: line 1",
-    "0\t0.3\thiss\n1.5\t3\thum\n": "'hiss' hold 0.3",
+    "0\t0.3\thiss\n1.5\t3\thum\n": "song.wav: 0.30 s are marked as 'hiss'; expected 1 s at least",
     "0\t1.5\tresidual\n": "residual",
+    "0\t1.5\thiss\n\\\t5000\t6000\n": "begins at 5000 Hz; expected less than 4000 Hz, where song.wav ends",
 }
 
 

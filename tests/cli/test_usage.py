@@ -38,6 +38,7 @@ BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHON
             "sepdict separate",
         ),
         (["separate", "x.wav", "-d", "a", "--guide", "x"], ["'x'; expected NAME=FILE"], "sepdict separate"),
+        (["separate", "x", "-d", "a", "--guide", "a=x", "--guide", "a=y"], ["one guide for each"], "sepdict separate"),
         (["separate", "-d", "x"], ["missing argument 'MIX'"], "sepdict separate"),
         (["separate", "x.wav", "-d"], ["'-d' requires an argument"], "sepdict separate"),
         (["-v", "separate", "x.wav", "-d", "a", "--job", "2"], ["--job", "--jobs"], "sepdict separate"),

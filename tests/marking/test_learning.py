@@ -10,12 +10,12 @@ from torch import Tensor
 import sepdict.marking.learning
 from sepdict._core.cache import cache_folder
 from sepdict._core.names import RESIDUAL
-from sepdict.audio.labels import Label
+from sepdict.audio.labels import Label, write_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.dictionaries.exemplars import decode_exemplars
-from sepdict.errors import AudioError, ConfigError
+from sepdict.errors import ConfigError
 from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.marking.learning import MarkingConfig, learn_from_labels, solos_of, with_moments
 from sepdict.marking.separate import separate_marked
@@ -84,6 +84,23 @@ def test_a_marked_source_has_all_of_its_moment(recording: Audio, sources: dict[s
     for label in LABELS:
         within = slice(round((label.start_s + 0.1) * RATE), round((label.end_s - 0.1) * RATE))
         assert si_sdr(separation[label.name].samples[0, within], sources[label.name][0, within]) > 30
+
+
+def test_labels_may_be_given_by_their_file(recording: Audio, tmp_path: Path) -> None:
+    path = write_labels(LABELS, tmp_path / "labels.txt")
+    assert list(separate_marked(recording, path, config=DRAFT, marking=MARKING)) == ["rumble", "hiss"]
+
+
+def test_a_short_moment_may_join_a_dictionary(recording: Audio) -> None:
+    given = train_dictionary(Audio(noise(3, 50, 1800, seed=4), RATE), TINY, source="rumble")
+    (extended,) = learn_from_labels(recording, [Label(0, 0.5, "rumble")], [given], MARKING)
+    assert extended.exemplars.shape[1] > given.exemplars.shape[1]
+
+
+def test_two_channels_do_not_make_half_a_second_long_enough(recording: Audio) -> None:
+    stereo = replace(recording, samples=recording.samples.repeat(2, 1))
+    with pytest.raises(ConfigError, match="are marked as 'rumble'"):
+        learn_from_labels(stereo, [Label(0, 0.6, "rumble")], config=MARKING)
 
 
 def test_one_name_gives_its_stem_and_the_rest(recording: Audio) -> None:
@@ -224,7 +241,7 @@ def test_labels_that_do_not_fit_are_refused(recording: Audio, labels: list[Label
 
 
 def test_too_little_of_a_source_is_refused_by_name(recording: Audio) -> None:
-    with pytest.raises(AudioError, match=r"'hiss' hold 0\.50 s of sound; expected 1 s at least"):
+    with pytest.raises(ConfigError, match=r"0\.50 s are marked as 'hiss'; expected 1 s at least"):
         learn_from_labels(recording, [Label(0, 2, "rumble"), Label(2.2, 2.7, "hiss")], config=MARKING)
 
 
