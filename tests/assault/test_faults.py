@@ -160,6 +160,8 @@ def test_wherever_memory_runs_out_outputs_are_whole_or_absent(prepared: Path, sc
     run_out_at(spread(n), prepared, scenario, MemoryError("out of memory"))
 
 
+# Python reports what is raised while a generator is closed, and goes on: nothing more can be done there
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.assault
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_memory_may_run_out_anywhere(prepared: Path, scenario: Scenario) -> None:
