@@ -320,6 +320,7 @@ def test_what_is_done_stays_until_there_is_something_in_its_place(
         gate.set()
 
         page.set_input_files("#mixture input[type=file]", sounds["silence"])
+        expect(separate).to_have_text("Separate all 2")  # it has arrived
         separate.click()
         expect(page.locator("#results li").nth(1)).to_contain_text("silent")
         expect(page.get_by_role("radio", name="mix 2.wav")).to_be_checked()
