@@ -18,7 +18,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ from sepdict.separation.background_model import fit_with_background_model
 from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Frames, TimelineRecorder
 from sepdict.separation.excitations import ExcitationFit, fit_excitations
-from sepdict.separation.guides import Grid, Guide, pool
+from sepdict.separation.guides import Grid, Guide, GuideMasks, pool
 from sepdict.separation.mask_estimator import MaskEstimator, adapt
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.separation.out_of_band import at_rate_of, with_infrasound, with_rest
@@ -247,13 +246,13 @@ class _SegmentSeparator:
 
     @property
     def hop_s(self) -> float:
-        """The time from one frame to the next, in seconds."""
+        """Return the time from one frame to the next, in seconds."""
         card = self.dictionaries[0].card
         return card.stft.hop_length / card.sample_rate
 
     @property
     def has_residual(self) -> bool:
-        """Whether the last stem is the residual."""
+        """Return whether the last stem is the residual."""
         return self.config.has_residual(len(self.dictionaries))
 
     def separate(self, segment: Audio, start_s: float, *, on_progress: OnProgress) -> tuple[Tensor, FitSummary, Frames]:
@@ -265,12 +264,13 @@ class _SegmentSeparator:
         spectrum = stft(resampled.samples.to(self.device), card.stft)  # (n_channels, n_bins, n_frames)
         observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
         grid = Grid(self._stems, card.sample_rate, card.stft, start_s, resampled.n_samples, exponent)
-        guided = partial(pool, spectrum=spectrum, grid=grid, guides=self.guides)
-        guide_masks = self._guide_masks(observed, guided)
+        guides = [guide.of_segment(spectrum, grid) for guide in self.guides]
+        of_sources = [] if self.has_residual else guides  # masks without a residual's cannot be pooled with one
+        guide_masks = self._guide_masks(observed, of_sources)
         fit = self._fit(observed, mixture.sample_rate, guide_masks, on_progress=on_progress)
         explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
-        masks = self._masks(fit, observed, guide_masks, guided, on_progress=on_progress)
-        masks = guided(self._with_residual(masks, fit, observed, explained))
+        masks = self._masks(fit, observed, guide_masks, of_sources, on_progress=on_progress)
+        masks = pool(self._with_residual(masks, fit, observed, explained), guides)
         masks = self._with_infrasound(masks, observed)
         samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
         samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
@@ -287,12 +287,11 @@ class _SegmentSeparator:
     def _stems(self) -> tuple[str, ...]:
         return tuple(stem_names(self.dictionaries, self.config))
 
-    def _guide_masks(self, observed: Tensor, guided: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """Estimate masks before the fit, pooled with the guides unless these also know of a residual."""
+    def _guide_masks(self, observed: Tensor, guides: Sequence[GuideMasks]) -> Tensor | None:
+        """Estimate masks before the fit, pooled with the guides."""
         if self.mask_estimator is None:
             return None
-        masks = self.mask_estimator.masks(observed, self._sources)
-        return masks if self.has_residual else guided(masks)
+        return pool(self.mask_estimator.masks(observed, self._sources), guides)
 
     def _fit(
         self, observed: Tensor, sample_rate: int, guide_masks: Tensor | None, *, on_progress: OnProgress
@@ -325,7 +324,7 @@ class _SegmentSeparator:
         fit: ExcitationFit,
         observed: Tensor,
         guide_masks: Tensor | None,
-        guided: Callable[[Tensor], Tensor],
+        guides: Sequence[GuideMasks],
         *,
         on_progress: OnProgress,
     ) -> Tensor:
@@ -337,10 +336,9 @@ class _SegmentSeparator:
         masks = ratio_masks(fit.magnitudes[: len(self.dictionaries)], exponent=MASK_EXPONENT)
         if self.mask_estimator is None or guide_masks is None or self.config.mask_estimator is None:
             return masks
-        estimate = combine_masks(masks, guide_masks)
         adapted = adapt(
             self.mask_estimator,
-            (estimate if self.has_residual else guided(estimate)) * observed,
+            pool(combine_masks(masks, guide_masks), guides) * observed,
             self._sources,
             n_steps=self.config.mask_estimator.n_adaptation_steps,
             on_progress=on_progress,

@@ -10,7 +10,7 @@ A weight of 0 leaves the estimate, 1 counts as much as the estimate does, and `C
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,6 +33,13 @@ LARGEST_LAG_S = 0.5  # of another tool's stem that is looked for and named
 SMALLEST_LAG_S = 0.004  # a quarter of a short window's hop: from here on a stem's masks come late
 LEAST_MATCH = 0.3  # correlation of a stem with its mixture: with less there is no lag to tell from chance
 LEAST_ENERGY = 1e-4  # of a stem, relative to the mixture's (-40 dB): with less it holds nothing
+
+GuideMasks: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""A function of the estimated masks of a segment, which returns a guide's masks and their weights.
+
+The estimate stands for what the guide does not know. It has the shape (n_stems, n_channels, n_bins, n_frames), as the
+masks have; the weights have (1, n_bins, n_frames).
+"""
 
 
 @dataclass(frozen=True)
@@ -108,29 +115,30 @@ class LabelGuide:
                     "expected labels of this mixture"
                 )
 
-    def masks(self, estimate: Tensor, spectrum: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Return masks, and their weights: `CERTAIN` where there is a label, one for its stem and zero for the others.
+    def of_segment(self, spectrum: Tensor, grid: Grid) -> GuideMasks:
+        """Prepare masks whose weights are `CERTAIN` where there is a label: one for its stem and zero for the others.
 
         Parameters
         ----------
-        estimate : Tensor, shape (n_stems, n_channels, n_bins, n_frames)
-            The masks as they were estimated, for what a guide does not know.
         spectrum : Tensor, complex, shape (n_channels, n_bins, n_frames)
             The mixture's.
         grid : Grid
 
         Returns
         -------
-        masks : Tensor, shape (n_stems, n_channels, n_bins, n_frames)
-        weights : Tensor, shape (1, n_bins, n_frames), >= 0
+        GuideMasks
         """
-        masks, weights = estimate.clone(), torch.zeros_like(estimate[0, :1])
-        for label in self.labels:
-            where = grid.bins_within(label.low_hz, label.high_hz), grid.frames_within(label.start_s, label.end_s)
-            masks[:, :, *where] = 0
-            masks[grid.stems.index(label.name), :, *where] = 1
-            weights[:, *where] = CERTAIN
-        return masks, weights
+
+        def masks_of(estimate: Tensor) -> tuple[Tensor, Tensor]:
+            masks, weights = estimate.clone(), torch.zeros_like(estimate[0, :1])
+            for label in self.labels:
+                where = grid.bins_within(label.low_hz, label.high_hz), grid.frames_within(label.start_s, label.end_s)
+                masks[:, :, *where] = 0
+                masks[grid.stems.index(label.name), :, *where] = 1
+                weights[:, *where] = CERTAIN
+            return masks, weights
+
+        return masks_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,24 +186,12 @@ class StemGuide:
             channels = f"{self.audio.n_channels} channels, its mixture {mixture.n_channels}"
             raise ConfigError(f"{name}: has {channels}; expected as many or one")
 
-    def masks(self, estimate: Tensor, spectrum: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Return masks and their weights as `LabelGuide.masks` does.
+    def of_segment(self, spectrum: Tensor, grid: Grid) -> GuideMasks:
+        """Prepare masks as `LabelGuide.of_segment` does; all that does not depend on the estimate is computed here.
 
-        The weight is 0 in a segment in which the stem holds nothing or looks like another one.
+        The weight is 0 where the stem holds nothing in the segment or looks like another one.
         """
-        index = grid.stems.index(self.stem)
-        own = self._spectrum(grid).to(spectrum.device)
-        share, _ = ratio_masks(magnitude(torch.stack([own.expand_as(spectrum), spectrum - own])))
-        others = estimate.index_fill(0, torch.tensor(index, device=estimate.device), 0)
-        masks = ratio_masks(others) * (1 - share)
-        masks[index] = share
-        weight = self.weight
-        if not self._is_like(index, magnitude(own), estimate, spectrum):
-            log.warning(
-                "%s: does not guide %r where it is nearly silent or more like another stem", self.audio.name, self.stem
-            )
-            weight = 0.0
-        return masks, torch.full_like(share[:1], weight)
+        return _StemInSegment(self, self._spectrum(grid).to(spectrum.device), spectrum, grid)
 
     def _spectrum(self, grid: Grid) -> Tensor:
         """Compute the stem's spectrum in a segment, (n_channels, n_bins, n_frames)."""
@@ -206,32 +202,59 @@ class StemGuide:
         samples = torch.nn.functional.pad(samples, (0, grid.n_samples - samples.shape[1]))
         return stft(samples * 2.0**-grid.exponent, grid.stft)
 
-    def _is_like(self, index: int, own: Tensor, estimate: Tensor, spectrum: Tensor) -> bool:
+
+class _StemInSegment:
+    """Gives the masks of another tool's stem in one segment, in which it warns once that the stem does not guide."""
+
+    def __init__(self, guide: StemGuide, own: Tensor, spectrum: Tensor, grid: Grid) -> None:
+        self.guide, self.index = guide, grid.stems.index(guide.stem)
+        self.own, self.observed = magnitude(own), magnitude(spectrum)
+        self.share, _ = ratio_masks(magnitude(torch.stack([own.expand_as(spectrum), spectrum - own])))
+        self.has_warned = False
+
+    def __call__(self, estimate: Tensor) -> tuple[Tensor, Tensor]:
+        """Return masks and their weights."""
+        others = estimate.index_fill(0, torch.tensor(self.index, device=estimate.device), 0)
+        masks = ratio_masks(others) * (1 - self.share)
+        masks[self.index] = self.share
+        weight = self.guide.weight
+        if not self._is_like(estimate):
+            self._warn_once()
+            weight = 0.0
+        return masks, torch.full_like(self.share[:1], weight)
+
+    def _is_like(self, estimate: Tensor) -> bool:
         """Return whether, by the estimate, the stem holds something, and no other stem is more like it.
 
         A wrong stem (silence, another source) is so known by the segment itself, whatever the reason.
         """
-        observed = magnitude(spectrum)
+        own, observed = self.own, self.observed
         energy = observed.square().sum()
         if not own.square().sum() * len(observed) > LEAST_ENERGY * len(own) * energy:
             return False
         stems = (estimate * observed).flatten(1)  # (n_stems, n_values)
         matches = stems @ own.expand_as(observed).flatten() / stems.square().sum(dim=1).clamp(min=1e-30).sqrt()
-        return bool(matches[index] >= matches.amax())
+        return bool(matches[self.index] >= matches.amax())
+
+    def _warn_once(self) -> None:
+        """Log that the stem has no weight, the first time."""
+        if not self.has_warned:
+            name, stem = self.guide.audio.name, self.guide.stem
+            log.warning("%s: does not guide %r where it is nearly silent or more like another stem", name, stem)
+        self.has_warned = True
 
 
 Guide: TypeAlias = LabelGuide | StemGuide
 
 
-def pool(estimate: Tensor, spectrum: Tensor, grid: Grid, guides: Sequence[Guide]) -> Tensor:
+def pool(estimate: Tensor, guides: Sequence[GuideMasks]) -> Tensor:
     """Pool estimated masks with those of guides, weighted by how much is known.
 
     Parameters
     ----------
     estimate : Tensor, shape (n_stems, n_channels, n_bins, n_frames)
-    spectrum : Tensor, complex, shape (n_channels, n_bins, n_frames)
-    grid : Grid
-    guides : sequence of Guide
+    guides : sequence of GuideMasks
+        Those of the segment.
 
     Returns
     -------
@@ -242,7 +265,7 @@ def pool(estimate: Tensor, spectrum: Tensor, grid: Grid, guides: Sequence[Guide]
         return estimate
     logs, total = (estimate + MASK_FLOOR).log(), torch.ones_like(estimate[0])
     for guide in guides:
-        masks, weights = guide.masks(estimate, spectrum, grid)
+        masks, weights = guide(estimate)
         logs, total = logs + weights * (masks + MASK_FLOOR).log(), total + weights
     return torch.where(total > 1, (logs / total).softmax(dim=0), estimate)
 

@@ -58,18 +58,19 @@ def stem_guide(stem: str, samples: Tensor, **settings: float) -> StemGuide:
     return StemGuide(stem, Audio(samples, RATE, "other.wav"), **settings)
 
 
-def test_without_a_guide_the_estimate_is_returned_bit_by_bit(estimate: Tensor, spectrum: Tensor) -> None:
-    assert pool(estimate, spectrum, GRID, []) is estimate
+def test_without_a_guide_the_estimate_is_returned_bit_by_bit(estimate: Tensor) -> None:
+    assert pool(estimate, []) is estimate
 
 
 def test_pooled_masks_sum_to_one(estimate: Tensor, spectrum: Tensor) -> None:
     guides = [LabelGuide((Label(0.2, 0.9, "low"),)), stem_guide("high", 0.5 * noise(2, seed=3))]
-    pooled = pool(estimate, spectrum, GRID, guides)
+    pooled = pool(estimate, [guide.of_segment(spectrum, GRID) for guide in guides])
     torch.testing.assert_close(pooled.sum(dim=0), torch.ones_like(pooled[0]))
 
 
 def test_a_label_rules_within_its_times_and_frequencies_and_nothing_else(estimate: Tensor, spectrum: Tensor) -> None:
-    pooled = pool(estimate, spectrum, GRID, [LabelGuide((Label(0.5, 1.0, "high", 1000.0, 2000.0),))])
+    guide = LabelGuide((Label(0.5, 1.0, "high", 1000.0, 2000.0),))
+    pooled = pool(estimate, [guide.of_segment(spectrum, GRID)])
     bins, frames = GRID.bins_within(1000.0, 2000.0), GRID.frames_within(0.5, 1.0)
     assert pooled[1, :, bins, frames].min() > 0.999
     untouched = torch.ones_like(pooled, dtype=torch.bool)
@@ -100,16 +101,17 @@ def test_a_guide_of_weight_one_counts_as_much_as_the_estimate(estimate: Tensor) 
     low, high = low_and_high(20)
     guide, spectrum = stem_guide("low", low, weight=1.0), stft(low + high, STFT)
     estimate = combine_masks(estimate, ratio_masks(torch.stack([stft(low, STFT).abs(), stft(high, STFT).abs()])))
-    masks, weights = guide.masks(estimate, spectrum, GRID)
+    guide_masks = guide.of_segment(spectrum, GRID)
+    masks, weights = guide_masks(estimate)
     assert weights.min() == 1
-    torch.testing.assert_close(pool(estimate, spectrum, GRID, [guide]), combine_masks(estimate, masks))
+    torch.testing.assert_close(pool(estimate, [guide_masks]), combine_masks(estimate, masks))
 
 
 def test_a_stem_gives_the_masks_that_its_tool_used(spectrum: Tensor) -> None:
     used = (torch.arange(STFT.n_bins) < 50).float()[:, None].expand(spectrum.shape)
     samples = istft(used * spectrum, STFT, n_samples=GRID.n_samples)
     estimate = torch.stack([0.6 * used + 0.2, 0.8 - 0.6 * used])
-    masks, weights = stem_guide("low", samples).masks(estimate, spectrum, GRID)
+    masks, weights = stem_guide("low", samples).of_segment(spectrum, GRID)(estimate)
     assert weights.min() > 0
     assert (masks[0] - used)[:, 2:-2].abs().mean() < 0.03
     torch.testing.assert_close(masks.sum(dim=0), torch.ones_like(masks[0]))
@@ -121,10 +123,21 @@ def test_a_wrong_stem_has_no_weight(what: str) -> None:
     spectrum = stft(low + high, STFT)
     estimate = ratio_masks(torch.stack([stft(low, STFT).abs(), stft(high, STFT).abs()]))
     given = {"nothing": torch.zeros_like(low), "the other source": high}[what]
-    _, weights = stem_guide("low", given).masks(estimate, spectrum, GRID)
+    _, weights = stem_guide("low", given).of_segment(spectrum, GRID)(estimate)
     assert not weights.any()
-    _, weights = stem_guide("low", low).masks(estimate, spectrum, GRID)
+    _, weights = stem_guide("low", low).of_segment(spectrum, GRID)(estimate)
     assert weights.min() == StemGuide.weight
+
+
+def test_a_stem_is_prepared_once_for_a_segment_which_warns_once(
+    dictionaries: list[Dictionary], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    transforms = list[str]()
+    monkeypatch.setattr("sepdict.separation.guides.stft", lambda *given: transforms.append("stft") or stft(*given))
+    mixture, silence = Audio(noise(9, seed=12), RATE), stem_guide("low", torch.zeros(1, 9 * RATE))
+    separation = separate(mixture, dictionaries, replace(STANDARD, segment_s=3), guides=[silence])
+    assert separation.n_segments == len(transforms) > 1
+    assert [record.getMessage()[:9] for record in caplog.records] == ["other.wav"] * separation.n_segments
 
 
 @pytest.mark.parametrize("config", [DRAFT, STANDARD], ids=["draft", "standard"])
@@ -210,7 +223,7 @@ def test_a_guide_at_another_rate_is_resampled() -> None:
     spectrum = stft(low + high, STFT)
     estimate = ratio_masks(torch.stack([stft(low, STFT).abs(), stft(high, STFT).abs()]))
     one, other = (
-        StemGuide("low", resample(Audio(low, RATE), rate)).masks(estimate, spectrum, GRID)[0]
+        StemGuide("low", resample(Audio(low, RATE), rate)).of_segment(spectrum, GRID)(estimate)[0]
         for rate in (RATE, 2 * RATE)
     )
     assert (one - other).abs().mean() < 0.02
