@@ -38,6 +38,7 @@ from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
+from sepdict.separation.guides import Guide
 
 log = logging.getLogger(__name__)
 
@@ -143,11 +144,11 @@ def separate_files(
     for path in config.guide_stems.values():
         probe_audio(path)  # what cannot be read is refused at once
     plan = _plan(mixtures, dictionaries, out, config)
-    _refuse_unfit_guides(plan, config, stem_names(dictionaries, config.separation))
+    guides = _guides(plan, config, stem_names(dictionaries, config.separation))
     for result in plan.results.values():
         on_track(result)
     with writable_folder(out):
-        work = _prepare(plan, dictionaries, config, dictionary_files, command, on_progress)
+        work = _prepare(plan, dictionaries, config, guides, dictionary_files, command, on_progress)
         separate_all = _separate_in_processes if config.n_jobs > 1 and len(plan.pairs) > 1 else _separate_in_turn
         separated = separate_all(work, plan.pairs, on_progress, on_track)
     results = {**plan.results, **{result.mixture: result for result in separated}}
@@ -194,23 +195,25 @@ def _plan(
     return _Plan(list(zip(tracks, references, strict=True)), clashing | kept, asked)
 
 
-def _refuse_unfit_guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> None:
-    """Refuse guides of several mixtures, and those that do not fit the one there is, before the work."""
+def _guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> Sequence[Guide] | None:
+    """Read the guides of the one mixture there is, None if it cannot be read; refuse those of several, or unfit."""
     if not config.labels and not config.guide_stems:
-        return
+        return ()
     if len(plan.pairs) + len(plan.results) != 1:
         n_mixtures = len(plan.pairs) + len(plan.results)
         raise ConfigError(f"labels and guides are of one mixture, and there are {n_mixtures}; separate them one by one")
     for track, _ in plan.pairs:
         if _begins(track.mixture, config.start_s):
             with open_audio(track.mixture) as mixture:
-                guides_of(config, mixture, config.span(mixture), stems)
+                return guides_of(config, mixture, config.span(mixture), stems)
+    return None
 
 
 def _prepare(
     plan: _Plan,
     dictionaries: Sequence[Dictionary],
     config: BatchConfig,
+    guides: Sequence[Guide] | None,
     dictionary_files: Mapping[str, Path],
     command: Sequence[str],
     on_progress: OnProgress,
@@ -224,7 +227,7 @@ def _prepare(
     run = RunFacts(tuple(command), order_of(plan.asked), plan.asked, described, mask_estimator_s)
     has_mask_estimator = mask_estimator is not None
     separation = config.separation.in_effect(has_mask_estimator=has_mask_estimator, n_dictionaries=len(dictionaries))
-    return Work(dictionaries, replace(config, separation=separation), mask_estimator, run)
+    return Work(dictionaries, replace(config, separation=separation), mask_estimator, guides, run)
 
 
 def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:

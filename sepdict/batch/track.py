@@ -19,7 +19,6 @@ from sepdict.audio.labels import write_labels
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import copy_audio, writing_audio, writing_stems
 from sepdict.batch.config import BatchConfig
-from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Excerpt, LabelFacts, Manifest, MixtureFacts, RunFacts, StemFacts
 from sepdict.batch.publishing import publishing
@@ -50,6 +49,7 @@ class Work:
     dictionaries: Sequence[Dictionary]
     config: BatchConfig
     mask_estimator: MaskEstimator | None
+    guides: Sequence[Guide] | None  # of the one mixture there is; None if it could not be read when they were
     run: RunFacts
 
     @property
@@ -74,12 +74,13 @@ def separate_track(
         moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
         with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
             span = work.config.span(whole)
-            guides = guides_of(work.config, whole, span, work.stem_names)
+            if work.guides is None:
+                raise AudioFileError(f"{track.mixture}: could not be read when its guides were; separate it again")
             references = {name: _read_reference(path, whole, span) for name, path in truth.items()}
             snapshot = Snapshot.of(track.mixture)
             context = read_context(track.mixture).of_span(span, whole.sample_rate)
             with _excerpt(whole, span, hidden.out) as mixture:
-                delivery = _deliver(hidden, mixture, work, guides, references, context, on_progress)
+                delivery = _deliver(hidden, mixture, work, references, context, on_progress)
                 if snapshot.has_changed():
                     raise AudioFileError(f"{track.mixture}: was changed while it was read; separate it again")
                 manifest = Manifest(
@@ -158,14 +159,13 @@ def _deliver(
     hidden: Track,
     mixture: AudioReader,
     work: Work,
-    guides: Sequence[Guide],
     references: Mapping[str, Audio],
     context: Context,
     on_progress: OnProgress,
 ) -> Delivery:
     """Separate an open file into a track's stems, and score them."""
     start = time.perf_counter()
-    outcome, peak = _separate_into(hidden, mixture, work, guides, context, on_progress)
+    outcome, peak = _separate_into(hidden, mixture, work, context, on_progress)
     gain = hidden.output.encode(list(hidden.stems.values()), peak=peak, context=context)
     if hidden.output.encoding != "FLOAT":
         measured = null_test_of(mixture.path, list(hidden.stems.values()), gain=gain)
@@ -181,7 +181,6 @@ def _separate_into(
     hidden: Track,
     mixture: AudioReader,
     work: Work,
-    guides: Sequence[Guide],
     context: Context,
     on_progress: OnProgress,
 ) -> tuple[Outcome, float]:
@@ -206,7 +205,7 @@ def _separate_into(
             work.dictionaries,
             write,
             work.config.separation,
-            guides=guides,
+            guides=work.guides or (),
             trained_mask_estimator=work.mask_estimator,
             on_progress=on_progress,
         )

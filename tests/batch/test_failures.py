@@ -8,7 +8,9 @@ from front_end import TINY, error_lines, run, sound, trained, write_mixtures
 from process_tasks import failing_on, separate_track_without_b
 
 import sepdict.audio.io
+import sepdict.batch.run
 import sepdict.batch.track
+from sepdict.audio.labels import Label
 from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
@@ -58,6 +60,17 @@ def test_any_error_of_a_mixture_is_that_tracks(
     assert "\n" not in failed.error
     assert len(failed.error) < 1000
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "c"]
+
+
+def test_a_mixture_that_can_be_read_only_later_is_not_separated_without_its_guides(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_mixtures(tmp_path / "in", "a")
+    monkeypatch.setattr(sepdict.batch.run, "probe_audio", failing_on("a.wav", sepdict.audio.io.probe_audio, OSError(5)))
+    config = BatchConfig(QUICK, labels=(Label(0.1, 0.5, "hiss"),))
+    (failed,) = separate_files(paths, pair, tmp_path / "out", config)
+    assert failed.error == f"{paths[0]}: could not be read when its guides were; separate it again"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_setting_that_fails_every_track_alike_ends_the_batch(

@@ -24,6 +24,7 @@ from front_end import (
 )
 
 import sepdict.audio.writing
+import sepdict.batch.guides
 import sepdict.batch.manifest
 import sepdict.batch.track
 from sepdict._core.fs import to_json
@@ -66,6 +67,16 @@ def test_installed_dictionaries_are_looked_up_once(
     assert result.manifest is not None
     files = [each["file"] for each in read_json(result.manifest)["dictionaries"]]
     assert files == [str(tmp_path / "library" / f"{each.source}.safetensors") for each in pair]
+
+
+def test_guides_are_read_once(tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch) -> None:
+    mixtures, (guide,) = write_mixtures(tmp_path / "in", "song"), write_mixtures(tmp_path, "guide")
+    read = list[Path]()
+    monkeypatch.setattr(sepdict.batch.guides, "read_audio", lambda path: read.append(path) or read_audio(path))
+    config = BatchConfig(QUICK, guide_stems={"hiss": guide}, start_s=0.25, duration_s=0.25)
+    (result,) = separate_files(mixtures, pair, tmp_path / "out", config)
+    assert result.error is None
+    assert read == [guide]
 
 
 def test_a_folder_becomes_a_folder_of_stems_per_file(tmp_path: Path, pair: list[Dictionary]) -> None:
