@@ -1,6 +1,6 @@
-"""What `sepdict separate` learns from labels before it separates."""
+"""Learning from labels before the separation, in `sepdict separate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,8 @@ def learn(
     given = [dictionary.source for dictionary in dictionaries]
     files = {name: library_folder() / f"{name}{EXTENSION}" for name in names_of(labels) if keep and name not in given}
     if not quiet:
-        note("\n".join([f"marked in {recording}: {_amounts(labels)}", *_advice(labels, given)]))
+        durations_s = {name: [label.duration_s for label in labels if label.name == name] for name in names_of(labels)}
+        note("\n".join([f"marked in {recording}: {_amounts(durations_s)}", *_advice(durations_s, given)]))
     marking = MarkingConfig()
     device = config.separation.device
     learned = learn_from_labels(recording, labels, dictionaries, marking, device=device, on_progress=report)
@@ -61,21 +62,19 @@ def _keep(dictionary: "Dictionary", file: Path, *, overwrite: bool) -> None:
     dictionary.save(file)
 
 
-def _amounts(labels: Sequence["Label"]) -> str:
-    """Describe how much is marked of each source."""
+def _amounts(durations_s: Mapping[str, Sequence[float]]) -> str:
+    """Describe how much is marked of each source, given the durations of its moments."""
     amounts = []
-    for name in names_of(labels):
-        durations_s = [label.duration_s for label in labels if label.name == name]
-        moments = f" in {len(durations_s)} moments" if len(durations_s) > 1 else ""
-        amounts.append(f"{name} {sum(durations_s):.1f} s{moments}")
+    for name, moments_s in durations_s.items():
+        moments = f" in {len(moments_s)} moments" if len(moments_s) > 1 else ""
+        amounts.append(f"{name} {sum(moments_s):.1f} s{moments}")
     return ", ".join(amounts)
 
 
-def _advice(labels: Sequence["Label"], given: Sequence[str]) -> list[str]:
+def _advice(durations_s: Mapping[str, Sequence[float]], given: Sequence[str]) -> list[str]:
     """Advise where there is little to learn from."""
-    marked_s = {name: sum(label.duration_s for label in labels if label.name == name) for name in names_of(labels)}
-    little = [name for name, duration_s in marked_s.items() if duration_s < LITTLE_S and name not in given]
+    little = [name for name, moments_s in durations_s.items() if sum(moments_s) < LITTLE_S and name not in given]
     advice = [f"note: that is little of {', '.join(little)}; ten seconds give clearly better stems"] if little else []
-    if len({*marked_s, *given}) == 1:
+    if len({*durations_s, *given}) == 1:
         advice.append("note: one source is known; all else goes to one other stem")
     return advice

@@ -112,6 +112,16 @@ def open_audio(path: str | Path) -> Iterator[AudioReader]:
         yield AudioReader(path, file)
 
 
+@contextlib.contextmanager
+def open_sound(sound: "AudioLike", name: str) -> Iterator[Audio | AudioReader]:
+    """Open a sound to read it block by block: a file by `open_audio`, one in memory by `as_audio`."""
+    if isinstance(sound, str | os.PathLike):
+        with open_audio(Path(sound)) as reader:
+            yield reader
+    else:
+        yield as_audio(sound, name)
+
+
 def as_audio(sound: "AudioLike", name: str = "audio") -> Audio:
     """Return a sound given as `Audio`, as the path of a file or as samples with their rate.
 

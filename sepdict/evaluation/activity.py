@@ -1,15 +1,13 @@
 """When stems sound, as labels: what goes back to the programs in which people mark sounds."""
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sepdict._core.settings import checks_types
-from sepdict.audio.io import AudioLike, AudioReader, as_audio, open_audio
+from sepdict.audio.io import AudioLike, AudioReader, open_sound
 from sepdict.audio.labels import Label
 from sepdict.audio.signal import Audio
 from sepdict.evaluation.config import ActivityConfig
@@ -51,28 +49,18 @@ def sounding_labels(stems: Mapping[str, AudioLike], config: ActivityConfig | Non
     config = ActivityConfig() if config is None else config
     powers = {}
     for name, stem in stems.items():
-        with _opened(stem, name) as sound:
+        with open_sound(stem, name) as sound:
             powers[name] = _powers(sound, config)
     loudest = max((float(power.max()) for power in powers.values()), default=0.0)
     least = loudest * 10 ** (-config.below_db / 10)
     labels = []
     for name, stem in stems.items():
-        with _opened(stem, name) as sound:
+        with open_sound(stem, name) as sound:
             for span in _spans((powers[name] >= least) & (powers[name] > 0), sound, config):
                 start_s, end_s = (round(at / sound.sample_rate, 3) for at in (span.start, span.stop))
                 limits = _band(sound, span) if config.format == "raven" else (None, None)
                 labels.append(Label(start_s, end_s, name, *limits))
     return sorted(labels, key=lambda label: (label.start_s, label.end_s))
-
-
-@contextlib.contextmanager
-def _opened(stem: AudioLike, name: str) -> Iterator[Audio | AudioReader]:
-    """Open a file, or take a sound that is in memory."""
-    if isinstance(stem, str | Path):
-        with open_audio(stem) as reader:
-            yield reader
-    else:
-        yield as_audio(stem, name)
 
 
 def _blocks(sound: Audio | AudioReader, span: slice, n_block: int) -> Iterator[Tensor]:

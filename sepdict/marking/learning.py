@@ -10,9 +10,8 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import torch
 
@@ -20,7 +19,7 @@ from sepdict._core.cache import cache_folder, keep_latest
 from sepdict._core.devices import AUTO
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict._core.version import __version__
-from sepdict.audio.io import AudioLike, AudioReader, as_audio, open_audio
+from sepdict.audio.io import AudioLike, AudioReader, open_sound
 from sepdict.audio.labels import Label, LabelsLike, as_labels
 from sepdict.audio.marks import moments_by_source
 from sepdict.audio.offset import centered
@@ -121,7 +120,7 @@ def learn_from_labels(
 
     Examples
     --------
-    >>> from sepdict.audio.labels import Label, LabelsLike, as_labels
+    >>> from sepdict.audio.labels import Label
     >>> hiss, hum = torch.randn(16000), torch.randn(16000).cumsum(0) / 100
     >>> recording = Audio(torch.cat([hiss, hum, hiss.flip(0) + hum.flip(0)]), 8000)
     >>> quick = MarkingConfig(TrainingConfig(n_steps=5))
@@ -132,7 +131,7 @@ def learn_from_labels(
     known = as_dictionaries(dictionaries)
     if known:
         refuse_unfit(known)
-    with _opened(recording) as mixture:
+    with open_sound(recording, "recording") as mixture:
         solos = solos_of(mixture, as_labels(labels))
     training = _fitting(config.training, known, [solo for several in solos.values() for solo in several])
     extended = [
@@ -190,16 +189,6 @@ def _within(part: Audio, moment: Label) -> Audio:
     return replace(part, samples=torch.fft.irfft(spectrum * within, part.n_samples))
 
 
-@contextlib.contextmanager
-def _opened(recording: AudioLike) -> Iterator[Audio | AudioReader]:
-    """Open a recording, of which only the moments are read."""
-    if isinstance(recording, str | Path):
-        with open_audio(recording) as reader:
-            yield reader
-    else:
-        yield as_audio(recording, "recording")
-
-
 def with_moments(dictionary: Dictionary, solos: Sequence[Audio], *, share: float) -> Dictionary:
     """Add solos to the exemplars of a dictionary, repeated until they make up a share of them; its decoder stays.
 
@@ -242,9 +231,9 @@ def _cached_dictionary(
 ) -> Dictionary:
     """Load what was learned from the same moments before, or learn it and keep it in the cache."""
     facts = [__version__, source, [solo.sha256 for solo in solos], [solo.name for solo in solos], asdict(training)]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    file = f"{PREFIX}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.safetensors"
     with contextlib.suppress(SepdictError):  # it is not there, or damaged: learn it anew
-        path = cache_folder() / f"{PREFIX}-{key}.safetensors"
+        path = cache_folder() / file
         dictionary = Dictionary.load(path)
         with contextlib.suppress(OSError):  # a read-only folder will do
             path.touch()
@@ -254,7 +243,7 @@ def _cached_dictionary(
     )
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        dictionary.save(cache_folder() / f"{PREFIX}-{key}.safetensors")
+        dictionary.save(cache_folder() / file)
         keep_latest(f"{PREFIX}-*.safetensors", MOST_CACHED)
     except (OSError, SepdictError) as error:
         why = f"{error}; have SEPDICT_CACHE name a folder that can be written to"
