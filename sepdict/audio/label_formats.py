@@ -36,7 +36,8 @@ EXPECTED = (
 MOST_LETTERS, MOST_COLUMNS = 100, 1000  # of a header that are looked at; Raven can measure some 90 things
 
 _NUMBER = r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
-_LABEL_TRACK = re.compile(rf"\s*{_NUMBER}\s*\t\s*{_NUMBER}\s*(?:\t.*)?")
+_TIME = rf"(?:{_NUMBER}|[+-]?(?:nan|inf(?:inity)?))"  # the last are no times; `labels` refuses them and names the line
+_LABEL_TRACK = re.compile(rf"\s*{_TIME}\s*\t\s*{_TIME}\s*(?:\t.*)?", re.IGNORECASE)
 _MINUS_ONE = re.compile(r"-1(?:[.,]0*)?")
 _UNIT = re.compile(r"\s*\(\s*([^()]*?)\s*\)$|(?<=\w)[ _](s|sec|seconds|hz)$", re.IGNORECASE)
 _TOKEN = re.compile(r'"(?:[^"]|"")*"|!.*|\n|[^\s"]+|"')  # of a TextGrid

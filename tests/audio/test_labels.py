@@ -152,6 +152,8 @@ GRID_WITH_POINTS = LONG_GRID.replace("points: size = 0", "points: size = 1\n num
         ),
         ("0\t1\tdog\n\\\t-2\t400\n", "line 1: the label 'dog' has limits of -2.0 and 400.0 Hz"),
         ("0\t1\tdog\n\\\t500\t400\n\\\t1\t2\n", "line 3: frequencies of no label"),
+        ("nan\t1\tdog\n", "line 1: 'nan' is no time"),
+        ("0\tInfinity\tdog\n", "line 1: 'Infinity' is no time"),
         ("0\t1\tdog\nsome\t1\tcat\n", "line 2: 'some' is no time"),
         ("0\t1.234,5\tdog\n0\t1\tcat\n", "is no label file"),
         ("0\t1\tdog\n0\t1.234,5\tcat\n", "line 2: '1.234,5' is no time"),
