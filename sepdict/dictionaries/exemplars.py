@@ -44,6 +44,8 @@ def _quantized(bands: Tensor) -> Tensor:
 
 def exemplar_frames(n_frames: int, *, n_most_frames: int) -> Tensor:
     """Return the indices of the frames that `encode_exemplars` keeps, of ``n_frames``."""
+    if n_frames <= n_most_frames:
+        return torch.arange(n_frames)
     passages = torch.arange(n_frames).split(PASSAGE_FRAMES)
     n_kept = min(len(passages), n_most_frames // PASSAGE_FRAMES)
     kept = [passages[index * len(passages) // n_kept] for index in range(n_kept)]

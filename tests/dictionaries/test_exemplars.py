@@ -43,3 +43,8 @@ def test_long_exemplars_keep_passages_from_beginning_to_end() -> None:
 @pytest.mark.parametrize("n_frames", [0, 10])
 def test_without_room_no_frame_is_kept(n_frames: int) -> None:
     assert encode_exemplars(torch.rand(33, n_frames), n_most_frames=0).shape == (33, 0)
+
+
+@pytest.mark.parametrize("n_frames", [1, 20, PASSAGE_FRAMES, PASSAGE_FRAMES + 20])
+def test_where_there_is_room_every_frame_is_kept(n_frames: int) -> None:
+    assert encode_exemplars(torch.rand(33, n_frames), n_most_frames=n_frames).shape == (33, n_frames)

@@ -210,6 +210,14 @@ def test_moments_are_as_loud_as_the_exemplars_that_they_join() -> None:
     assert 0.8 < levels[:-n_old].mean() / levels[-n_old:].mean() < 1.25
 
 
+def test_a_moment_of_few_frames_joins_the_exemplars_as_well() -> None:
+    wide = replace(TINY, stft=StftConfig(n_fft=2048, hop_length=1024))
+    given = train_dictionary(Audio(noise(40, 50, 1800, seed=4), RATE), wide, source="rumble")
+    joined = with_moments(given, [Audio(noise(1, 50, 1800, seed=5), RATE)], share=0.5)
+    n_old, n_all = given.exemplars.shape[1], joined.exemplars.shape[1]
+    assert 0.4 < 1 - n_old / n_all < 0.6
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_dictionary_that_cannot_take_moments_stays_as_it_is(share: float) -> None:
     given = train_dictionary(
