@@ -278,9 +278,8 @@ class _Listener:
         whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
         return plan_separation(
             {path: each and min(max(0.0, each - config.start_s), config.duration_s) for path, each in whole_s.items()},
-            with_mask_estimator=config.separation.trains_mask_estimator(len(self.sources)),
-            residual=config.separation.residual,
-            background_model=config.separation.background_model,
+            config.separation,
+            n_dictionaries=len(self.sources),
             n_to_learn=len(self.to_learn),
         )
 
@@ -289,7 +288,9 @@ class _Listener:
         if stage == "train":
             return f"learning {', '.join(self.to_learn)}"
         if stage == "estimate":
-            return f"telling {', '.join(self.sources[:-1])} and {self.sources[-1]} apart (once, then it is remembered)"
+            others = self.sources[1:] or ["other sounds"]
+            told_apart = ", ".join([self.sources[0], *others[:-1]])
+            return f"telling {told_apart} and {others[-1]} apart (once, then it is remembered)"
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"
         done = {result.mixture for result in self.results}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sepdict.progress import PHASES, JobProgress, Progress, progress_of_part
+from sepdict.separation.config import MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.plan import plan_separation
 
 DURATIONS = st.dictionaries(st.text(max_size=3), st.none() | st.floats(0.1, 1e5), min_size=1, max_size=4)
@@ -24,6 +25,7 @@ def step(stage: str, done: int, of: int = 10) -> Progress:
     with_mask_estimator=st.booleans(),
     residual=st.booleans(),
     background_model=st.booleans(),
+    n_dictionaries=st.integers(1, 3),
     events=st.lists(EVENTS, max_size=30),
 )
 def test_the_fraction_never_falls_whatever_happens_and_is_one_when_all_has_ended(
@@ -31,11 +33,18 @@ def test_the_fraction_never_falls_whatever_happens_and_is_one_when_all_has_ended
     with_mask_estimator: bool,
     residual: bool,
     background_model: bool,
+    n_dictionaries: int,
     events: list[tuple[str, int, str]],
 ) -> None:
     job_progress = JobProgress(
         plan_separation(
-            durations_s, with_mask_estimator=with_mask_estimator, residual=residual, background_model=background_model
+            durations_s,
+            SeparationConfig(
+                mask_estimator=MaskEstimatorConfig() if with_mask_estimator else None,
+                residual=residual,
+                background_model=background_model,
+            ),
+            n_dictionaries=n_dictionaries,
         )
     )
     names = ["mask estimator", *durations_s]
@@ -74,9 +83,7 @@ def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
 
 
 def test_a_mask_estimator_from_the_cache_takes_no_time() -> None:
-    job_progress = JobProgress(
-        plan_separation({"song": 60.0}, with_mask_estimator=True, residual=True, background_model=False)
-    )
+    job_progress = JobProgress(plan_separation({"song": 60.0}, SeparationConfig(residual=True), n_dictionaries=2))
     job_progress.advance(step("fit", 5))
     assert job_progress.fraction == 0.5
     assert job_progress.left_s(10.0) == 10.0
@@ -107,9 +114,7 @@ def test_segments_that_are_fitted_and_tuned_in_turn_bring_the_whole_forward() ->
 
 def test_files_that_end_out_of_order_count_with_their_lengths() -> None:
     durations_s = {"short": 60.0, "long": 120.0, "unheard": None}
-    job_progress = JobProgress(
-        plan_separation(durations_s, with_mask_estimator=True, residual=False, background_model=False)
-    )
+    job_progress = JobProgress(plan_separation(durations_s, SeparationConfig(), n_dictionaries=2))
     fractions = []
     for number, name in enumerate(["long", "unheard", "short"]):
         job_progress.advance(step("tracks", number, 3))

@@ -17,6 +17,7 @@ from sepdict.spectral.betas import beta_of
 Quality = Literal["draft", "standard"]
 METHODS = ("lbfgs", "adam")
 SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
+MOST_STEPS_OF_ONE = 300  # everyday sounds are only like what is there: what is learned of them longer holds less
 SHORTEST_SEGMENT_S = 3.0  # three overlaps of neighboring segments, so that at most two overlap at any time
 
 
@@ -100,6 +101,8 @@ class MaskEstimatorConfig:
         Adam's highest learning rate; it falls to zero along half a cosine.
     n_adaptation_steps : int
         Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
+    n_residual_steps : int
+        The same where there is a single dictionary, and the rest of the mixture has to be learned from itself.
     seed : int
         The same seed on the same machine gives the same mask estimator.
 
@@ -116,6 +119,7 @@ class MaskEstimatorConfig:
     doubled_share: float = 0.5
     learning_rate: float = 3e-3
     n_adaptation_steps: int = 50
+    n_residual_steps: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,9 +132,15 @@ class MaskEstimatorConfig:
             "doubled_share": (0, 1),
             "learning_rate": (0, 1),
             "n_adaptation_steps": (0, math.inf),
+            "n_residual_steps": (0, math.inf),
             "seed": (0, 2**63 - 1),
         }
         refuse_out_of_range(self, ranges)
+
+    def for_dictionaries(self, n_dictionaries: int) -> Self:
+        """Return these settings for a training on so many dictionaries: on a single one it is short."""
+        n_steps = min(self.n_steps, MOST_STEPS_OF_ONE) if n_dictionaries == 1 else self.n_steps
+        return replace(self, n_steps=n_steps)
 
 
 @dataclass(frozen=True)
@@ -203,18 +213,17 @@ class SeparationConfig:
         """Return the names of the stems, in their order: those of the sources, and of the residual if there is one."""
         return [*sources, RESIDUAL] if self.has_residual(len(sources)) else list(sources)
 
-    def trains_mask_estimator(self, n_dictionaries: int) -> bool:
-        """Return whether so many dictionaries get a mask estimator: there is nothing to tell apart in one."""
-        return self.mask_estimator is not None and n_dictionaries > 1
-
     def in_effect(self, *, has_mask_estimator: bool, n_dictionaries: int) -> Self:
         """Return these settings as they act.
 
         Without a mask estimator there are no guide masks. Beside a residual they have no weight in the fit, and the
-        mask estimator is not adapted: it would give what no dictionary knows to a source that it knows.
+        mask estimator is not adapted: it would give what no dictionary knows to a source that it knows. That of a
+        single dictionary knows the residual, which the background model makes a first estimate of.
         """
         if has_mask_estimator and not self.has_residual(n_dictionaries):
             return self
-        settings = self.mask_estimator if has_mask_estimator else None
-        unadapted = None if settings is None else replace(settings, n_adaptation_steps=0)
-        return replace(self, fit=replace(self.fit, guide_weight=0.0), mask_estimator=unadapted)
+        unguided = replace(self, fit=replace(self.fit, guide_weight=0.0))
+        if not has_mask_estimator or self.mask_estimator is None:
+            return replace(unguided, mask_estimator=None)
+        settings = replace(self.mask_estimator, n_adaptation_steps=0)
+        return replace(unguided, mask_estimator=settings, background_model=self.background_model or n_dictionaries == 1)

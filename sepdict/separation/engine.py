@@ -9,11 +9,15 @@ For every segment of the mixture, at the dictionaries' sample rate:
     m_s      = pool(m_s, guides)                            marks, corrections and other tools' stems have their say
     stem_s   = inverse STFT of m_s X
 
+With a single dictionary the background model takes part in the fit, and its masks are only a first estimate: the mask
+estimator learns from what they leave, and its masks are those of the source and the residual.
+
 The parts of a segment that no dictionary covers (a constant offset, infrasound, frequencies above the dictionaries'
 band) are shared as `out_of_band` describes. The stems, with the residual if there is one, therefore sum to the mixture,
 at its rate and length and on its channels. Neighboring segments are cross-faded.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -23,6 +27,7 @@ import torch
 from torch import Tensor
 
 from sepdict._core.devices import choose_device
+from sepdict._core.names import RESIDUAL
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.audio.io import AudioLike, as_audio
 from sepdict.audio.offset import centered
@@ -37,7 +42,7 @@ from sepdict.separation.config import SeparationConfig
 from sepdict.separation.diagnostics import Frames, TimelineRecorder
 from sepdict.separation.excitations import ExcitationFit, fit_excitations
 from sepdict.separation.guides import Grid, Guide, GuideMasks, pool
-from sepdict.separation.mask_estimator import MaskEstimator, adapt
+from sepdict.separation.mask_estimator import MaskEstimator, adapt, adapt_to_residual, exemplars_by_source
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
 from sepdict.separation.out_of_band import at_rate_of, with_infrasound, with_rest
 from sepdict.separation.result import FitSummary, Outcome, Separation, null_test_db
@@ -94,8 +99,8 @@ def separate(
     -----
     A mixture at another rate than the dictionaries' is resampled for the fit. Its frequencies above the dictionaries'
     band go to the residual; without a residual they are shared, frame by frame, like the top quarter of the band.
-    A constant offset and what is below 20 Hz go to the residual, too; without one the stems get equal parts of the
-    offset, and infrasound is shared like the sound just above it.
+    A constant offset and what is below 20 Hz go to the residual, too. Without one, and where a single dictionary has a
+    mask estimator, the stems get equal parts of the offset, and infrasound is shared like the sound just above it.
 
     Examples
     --------
@@ -174,9 +179,9 @@ def prepare_mask_estimator(
     Returns
     -------
     MaskEstimator or None
-        None if the settings ask for none, there is a single dictionary, or one has no exemplars.
+        None if the settings ask for none, or a dictionary has no exemplars.
     """
-    if config.mask_estimator is None or not config.trains_mask_estimator(len(dictionaries)):
+    if config.mask_estimator is None:
         return None
     without_exemplars = [dictionary for dictionary in dictionaries if not dictionary.has_exemplars]
     if unasked := [d.source for d in without_exemplars if d.card.training.get("memory_s") != 0]:
@@ -255,6 +260,21 @@ class _SegmentSeparator:
         """Return whether the last stem is the residual."""
         return self.config.has_residual(len(self.dictionaries))
 
+    @property
+    def learns_residual(self) -> bool:
+        """Return whether the mask estimator knows the residual, too."""
+        return self.mask_estimator is not None and self.mask_estimator.sources[-1] == RESIDUAL
+
+    @property
+    def gives_unheard_to_residual(self) -> bool:
+        """Return whether the residual gets the offset and infrasound: one that is learned is a source like others."""
+        return self.has_residual and not self.learns_residual
+
+    @functools.cached_property
+    def exemplars(self) -> dict[str, Tensor]:
+        """Return what the mask estimator has learned from."""
+        return exemplars_by_source(self.dictionaries, self.device)
+
     def separate(self, segment: Audio, start_s: float, *, on_progress: OnProgress) -> tuple[Tensor, FitSummary, Frames]:
         """Separate the segment that begins at ``start_s`` into stems of shape (n_stems, n_channels, n_samples)."""
         exponent = peak_exponent(segment)  # at a peak near one nothing overflows, and powers of two round nothing
@@ -271,10 +291,18 @@ class _SegmentSeparator:
         explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
         masks = self._masks(fit, observed, guide_masks, of_sources, on_progress=on_progress)
         masks = pool(self._with_residual(masks, fit, observed, explained), guides)
+        if self.learns_residual:
+            masks = pool(self._learned_masks(masks, observed, guides, on_progress=on_progress), guides)
         masks = self._with_infrasound(masks, observed)
         samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
         samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
-        samples = with_rest(samples, mixture, masks.cpu(), has_residual=self.has_residual)
+        samples = with_rest(
+            samples,
+            mixture,
+            masks.cpu(),
+            has_residual=self.has_residual,
+            offset_to_residual=self.gives_unheard_to_residual,
+        )
         frames = Frames.of(fit, observed, explained, n_sources=len(self.dictionaries), scale=2.0**exponent)
         summary = FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any())
         return scaled(samples, exponent), summary, frames
@@ -289,7 +317,7 @@ class _SegmentSeparator:
 
     def _guide_masks(self, observed: Tensor, guides: Sequence[GuideMasks]) -> Tensor | None:
         """Estimate masks before the fit, pooled with the guides."""
-        if self.mask_estimator is None:
+        if self.mask_estimator is None or self.learns_residual:
             return None
         return pool(self.mask_estimator.masks(observed, self._sources), guides)
 
@@ -353,8 +381,23 @@ class _SegmentSeparator:
         known, unknown = ratio_masks(torch.stack([explained, rest]), exponent=MASK_EXPONENT)
         return torch.cat([masks * known, unknown[None]])
 
+    def _learned_masks(
+        self, fitted: Tensor, observed: Tensor, guides: Sequence[GuideMasks], *, on_progress: OnProgress
+    ) -> Tensor:
+        """Compute the masks of a single source and the residual by what a first estimate leaves for the residual.
+
+        That is not in the result: what its decoder cannot render of the source the fit takes for the residual, and
+        everyday sounds alone teach little of what is in this mixture.
+        """
+        assert self.mask_estimator is not None
+        assert self.config.mask_estimator is not None
+        first = pool(combine_masks(fitted, self.mask_estimator.masks(observed, self._stems)), guides)
+        left, n_steps = first[-1] * observed, self.config.mask_estimator.n_residual_steps
+        adapted = adapt_to_residual(self.mask_estimator, self.exemplars, left, n_steps=n_steps, on_progress=on_progress)
+        return adapted.masks(observed, self._stems)
+
     def _with_infrasound(self, masks: Tensor, observed: Tensor) -> Tensor:
         """Replace the masks of the infrasonic bins."""
         card = self.dictionaries[0].card
         n_infrasonic = n_infrasonic_bins(card.stft, card.sample_rate)
-        return with_infrasound(masks, observed, n_infrasonic, has_residual=self.has_residual)
+        return with_infrasound(masks, observed, n_infrasonic, to_residual=self.gives_unheard_to_residual)

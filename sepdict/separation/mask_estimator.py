@@ -9,17 +9,21 @@ exemplars, of which there are as many as there are training steps:
 Its masks ``m_s`` are the guide masks from which the excitation fit starts, and are combined with the fit's own masks in
 the end. The training needs nothing but the dictionaries, and changes nothing in them. `adapt` then fits a trained mask
 estimator to one mixture.
+
+Where there is a dictionary of one source only, everyday sounds stand for all the rest, the residual, until something is
+known of it: `adapt_to_residual` then adds what a first estimate leaves of the mixture.
 """
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sepdict._core.devices import AUTO, choose_device, seeded_generator
+from sepdict._core.names import RESIDUAL
 from sepdict._core.settings import checks_types
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit, refuse_without_exemplars
 from sepdict.dictionaries.exemplars import PASSAGE_FRAMES, decode_exemplars
@@ -30,11 +34,13 @@ from sepdict.models.mask_network import MaskNetwork
 from sepdict.models.optim import Adam
 from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
 from sepdict.separation.config import MaskEstimatorConfig
+from sepdict.separation.everyday import everyday_exemplars
 from sepdict.spectral.bands import band_widths, to_bands, to_bins
 from sepdict.spectral.stft import audible, spectral_shape
 
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
 ADAPTATION_RATE = 1e-3  # lower than in training, which saw minutes of solos: the weights are only to be adjusted
+RESIDUAL_RATE = 2e-3  # between the two: much is new in the residual, but the exemplars of the other sources stay
 SOFTEST_PIECE = 0.1  # of the exemplars' level (-20 dB): softer pieces are pauses, and stay so
 
 
@@ -45,7 +51,7 @@ class MaskEstimator:
     Attributes
     ----------
     sources : tuple of str
-        In the order of the masks.
+        In the order of the masks; the residual may be the last.
     network : MaskNetwork
     """
 
@@ -97,7 +103,7 @@ def train_mask_estimator(
     Parameters
     ----------
     dictionaries : sequence of Dictionary, path or installed name
-        Two at least, of one rate and STFT.
+        Of one rate and STFT. With a single one the residual is the other source, and everyday sounds are its exemplars.
     config : MaskEstimatorConfig, optional
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -127,15 +133,47 @@ def train_mask_estimator(
     loaded = as_dictionaries(dictionaries)
     refuse_unfit(loaded)
     refuse_without_exemplars(loaded)
-    in_order = sorted(loaded, key=lambda dictionary: dictionary.source)
+    config = config.for_dictionaries(len(loaded))
     chosen, generator = choose_device(device), seeded_generator(config.seed)
-    widths = _widths(in_order[0].card.stft.n_bins, chosen)
-    exemplars = [_exemplars_of(dictionary, widths) for dictionary in in_order]
+    exemplars = exemplars_by_source(loaded, chosen)
+    widths = _widths(loaded[0].card.stft.n_bins, chosen)
     network = MaskNetwork(len(exemplars), len(widths), config.width)
     initialize(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
-    _learn(network.to(chosen), exemplars, widths, config, generator, "estimate", on_progress)
-    return MaskEstimator(tuple(dictionary.source for dictionary in in_order), network.cpu())
+    _learn(network.to(chosen), list(exemplars.values()), widths, config, generator, "estimate", on_progress)
+    return MaskEstimator(tuple(exemplars), network.cpu())
+
+
+def sources_of(dictionaries: Sequence[Dictionary]) -> tuple[str, ...]:
+    """Return the sources of the mask estimator of these dictionaries: by name, and beside a single one the residual."""
+    names = sorted(dictionary.source for dictionary in dictionaries)
+    return (*names, RESIDUAL) if len(names) == 1 else tuple(names)
+
+
+def exemplars_by_source(dictionaries: Sequence[Dictionary], device: torch.device) -> dict[str, Tensor]:
+    """Return the exemplars from which a mask estimator learns, in its order of the sources.
+
+    Parameters
+    ----------
+    dictionaries : sequence of Dictionary
+    device : torch.device
+
+    Returns
+    -------
+    dict of str to Tensor, shape (n_bands, n_frames), >= 0
+        Without infrasound, of unit energy in the mean frame. Beside a single dictionary's there are everyday sounds.
+    """
+    card = dictionaries[0].card
+    coded = {dictionary.source: dictionary.exemplars for dictionary in dictionaries}
+    if len(dictionaries) == 1:
+        coded[RESIDUAL] = everyday_exemplars(card.sample_rate, card.stft)
+    coded = {source: coded[source] for source in sources_of(dictionaries)}
+    widths = _widths(card.stft.n_bins, device)
+    heard = {  # low bands are bins
+        source: audible(decode_exemplars(exemplars), card.stft, card.sample_rate).to(device)
+        for source, exemplars in coded.items()
+    }
+    return {source: _at_unit_energy(exemplars, widths) for source, exemplars in heard.items()}
 
 
 def adapt(
@@ -174,12 +212,67 @@ def adapt(
     peak = magnitudes.amax()
     if not n_steps or not peak > 0:
         return mask_estimator
-    config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=ADAPTATION_RATE)
     order = [list(sources).index(source) for source in mask_estimator.sources]
     bands = to_bands(magnitudes[order] / peak).movedim(1, 2).flatten(2)  # (n_sources, n_bands, channels * frames)
     widths = _widths(magnitudes.shape[-2], bands.device)
-    exemplars = list(bands / (widths * bands.square()).sum(dim=1).mean().sqrt())  # silent sources stay so
-    network = copy.deepcopy(mask_estimator.network).to(bands.device).requires_grad_(True)
+    exemplars = list(_at_unit_energy(bands, widths))  # silent sources stay so
+    config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=ADAPTATION_RATE)
+    return _learned_on(mask_estimator, exemplars, widths, config, on_progress)
+
+
+def adapt_to_residual(
+    mask_estimator: MaskEstimator,
+    exemplars: Mapping[str, Tensor],
+    residual: Tensor,
+    *,
+    n_steps: int,
+    on_progress: OnProgress = ignore_progress,
+) -> MaskEstimator:
+    """Adapt a mask estimator whose last source is the residual to what is left of one mixture.
+
+    The other sources keep their exemplars. Those of the residual are everyday sounds and, repeated until they are half
+    of all, what an estimate leaves of the mixture. It may hold remains of the other sources; the everyday sounds keep
+    the network from believing it.
+
+    Parameters
+    ----------
+    mask_estimator : MaskEstimator
+        It stays unchanged: an adapted copy is returned.
+    exemplars : mapping of str to Tensor
+        As by `exemplars_by_source`.
+    residual : Tensor, shape (n_channels, n_bins, n_frames), >= 0
+        A first estimate of its magnitudes.
+    n_steps : int
+        Updates of the network's weights.
+    on_progress : callable
+        Called after every step; raising from it cancels.
+
+    Returns
+    -------
+    MaskEstimator
+        The same mask estimator if the residual is silent or ``n_steps`` is 0.
+    """
+    peak = residual.amax()
+    if not n_steps or not peak > 0:
+        return mask_estimator
+    widths = _widths(residual.shape[-2], residual.device)
+    left = _at_unit_energy(to_bands(residual / peak).movedim(0, 1).flatten(1), widths)  # (n_bands, channels * frames)
+    everyday = exemplars[RESIDUAL]
+    n_times = max(1, round(everyday.shape[1] / left.shape[1]))
+    both = dict(exemplars) | {RESIDUAL: torch.cat([everyday, left.repeat(1, n_times)], dim=1)}
+    config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=RESIDUAL_RATE)
+    return _learned_on(mask_estimator, [both[source] for source in mask_estimator.sources], widths, config, on_progress)
+
+
+def _learned_on(
+    mask_estimator: MaskEstimator,
+    exemplars: Sequence[Tensor],
+    widths: Tensor,
+    config: MaskEstimatorConfig,
+    on_progress: OnProgress,
+) -> MaskEstimator:
+    """Return a copy of a mask estimator that was trained further, on other exemplars."""
+    network = copy.deepcopy(mask_estimator.network).to(widths.device).requires_grad_(True)
     _learn(network, exemplars, widths, config, seeded_generator(config.seed), "adapt", on_progress)
     return MaskEstimator(mask_estimator.sources, network)
 
@@ -225,13 +318,10 @@ def _widths(n_bins: int, device: torch.device) -> Tensor:
     return band_widths(n_bins)[:, None].float().to(device)
 
 
-def _exemplars_of(dictionary: Dictionary, widths: Tensor) -> Tensor:
-    """Return a dictionary's exemplars without infrasound, scaled to frames of unit energy on average."""
-    card = dictionary.card
-    exemplars = audible(decode_exemplars(dictionary.exemplars), card.stft, card.sample_rate).to(
-        widths.device
-    )  # low bands are bins
-    return exemplars / (widths * exemplars.square()).sum(dim=0).mean().sqrt()
+def _at_unit_energy(bands: Tensor, widths: Tensor) -> Tensor:
+    """Scale bands (..., n_bands, n_frames) to a mean energy of one over all their frames; silence stays silent."""
+    energy = (widths * bands.square()).sum(dim=-2).mean().clamp(min=1e-30)
+    return bands / energy.sqrt()
 
 
 def _schedule(step: int, n_steps: int) -> float:

@@ -2,7 +2,7 @@
 
 It has three parts: a constant offset, which is subtracted from the samples before the STFT so that it does not click at
 their ends; infrasound, in the bins below 20 Hz; and frequencies above the dictionaries' band. All three go to the
-residual if there is one.
+residual if there is one; only the last where the residual is learned, and as much of a source as the others.
 """
 
 import torch
@@ -12,11 +12,11 @@ from sepdict.audio.offset import offset_of
 from sepdict.audio.signal import Audio, resample
 
 
-def with_infrasound(masks: Tensor, magnitude: Tensor, n_infrasonic: int, *, has_residual: bool) -> Tensor:
+def with_infrasound(masks: Tensor, magnitude: Tensor, n_infrasonic: int, *, to_residual: bool) -> Tensor:
     """Replace the masks of the lowest ``n_infrasonic`` bins by shares that do not change over time.
 
-    Shares that change could be heard. Without a residual, each stem gets its share of the energy just above these bins,
-    up to three times their frequency.
+    Shares that change could be heard. Each stem gets its share of the energy just above these bins, up to three times
+    their frequency, or the last stem gets it all: a residual of which nothing is known but that it is the rest.
 
     Parameters
     ----------
@@ -29,19 +29,20 @@ def with_infrasound(masks: Tensor, magnitude: Tensor, n_infrasonic: int, *, has_
     """
     lowest = slice(n_infrasonic, 3 * n_infrasonic + 1)
     energies = (masks[:, :, lowest] * magnitude[:, lowest]).square().sum(dim=(2, 3))  # (n_stems, n_channels)
-    shares = _residual_alone(energies) if has_residual else _shares_of(energies)
+    shares = _residual_alone(energies) if to_residual else _shares_of(energies)
     infrasound = shares[:, :, None, None].expand(*masks.shape[:2], n_infrasonic, masks.shape[3])
     return torch.cat([infrasound, masks[:, :, n_infrasonic:]], dim=2)
 
 
-def with_rest(stems: Tensor, mixture: Audio, masks: Tensor, *, has_residual: bool) -> Tensor:
+def with_rest(stems: Tensor, mixture: Audio, masks: Tensor, *, has_residual: bool, offset_to_residual: bool) -> Tensor:
     """Add the mixture's offset and the frequencies above the band to stems (n_stems, n_channels, n_samples).
 
-    Without a residual the stems get equal parts of the offset, so that it does not change from segment to segment.
+    Unless the offset is the residual's, the stems get equal parts of it, so that it does not change from segment to
+    segment.
     """
     offset = offset_of(mixture)
     equal = torch.full((len(stems), 1), 1 / len(stems))
-    shares = _residual_alone(equal) if has_residual else equal
+    shares = _residual_alone(equal) if offset_to_residual else equal
     stems = stems + shares[..., None] * offset
     above = shares_above(masks, has_residual=has_residual, n_samples=mixture.n_samples)
     return stems + above * (mixture.samples - stems.sum(dim=0))

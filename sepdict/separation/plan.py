@@ -4,23 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from sepdict.progress import Plan
+from sepdict.separation.config import SeparationConfig
 
 # in seconds on two cores, measured on sources at 16 kHz; of training a mask estimator, and of a minute of a mixture
 MASK_ESTIMATOR_S = 90.0
+MASK_ESTIMATOR_OF_ONE_S = 25.0
 LEARNING_S = 10.0  # of a source from its moments
 FIT_S = 4.0  # where it converges, after some thirty of its iterations
 FIT_WITH_BACKGROUND_S = 32.0
 ADAPTATION_S = 1.5
+RESIDUAL_ADAPTATION_S = 6.0
 USUAL_S = 180.0  # duration of a mixture, where none is known
 
 
 def plan_separation(
-    durations_s: Mapping[Any, float | None],
-    *,
-    with_mask_estimator: bool,
-    residual: bool,
-    background_model: bool,
-    n_to_learn: int = 0,
+    durations_s: Mapping[Any, float | None], config: SeparationConfig, *, n_dictionaries: int, n_to_learn: int = 0
 ) -> Plan:
     """Plan to train a mask estimator, where there is one, and to separate mixtures, each at a cost per minute.
 
@@ -30,20 +28,26 @@ def plan_separation(
     ----------
     durations_s : mapping
         Of each mixture, by any name; where one is None, the mean of the others is taken.
-    with_mask_estimator, residual, background_model : bool
+    config : SeparationConfig
+    n_dictionaries : int
+        Those that are learned from moments included.
     n_to_learn : int
 
     Examples
     --------
-    >>> plan_separation({"song": 120.0}, with_mask_estimator=False, residual=False, background_model=False)
+    >>> plan_separation({"song": 120.0}, SeparationConfig(mask_estimator=None), n_dictionaries=2)
     {'song': {'tracks': 0.0, 'fit': 8.0}}
     """
-    costs = {"tracks": 0.0, "fit": FIT_WITH_BACKGROUND_S if background_model else FIT_S}
-    costs |= {"adapt": ADAPTATION_S} if with_mask_estimator and not (residual or background_model) else {}
+    is_single, has_estimator = n_dictionaries == 1, config.mask_estimator is not None
+    acting = config.in_effect(has_mask_estimator=has_estimator, n_dictionaries=n_dictionaries)
+    costs = {"tracks": 0.0, "fit": FIT_WITH_BACKGROUND_S if acting.background_model else FIT_S}
+    if has_estimator and (is_single or not config.has_residual(n_dictionaries)):
+        costs["adapt"] = RESIDUAL_ADAPTATION_S if is_single else ADAPTATION_S
     known_s = [duration_s for duration_s in durations_s.values() if duration_s is not None]
     usual_s = sum(known_s) / len(known_s) if known_s else USUAL_S
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
     parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
     learning = {"dictionaries": {"train": LEARNING_S * n_to_learn}} if n_to_learn else {}
-    estimator = {"mask estimator": {"estimate": MASK_ESTIMATOR_S}} if with_mask_estimator else {}
+    training_s = MASK_ESTIMATOR_OF_ONE_S if is_single else MASK_ESTIMATOR_S
+    estimator = {"mask estimator": {"estimate": training_s}} if has_estimator else {}
     return learning | estimator | parts

@@ -107,14 +107,8 @@ class Separating:
     @property
     def plan(self) -> Plan:
         """The stages and their costs."""
-        with_mask_estimator = self.config.trains_mask_estimator(len(self.dictionaries))
         durations_s = {self.mixture.name: self.duration_s}
-        return plan_separation(
-            durations_s,
-            with_mask_estimator=with_mask_estimator,
-            residual=self.config.residual,
-            background_model=self.config.background_model,
-        )
+        return plan_separation(durations_s, self.config, n_dictionaries=len(self.dictionaries))
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Separate block by block, and describe the stems and how it went."""

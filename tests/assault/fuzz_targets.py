@@ -28,7 +28,7 @@ from scenarios import FIT, cache_in, learned, pair, said_in_one_line
 from web_client import ADDRESS, SAME_ORIGIN, files_of, send, service_of
 
 import sepdict.dictionaries.dictionary_file
-import sepdict.separation.mask_estimator_cache
+import sepdict.dictionaries.tensor_cache
 from sepdict.audio.io import probe_audio, read_audio
 from sepdict.audio.labels import Label, read_labels, write_labels
 from sepdict.audio.signal import Audio
@@ -354,7 +354,7 @@ def take_from_cache(path: Path) -> str:
         cache = path.parent / "cache"
         cache.mkdir()
         key = name.rsplit("-", 1)[0].removeprefix("mask_estimator-")
-        path.replace(sepdict.separation.mask_estimator_cache._path_of(key, path.read_bytes()))
+        path.replace(sepdict.dictionaries.tensor_cache._path_of("mask_estimator", key, path.read_bytes()))
         mask_estimator = cached_mask_estimator([learned("hiss"), learned("hum")])
         magnitude = torch.rand(1, learned("hum").card.stft.n_bins, 5, generator=torch.Generator().manual_seed(0))
         masks = mask_estimator.masks(magnitude, ["hiss", "hum"])

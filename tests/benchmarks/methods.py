@@ -32,8 +32,10 @@ from rivals import (
     kl_nmf,
     mask_network,
     mixture_itself,
+    noise_reduction,
     semi_supervised_nmf,
 )
+from torch import Tensor
 
 import sepdict  # before torch: it has idle threads sleep
 from sepdict import (
@@ -53,6 +55,7 @@ MARKED = "ten marked seconds: sepdict"
 
 NMF_SIZES = (10, 25, 60)
 LIBRARIES = ("sepdict", "torch", "numpy", "scikit-learn", "torchnmf", "mir-eval")
+SCORES = ("si_sdr_improvement_db", "sdr_db", "sir_db", "sar_db")
 CRITIC_WEIGHT = 0.03  # beside the divergence per bin, which is some tenths
 CURVE_S = (15, 30, 60, 120)  # of each source's solos, to see what more of them bring
 COMMAND_REPEATS = 4  # the mixture this many times over, so that the start of the command does not hide its speed
@@ -72,6 +75,8 @@ class Method:
         Whether another seed gives another result.
     budget : float, optional
         Trains as long as ``budget_of`` did with the same seed on the same scene, times this.
+    one_known : bool
+        Whether it knows one source at a time: of each it gives two stems, the source and all the rest.
     """
 
     run: Callable[..., Separated]
@@ -79,6 +84,7 @@ class Method:
     is_random: bool = True
     budget: float | None = None
     budget_of: str = OURS
+    one_known: bool = False
 
 
 def sepdict_dictionaries(
@@ -162,6 +168,21 @@ def one_unknown(scene: Scene, seed: int, *, background_model: bool) -> Separated
     return Separated(torch.cat(stems), ready - start, (time.perf_counter() - ready) / len(names))
 
 
+def one_known(scene: Scene, seed: int) -> Separated:
+    """Separate each source from all the rest by its dictionary alone."""
+    start = time.perf_counter()
+    config = replace(DEFAULT, seed=seed)
+    trained = [train_dictionary(list(solos), config, source=name) for name, solos in scene.solos.items()]
+    estimators = [sepdict.train_mask_estimator([each], sepdict.MaskEstimatorConfig(seed=seed)) for each in trained]
+    ready = time.perf_counter()
+    stems = [
+        stem.samples
+        for dictionary, estimator in zip(trained, estimators, strict=True)
+        for stem in sepdict.separate(scene.mixture, [dictionary], trained_mask_estimator=estimator).stems.values()
+    ]
+    return Separated(torch.cat(stems), ready - start, (time.perf_counter() - ready) / len(trained))
+
+
 def beginning(recordings: Sequence[Audio], duration_s: float) -> list[Audio]:
     """Keep so many seconds, from the first recording on."""
     kept = []
@@ -222,6 +243,11 @@ METHODS: Mapping[str, Method] = {
     "one source unknown: sepdict, residual": Method(partial(one_unknown, background_model=False), quick=False),
     "one source unknown: sepdict, unknown": Method(partial(one_unknown, background_model=True), quick=False),
     "one source unknown: semi-supervised KL-NMF, 60 and 20 components": Method(semi_supervised_nmf, quick=False),
+    "one source known: sepdict": Method(one_known, quick=False, one_known=True),
+    "one source known: semi-supervised KL-NMF, 60 and 20 components": Method(
+        partial(semi_supervised_nmf, one_known=True), quick=False, one_known=True
+    ),
+    "one source known: noisereduce": Method(noise_reduction, quick=False, is_random=False, one_known=True),
     "sepdict, lecture": Method(partial(sepdict_dictionaries, config=sepdict.PRESETS["lecture"]), quick=False),
     f"{OURS}, from 30 s of each source, augmented": Method(
         partial(sepdict_dictionaries, config=AUGMENTED, solos_s=30), quick=False
@@ -260,21 +286,37 @@ def measure(folder: Path, method: str, seed: int, threads: int, budget_s: float 
     row = METHODS[method]
     separated = row.run(scene, seed) if budget_s is None else row.run(scene, seed, budget_s=budget_s)
     peak_mib = _peak_mib(resource.RUSAGE_SELF)
-    stems = {
-        source: Audio(stem[None], scene.mixture.sample_rate)
-        for source, stem in zip(scene.solos, separated.stems, strict=True)
-    }
-    score = evaluate(stems, scene.references(), mixture=scene.mixture).mean.as_dict()
+    cases = scored(scene, separated.stems, one_known=row.one_known)
+    score = {name: sum(case[name] for case in cases.values()) / len(cases) for name in SCORES}
     return {
         "scene": folder.name,
         "method": method,
         "seed": seed,
-        **{name: score[name] for name in ("si_sdr_improvement_db", "sdr_db", "sir_db", "sar_db")},
+        **score,
+        **({"cases_db": {source: case[SCORES[0]] for source, case in cases.items()}} if row.one_known else {}),
         "training_s": separated.training_s,
         "real_time_factor": separated.separation_s / scene.mixture.duration_s,
         "peak_mib": peak_mib,
         **surroundings(threads),
     }
+
+
+def scored(scene: Scene, stems: Tensor, *, one_known: bool) -> dict[str, dict[str, float]]:
+    """Score the stems of a scene together, or where one source was known at a time each with the rest beside it."""
+    references, rate = scene.references(), scene.mixture.sample_rate
+
+    def mean(true: Mapping[str, Audio], estimates: Tensor) -> dict[str, float]:
+        estimated = {name: Audio(stem[None], rate) for name, stem in zip(true, estimates, strict=True)}
+        score = evaluate(estimated, true, mixture=scene.mixture).mean.as_dict()
+        return {name: score[name] for name in SCORES}
+
+    if not one_known:
+        return {"all": mean({source: references[source] for source in scene.solos}, stems)}
+    pairs = {
+        source: {source: references[source], "rest": Audio(scene.mixture.samples - references[source].samples, rate)}
+        for source in scene.solos
+    }
+    return {source: mean(pair, two) for (source, pair), two in zip(pairs.items(), stems.split(2), strict=True)}
 
 
 def measure_command(folder: Path, threads: int) -> dict[str, Any]:

@@ -171,9 +171,17 @@ def convolutive_nmf(
 
 
 def semi_supervised_nmf(
-    scene: Scene, seed: int, *, n_components: int = 60, n_free: int = 20, n_iterations: int = 200
+    scene: Scene,
+    seed: int,
+    *,
+    n_components: int = 60,
+    n_free: int = 20,
+    n_iterations: int = 200,
+    one_known: bool = False,
 ) -> Separated:
     """Semi-supervised KL-NMF [1]_: each stem from a run in which the source after it is unknown, and learned.
+
+    Where one source is known, all others are unknown, and the rest is a stem, too.
 
     ``min over H, W_free  d(|X| | [W_1 W_2 ... W_free] H)`` by multiplicative updates, the components of the known
     sources learned from their solos and kept.
@@ -194,7 +202,8 @@ def semi_supervised_nmf(
     generator = torch.Generator().manual_seed(seed)
     masks = []
     for index in range(len(known)):
-        others = [known[other] for other in range(len(known)) if other not in (index, (index + 1) % len(known))]
+        given = [other for other in range(len(known)) if other not in (index, (index + 1) % len(known))]
+        others = [] if one_known else [known[other] for other in given]
         components = torch.cat(
             [known[index], *others, torch.rand(len(observed), n_free, generator=generator) + 0.1], dim=1
         )
@@ -206,8 +215,30 @@ def semi_supervised_nmf(
             components[:, -n_free:] *= ratio @ activations[-n_free:].T + 1e-9
             components = components / components.sum(dim=0)
         own = components[:, :n_components] @ activations[:n_components]
-        masks.append(own / (components @ activations))
+        share = own / (components @ activations)
+        masks += [share, 1 - share] if one_known else [share]
     return Separated(scene.apply(torch.stack(masks)), trained - start, time.perf_counter() - trained)
+
+
+def noise_reduction(scene: Scene, seed: int) -> Separated:
+    """Spectral gating as in noisereduce [1]_, of which each source in turn is the noise: stems are it and the rest.
+
+    References
+    ----------
+    .. [1] Sainburg, Thielk and Gentner, "Finding, visualizing, and quantifying latent structure across diverse animal
+       vocal repertoires", PLOS Computational Biology 16(10), 2020.
+    """
+    import noisereduce
+
+    del seed
+    start, rate, mixture = time.perf_counter(), scene.mixture.sample_rate, scene.mixture.samples[0]
+    stems = []
+    for solos in scene.solos.values():
+        noise = torch.cat([solo.samples[0] for solo in solos]).numpy()
+        rest = noisereduce.reduce_noise(y=mixture.numpy(), sr=rate, y_noise=noise, stationary=True)
+        rest = torch.from_numpy(np.asarray(rest, np.float32))
+        stems += [mixture - rest, rest]
+    return Separated(torch.stack(stems), 0.0, (time.perf_counter() - start) / len(scene.solos))
 
 
 def mask_network(

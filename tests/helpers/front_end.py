@@ -6,7 +6,7 @@ import json
 import pwd
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.metrics import BssEval
 from sepdict.models.network_config import NetworkConfig
 from sepdict.separation.config import MaskEstimatorConfig
-from sepdict.separation.mask_estimator import MaskEstimator, adapt, train_mask_estimator
+from sepdict.separation.mask_estimator import MaskEstimator, adapt, adapt_to_residual, train_mask_estimator
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
 
@@ -56,17 +56,27 @@ def trained(source: str) -> Dictionary:
     return Dictionary(replace(dictionary.card, source=source), dictionary.network)  # also a name that training refuses
 
 
-def train_mask_estimators_briefly(patch: pytest.MonkeyPatch, *, n_steps: int, most_adaptation_steps: int = 5) -> None:
-    """Have mask estimators that come from the cache trained with so many steps only, and adapted with few."""
+def train_mask_estimators_briefly(
+    patch: pytest.MonkeyPatch, *, n_steps: int, most_adaptation_steps: int = 5, n_everyday_sounds: int = 4
+) -> None:
+    """Have mask estimators that come from the cache trained with so many steps only, and adapted with few.
+
+    Against a single dictionary only a few everyday sounds are synthesized.
+    """
 
     def train_briefly(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig, **options: Any) -> MaskEstimator:
         return train_mask_estimator(dictionaries, replace(config, n_steps=n_steps), **options)
 
-    def adapt_briefly(*facts: Any, n_steps: int, **options: Any) -> MaskEstimator:
-        return adapt(*facts, n_steps=min(n_steps, most_adaptation_steps), **options)
+    def brief(adapt: Callable[..., MaskEstimator]) -> Callable[..., MaskEstimator]:
+        def adapt_briefly(*facts: Any, n_steps: int, **options: Any) -> MaskEstimator:
+            return adapt(*facts, n_steps=min(n_steps, most_adaptation_steps), **options)
+
+        return adapt_briefly
 
     patch.setattr("sepdict.separation.mask_estimator_cache.train_mask_estimator", train_briefly)
-    patch.setattr("sepdict.separation.engine.adapt", adapt_briefly)
+    patch.setattr("sepdict.separation.engine.adapt", brief(adapt))
+    patch.setattr("sepdict.separation.engine.adapt_to_residual", brief(adapt_to_residual))
+    patch.setattr("sepdict.separation.everyday.N_SOUNDS", n_everyday_sounds)
 
 
 def write_mixtures(folder: Path, *names: str) -> list[Path]:

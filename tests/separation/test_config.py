@@ -38,12 +38,19 @@ def test_settings_say_when_no_mask_estimator_could_be_trained() -> None:
     assert SeparationConfig().in_effect(has_mask_estimator=True, n_dictionaries=2) == SeparationConfig()
 
 
-def test_one_dictionary_has_a_residual_and_needs_no_mask_estimator() -> None:
+def test_one_dictionary_has_a_residual() -> None:
     assert SeparationConfig().has_residual(1)
     assert not SeparationConfig().has_residual(2)
-    assert not SeparationConfig().trains_mask_estimator(1)
-    assert SeparationConfig().trains_mask_estimator(2)
-    assert not SeparationConfig(mask_estimator=None).trains_mask_estimator(2)
+
+
+def test_the_mask_estimator_of_one_dictionary_is_trained_briefly_and_follows_the_background_model() -> None:
+    settings = MaskEstimatorConfig(n_steps=3000)
+    assert settings.for_dictionaries(1).n_steps < settings.for_dictionaries(2).n_steps == 3000
+    assert MaskEstimatorConfig(n_steps=7).for_dictionaries(1).n_steps == 7
+    acting = SeparationConfig().in_effect(has_mask_estimator=True, n_dictionaries=1)
+    assert acting.background_model
+    assert acting.in_effect(has_mask_estimator=True, n_dictionaries=1) == acting
+    assert not SeparationConfig().in_effect(has_mask_estimator=False, n_dictionaries=1).background_model
 
 
 def test_a_trained_mask_estimator_and_settings_without_one_contradict_each_other() -> None:

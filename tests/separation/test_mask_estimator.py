@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import safetensors.torch
 import torch
 from front_end import be_without_home
 
+import sepdict.dictionaries.tensor_cache
 import sepdict.separation.mask_estimator_cache
 from sepdict._core.cache import cache_folder
+from sepdict._core.names import RESIDUAL
+from sepdict.audio.labels import Label
 from sepdict.audio.signal import Audio
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError, SepdictError
@@ -23,9 +26,16 @@ from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import Progress
 from sepdict.separation.config import FitConfig, MaskEstimatorConfig, SeparationConfig
 from sepdict.separation.engine import separate
-from sepdict.separation.mask_estimator import MaskEstimator, adapt, train_mask_estimator
+from sepdict.separation.guides import LabelGuide
+from sepdict.separation.mask_estimator import (
+    MaskEstimator,
+    adapt,
+    adapt_to_residual,
+    exemplars_by_source,
+    train_mask_estimator,
+)
 from sepdict.separation.mask_estimator_cache import cached_mask_estimator
-from sepdict.spectral.bands import band_widths
+from sepdict.spectral.bands import band_widths, to_bands
 from sepdict.spectral.stft import StftConfig, magnitude, stft
 from sepdict.training.config import TrainingConfig
 from sepdict.training.train import train_dictionary
@@ -183,6 +193,101 @@ def test_there_is_nothing_to_adapt_to_in_silence_or_without_steps(mask_estimator
     assert adapt(mask_estimator, truth, ("up", "down"), n_steps=0) is mask_estimator
 
 
+# --- a single dictionary, and the rest
+
+
+@pytest.fixture(scope="module")
+def of_one(pair: list[Dictionary]) -> Iterator[MaskEstimator]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sepdict.separation.everyday.N_SOUNDS", 6)
+        yield train_mask_estimator(pair[:1], replace(BRIEF, n_steps=100))
+
+
+def in_bands(source: torch.Tensor) -> torch.Tensor:
+    return to_bands(sources_of(source)[0, 0])
+
+
+def test_the_mask_estimator_of_a_single_dictionary_knows_the_residual(of_one: MaskEstimator) -> None:
+    masks = masks_of(of_one, torch.randn(2, 3000), "up", RESIDUAL)
+    assert of_one.sources == ("up", RESIDUAL)
+    assert torch.allclose(masks.sum(0), torch.ones(()), atol=1e-5)
+
+
+def test_everyday_sounds_alone_teach_something_of_what_a_source_is_not(of_one: MaskEstimator) -> None:
+    up, noise = chirps(2, rising=True), torch.randn(1, 16000)
+    share = {
+        name: float((masks_of(of_one, sound, "up", RESIDUAL)[0] * sources_of(sound)[0]).sum() / sources_of(sound).sum())
+        for name, sound in (("up", up), ("noise", noise))
+    }
+    assert share["up"] > 0.6 > 0.4 > share["noise"]
+
+
+def test_what_is_left_of_the_mixture_teaches_the_residual(of_one: MaskEstimator, pair: list[Dictionary]) -> None:
+    up, down = chirps(2, rising=True), chirps(3, rising=False)
+    exemplars = exemplars_by_source(pair[:1], torch.device("cpu"))
+    adapted = adapt_to_residual(of_one, exemplars, sources_of(down)[0], n_steps=200)
+    truth = sources_of(up, down)
+    shares = truth.square() / truth.square().sum(dim=0)
+    before, after = (
+        ((masks_of(which, up + down, "up", RESIDUAL) - shares).abs() * truth).mean() for which in (of_one, adapted)
+    )
+    assert after < 0.9 * before
+
+
+def test_learning_the_residual_does_not_depend_on_its_level_and_changes_nothing_that_is_given(
+    of_one: MaskEstimator,
+) -> None:
+    rest, samples = sources_of(chirps(3, rising=False))[0], chirps(4, rising=True)
+    exemplars = {"up": in_bands(chirps(2, rising=True)), RESIDUAL: in_bands(torch.randn(1, 8000))}
+    kept = rest.clone(), {source: each.clone() for source, each in exemplars.items()}
+    plain = masks_of(of_one, samples, "up", RESIDUAL)
+    one, louder = (
+        masks_of(adapt_to_residual(of_one, exemplars, level * rest, n_steps=10), samples, "up", RESIDUAL)
+        for level in (1.0, 2.0**80)
+    )
+    assert torch.allclose(one, louder, atol=1e-5)
+    assert not torch.equal(one, plain)
+    assert torch.equal(masks_of(of_one, samples, "up", RESIDUAL), plain)
+    assert torch.equal(rest, kept[0])
+    assert all(torch.equal(exemplars[source], each) for source, each in kept[1].items())
+
+
+def test_of_a_silent_residual_or_without_steps_nothing_is_learned(of_one: MaskEstimator) -> None:
+    rest = sources_of(chirps(3, rising=False))[0]
+    assert adapt_to_residual(of_one, {}, torch.zeros_like(rest), n_steps=10) is of_one
+    assert adapt_to_residual(of_one, {}, rest, n_steps=0) is of_one
+
+
+def test_one_source_is_told_from_the_rest_better_than_by_its_decoder_alone(
+    of_one: MaskEstimator, pair: list[Dictionary]
+) -> None:
+    up, down = chirps(2, rising=True), chirps(3, rising=False)
+    mixture = Audio(up + down, RATE)
+    learned, alone = (
+        separate(mixture, pair[:1], config, trained_mask_estimator=trained)
+        for config, trained in ((None, of_one), (SeparationConfig(mask_estimator=None), None))
+    )
+    scores = [
+        float(si_sdr(result["up"].samples[0], up[0]) + si_sdr(result[RESIDUAL].samples[0], down[0])) / 2
+        for result in (learned, alone)
+    ]
+    assert scores[0] > scores[1] + 2
+
+
+def test_what_is_marked_of_one_source_is_obeyed(of_one: MaskEstimator, pair: list[Dictionary]) -> None:
+    mixture = Audio(chirps(2, rising=True) + chirps(3, rising=False), RATE)
+    marked, relative = slice(int(0.6 * RATE), int(0.9 * RATE)), []
+    for guides in ([], [LabelGuide((Label(0.5, 1.0, "up"),))]):
+        stems = separate(mixture, pair[:1], guides=guides, trained_mask_estimator=of_one).stems
+        heard = {name: float(stem.samples[:, marked].norm()) for name, stem in stems.items()}
+        relative.append(heard[RESIDUAL] / heard["up"])
+    unguided, guided = relative
+    assert unguided > 0.5 > 0.1 > guided  # a little is below 20 Hz, and the residual's in any case
+
+
+# --- how a separation uses them
+
+
 @pytest.mark.parametrize(
     ("settings", "n_adapted"),
     [({}, 3), ({"residual": True}, 0), ({"mask_estimator": MaskEstimatorConfig(n_adaptation_steps=0)}, 0)],
@@ -315,7 +420,7 @@ def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
     (path,) = cache_folder().iterdir()
     content = safetensors.torch.save(edit(safetensors.torch.load(path.read_bytes())))
     path.unlink()
-    sepdict.separation.mask_estimator_cache._path_of(path.name.split("-")[1], content).write_bytes(content)
+    sepdict.dictionaries.tensor_cache._path_of("mask_estimator", path.name.split("-")[1], content).write_bytes(content)
     made, n_made = cached()
     assert n_made == 3
     assert masks_of(made, torch.randn(1, 3000)).isfinite().all()
