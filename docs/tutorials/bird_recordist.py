@@ -46,12 +46,12 @@ for name, samples in {"dawn": rest.samples + calls, "noon": rest.samples}.items(
     write_audio(recordings / f"{name}.flac", Audio(samples, bird.sample_rate))
 
 # %% Pull the bird out of each
-# With a single dictionary everything else is learned from each recording itself. It would be ten times as fast without
-# (`SeparationConfig(mask_estimator=None)`), but the bird's stem would hold whatever a bird could also have sung; here it
-# would find songs at noon. Files are read and written a minute at a time, so they may last for hours.
-# `skip_existing=True` lets a second run go on where the first was interrupted. `activity` writes a `labels.txt` beside
-# the stems of each recording, which says when they sound. In Audacity, File > Import > Labels shows it below the
-# recording; with `ActivityConfig(format="raven")` it is a selection table of Raven.
+# With a single dictionary everything else is learned from each recording itself. Without that
+# (`SeparationConfig(mask_estimator=None)`) it is ten times as fast, but the bird's stem holds whatever a bird could
+# also have sung; here it would find songs at noon. Files are read and written a minute at a time, so they may last
+# for hours. `skip_existing=True` lets a second run go on where the first was interrupted. `activity` writes a
+# `labels.txt` beside the stems of each recording, which says when they sound. In Audacity, File > Import > Labels
+# shows it below the recording; with `ActivityConfig(format="raven")` it is a selection table of Raven.
 print(f"separating the recordings in {recordings} ...")
 dictionary = Dictionary.load(DATA / "violin.safetensors")
 config = BatchConfig(skip_existing=True, activity=ACTIVITY)
