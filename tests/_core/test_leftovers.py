@@ -257,6 +257,15 @@ def test_signals_wait_for_the_end_of_what_must_not_be_interrupted(number: signal
         signal.signal(number, before)
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Heed Ctrl-C, which shells have background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_ctrl_c_comes_after_the_work_and_an_error_of_the_work_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt), signals_held():
         signal.raise_signal(signal.SIGINT)
