@@ -17,7 +17,7 @@ from sepdict.spectral.betas import beta_of
 Quality = Literal["draft", "standard"]
 METHODS = ("lbfgs", "adam")
 SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
-MOST_STEPS_OF_ONE = 300  # everyday sounds are only like what is there: what is learned of them longer holds less
+MOST_STEPS_OF_ONE = 300  # of the mask estimator of a single dictionary, which then learns more from each mixture
 SHORTEST_SEGMENT_S = 3.0  # three overlaps of neighboring segments, so that at most two overlap at any time
 
 
@@ -161,7 +161,8 @@ class SeparationConfig:
     background_model : bool
         Whether a dictionary of everything that the others do not know is made from the mixture itself; its share is
         the residual. Five times as slow. It is meant for mixtures with more sources than dictionaries; there it is
-        better on average, but not always: compare it with ``residual``.
+        better on average, but not always: compare it with ``residual``. With a single dictionary and a mask estimator
+        there always is one, of which the mask estimator learns.
     segment_s : float
         Longer mixtures are separated in segments of this length, in seconds, that are cross-faded. It bounds the
         memory that a separation takes beside the stems.
