@@ -80,6 +80,23 @@ def test_every_rival_hands_each_source_its_own_stem(scene: rivals.Scene, rival: 
     assert likeness.argmax(dim=1).tolist() == [0, 1]
 
 
+ONE_KNOWN: dict[str, Callable[..., rivals.Separated]] = {
+    "semi-supervised": partial(rivals.semi_supervised_nmf, n_components=3, n_free=3, n_iterations=50, one_known=True),
+    "noise reduction": rivals.noise_reduction,
+}
+
+
+@pytest.mark.parametrize("rival", ONE_KNOWN)
+def test_who_knows_one_source_at_a_time_gives_it_and_the_rest(scene: rivals.Scene, rival: str) -> None:
+    stems = ONE_KNOWN[rival](scene, 0).stems
+    assert stems.shape == (4, RATE // 2)
+    for pair in stems.split(2):
+        torch.testing.assert_close(pair.sum(dim=0), scene.mixture.samples[0], atol=1e-5, rtol=0)
+    cases = methods.scored(scene, stems, one_known=True)
+    assert cases.keys() == {"low", "high"}
+    assert all(case[HEADLINE] > 3 for case in cases.values())
+
+
 def test_only_the_ceilings_read_the_true_sources(scene: rivals.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: rivals.Scene) -> None:
         raise AssertionError("read the references")
