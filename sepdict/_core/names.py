@@ -18,7 +18,7 @@ _HIDDEN = re.compile(f"[{HIDDEN}]")
 _PROMPTING = re.compile(f"(?![\n{UNDECODED}])[{HIDDEN}]")
 _DEVICE = re.compile(rf"(?:{DEVICES})(?:\..*)?", re.IGNORECASE)
 _INVISIBLE = re.compile(f"[{HIDDEN}{ZERO_WIDTH}]")
-_WRITABLE = re.compile(r"""(?![.\s])[^/\\*?:"<>|]+(?<![.\s])""")
+_WRITABLE = re.compile(r"(?![.\s])[^/\\]+(?<![.\s])")
 
 
 def normalized(name: str) -> str:
@@ -53,9 +53,7 @@ def refuse_unwritable(name: object, what: str) -> None:
     if isinstance(name, str) and _INVISIBLE.search(name):
         raise ConfigError(f"{what} is {reprlib.repr(name)}, with characters that cannot be seen; expected visible ones")
     if not isinstance(name, str) or not _WRITABLE.fullmatch(name):
-        expected = (
-            "expected a name that can be a file's, without / \\ * ? : \" < > or |, and no dot or space at either end"
-        )
+        expected = "expected a name that can be a file's, without / or \\, and no dot or space at either end"
         raise ConfigError(f"{what} is {reprlib.repr(name)}; {expected}")
 
 

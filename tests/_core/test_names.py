@@ -24,18 +24,7 @@ UNWRITABLE = {
     "surrogate": ["\ud800", "a\udcff", "\udfff"],
     "long": ["x" * 5000, "x" * (MOST_NAME_BYTES + 1), "ö" * (MOST_NAME_BYTES // 2 + 1), "o\u0308" * 101, "鳥" * 67],
     "zero width": [f"a{letter}b" for letter in "\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"] + ["\u200b"],
-    "Windows": [
-        "con",
-        "CON",
-        "nul.wav",
-        "COM1",
-        "lpt9.x",
-        "a.",
-        "a ",
-        " a",
-        " ",
-        *(f"a{letter}b" for letter in '*?:"<>|'),
-    ],
+    "Windows": ["con", "CON", "nul.wav", "COM1", "lpt9.x", "a.", "a ", " a", " "],
     "no text": [None, 5, b"a", ["a"] * 10_000],
 }
 
@@ -59,8 +48,7 @@ def test_what_cannot_be_a_files_name_is_refused_in_one_short_line(kind: str) -> 
         ("vio\u200blin", r"is 'vio\u200blin', with characters that cannot be seen"),
         ("a\nb", r"is 'a\nb', with characters that cannot be seen"),
         (".violin", "no dot or space at either end"),
-        ("a/b", r"without / \ *"),
-        ("a:b", r'? : " < > or |,'),
+        ("a/b", r"without / or \,"),
     ],
 )
 def test_a_refused_name_is_told_its_own_reason(name: str, said: str) -> None:
