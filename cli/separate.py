@@ -288,9 +288,8 @@ class _Listener:
         if stage == "train":
             return f"learning {', '.join(self.to_learn)}"
         if stage == "estimate":
-            others = self.sources[1:] or ["other sounds"]
-            told_apart = ", ".join([self.sources[0], *others[:-1]])
-            return f"telling {told_apart} and {others[-1]} apart (once, then it is remembered)"
+            apart = self.sources if len(self.sources) > 1 else [*self.sources, "other sounds"]
+            return f"telling {', '.join(apart[:-1])} and {apart[-1]} apart (once, then it is remembered)"
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"
         done = {result.mixture for result in self.results}

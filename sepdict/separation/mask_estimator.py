@@ -213,9 +213,8 @@ def adapt(
     if not n_steps or not peak > 0:
         return mask_estimator
     order = [list(sources).index(source) for source in mask_estimator.sources]
-    bands = to_bands(magnitudes[order] / peak).movedim(1, 2).flatten(2)  # (n_sources, n_bands, channels * frames)
-    widths = _widths(magnitudes.shape[-2], bands.device)
-    exemplars = list(_at_unit_energy(bands, widths))  # silent sources stay so
+    widths = _widths(magnitudes.shape[-2], magnitudes.device)
+    exemplars = list(_as_exemplars(magnitudes[order] / peak, widths))  # silent sources stay so
     config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=ADAPTATION_RATE)
     return _learned_on(mask_estimator, exemplars, widths, config, on_progress)
 
@@ -242,21 +241,14 @@ def adapt_to_residual(
         As by `exemplars_by_source`.
     residual : Tensor, shape (n_channels, n_bins, n_frames), >= 0
         A first estimate of its magnitudes.
-    n_steps : int
-        Updates of the network's weights.
-    on_progress : callable
-        Called after every step; raising from it cancels.
 
-    Returns
-    -------
-    MaskEstimator
-        The same mask estimator if the residual is silent or ``n_steps`` is 0.
+    The other parameters and the result are those of `adapt`.
     """
     peak = residual.amax()
     if not n_steps or not peak > 0:
         return mask_estimator
     widths = _widths(residual.shape[-2], residual.device)
-    left = _at_unit_energy(to_bands(residual / peak).movedim(0, 1).flatten(1), widths)  # (n_bands, channels * frames)
+    left = _as_exemplars(residual[None] / peak, widths)[0]
     everyday = exemplars[RESIDUAL]
     n_times = max(1, round(everyday.shape[1] / left.shape[1]))
     both = dict(exemplars) | {RESIDUAL: torch.cat([everyday, left.repeat(1, n_times)], dim=1)}
@@ -316,6 +308,12 @@ def gives_masks(network: MaskNetwork) -> bool:
 def _widths(n_bins: int, device: torch.device) -> Tensor:
     """Count the bins of every band, (n_bands, 1)."""
     return band_widths(n_bins)[:, None].float().to(device)
+
+
+def _as_exemplars(magnitudes: Tensor, widths: Tensor) -> Tensor:
+    """Turn magnitudes (n_sources, n_channels, n_bins, n_frames) into exemplars, channel after channel."""
+    bands = to_bands(magnitudes).movedim(1, 2).flatten(2)  # (n_sources, n_bands, n_channels * n_frames)
+    return _at_unit_energy(bands, widths)
 
 
 def _at_unit_energy(bands: Tensor, widths: Tensor) -> Tensor:
