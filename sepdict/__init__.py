@@ -8,7 +8,7 @@ pyproject.toml holds that); each package's docstring says in one sentence what l
     reports         pages and pictures of what was done
     evaluation      stems against references
     marking         a recording with marked moments in, dictionaries of its own sources out
-    separation      a mixture in, masks and stems out: `engine`, whose heart is `excitations`
+    separation      a mixture in, masks and stems out: `engine`, `segment` and their heart, `excitations`
     training        solo recordings in, a dictionary out
     dictionaries    what one source can sound like; its file is checked in `dictionary_file`, its card in `card`
     models          networks

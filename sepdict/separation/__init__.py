@@ -1,1 +1,1 @@
-"""From a mixture to stems: `engine` has the steps, `excitations` the fit, `mask_estimator` the guide masks."""
+"""From a mixture to stems: `engine` has the steps, `segment` those of one segment, `excitations` the fit."""

@@ -74,8 +74,8 @@ def train_mask_estimators_briefly(
         return adapt_briefly
 
     patch.setattr("sepdict.separation.mask_estimator_cache.train_mask_estimator", train_briefly)
-    patch.setattr("sepdict.separation.engine.adapt", brief(adapt))
-    patch.setattr("sepdict.separation.engine.adapt_to_residual", brief(adapt_to_residual))
+    patch.setattr("sepdict.separation.segment.adapt", brief(adapt))
+    patch.setattr("sepdict.separation.segment.adapt_to_residual", brief(adapt_to_residual))
     patch.setattr("sepdict.separation.everyday.N_SOUNDS", n_everyday_sounds)
 
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import sepdict.separation.engine
+import sepdict.separation.segment
 from sepdict._core.names import RESIDUAL
 from sepdict.audio.discovery import find_audio_files
 from sepdict.audio.io import read_audio
@@ -25,9 +25,10 @@ from sepdict.evaluation.metrics import si_sdr, si_sdr_improvement
 from sepdict.models.network_config import NetworkConfig
 from sepdict.progress import OnProgress, Progress, ignore_progress
 from sepdict.separation.config import FitConfig, SeparationConfig
-from sepdict.separation.engine import MASK_EXPONENT, separate, separate_in_blocks
+from sepdict.separation.engine import separate, separate_in_blocks
 from sepdict.separation.excitations import ExcitationFit, fit_excitations
 from sepdict.separation.result import FitSummary, Separation, null_test_db
+from sepdict.separation.segment import MASK_EXPONENT
 from sepdict.spectral.masks import ratio_masks
 from sepdict.spectral.stft import StftConfig, stft
 from sepdict.training.config import TrainingConfig
@@ -212,7 +213,7 @@ def test_stems_that_are_no_sound_are_refused_and_never_handed_over(
     dictionaries: list[Dictionary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[Tensor] = []
-    monkeypatch.setattr(sepdict.separation.engine, "ratio_masks", lambda magnitudes, **_: magnitudes * torch.nan)
+    monkeypatch.setattr(sepdict.separation.segment, "ratio_masks", lambda magnitudes, **_: magnitudes * torch.nan)
     with pytest.raises(AudioError, match=r"^song\.wav: its stems would hold NaN or infinite samples; [^\n]*$"):
         separate_in_blocks(Audio(rumble(0.5, seed=3), RATE, "song.wav"), dictionaries, handed.append, BRIEF)
     assert not handed
@@ -363,7 +364,7 @@ def test_bins_beyond_the_mixtures_own_rate_are_not_fitted(
         fits.append(fit_excitations(*arguments, **options))
         return fits[-1]
 
-    monkeypatch.setattr(sepdict.separation.engine, "fit_excitations", kept)
+    monkeypatch.setattr(sepdict.separation.segment, "fit_excitations", kept)
     take_apart(mixture, dictionaries, rate=6000)
     (fit,) = fits
     heard = slice(129 * 2300 // 4000, 129 * 2900 // 4000)
