@@ -342,23 +342,24 @@ def _print_failures(errors: Mapping[str, str]) -> None:
 
 
 def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
-    """Print where the stems are; unless quiet, with how each track went and how good they are."""
+    """Print where the stems are and how good they are; unless quiet, with how each track went."""
     for result in results:
-        pages = [[str(page)] for page in (result.report, result.labels) if page is not None]
-        if quiet:
-            say("\n".join([*map(str, result.stems.values()), *(page for (page,) in pages)]))
-            continue
+        title = str(result.mixture) if quiet else _title(result)
+        pages = [str(page) for page in (result.report, result.labels) if page is not None]
         folder = os.path.commonpath([path.parent for path in result.stems.values()])
-        if result.evaluation is None:
-            rows = [*([str(path)] for path in result.stems.values()), *pages]
-            print_table(_title(result), ["stem"], rows, folder=folder)
+        if result.evaluation is not None:
+            scores = {score.source: score_cells(score) for score in result.evaluation.scores}
+            no_score = [""] * len(SCORE_COLUMNS)
+            rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
+            mean = ["mean", *score_cells(result.evaluation.mean)]
+            rows = [*rows, mean, *([page, *no_score] for page in pages)]
+            print_table(title, ["stem", *SCORE_COLUMNS], rows, folder=folder)
             continue
-        scores = {score.source: score_cells(score) for score in result.evaluation.scores}
-        no_score = [""] * len(SCORE_COLUMNS)
-        rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
-        mean = ["mean", *score_cells(result.evaluation.mean)]
-        rows = [*rows, mean, *([*page, *no_score] for page in pages)]
-        print_table(_title(result), ["stem", *SCORE_COLUMNS], rows, folder=folder)
+        paths = [*map(str, result.stems.values()), *pages]
+        if quiet:
+            say("\n".join(paths))
+        else:
+            print_table(title, ["stem"], [[path] for path in paths], folder=folder)
     if any(result.evaluation for result in results) and not quiet:
         say(standard())
 

@@ -194,6 +194,18 @@ def test_references_are_scored_in_a_table(here: Path, pair: list[str], monkeypat
     assert lines[3].split()[1] == f"{scores['sources'][1]['si_sdr_db']:.2f}"
 
 
+def test_scores_are_printed_with_quiet_too(here: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mixtures(here, "song")
+    write_references(here / "truth")
+    monkeypatch.setattr("sepdict.evaluation.scoring.bss_eval", constant_bss_eval)
+    title, columns, *rows = succeed("separate", "song.wav", *pair, "--references", "truth", "--quality=draft", "-q")
+    assert title == "song.wav"
+    assert columns.split() == ["stem", "SI-SDR", "gain", "SDR", "SIR", "SAR"]
+    paths = [str(here / "separated" / "song" / f"{source}.wav") for source in ("hiss", "hum")]
+    assert [row.split()[0] for row in rows] == [*paths, "mean"]
+    assert all(row.split()[3:] == ["1.00", "inf", "3.00"] for row in rows)
+
+
 def test_existing_stems_need_overwrite(here: Path, pair: list[str]) -> None:
     write_mixtures(here, "song")
     succeed("separate", "song.wav", *pair)
