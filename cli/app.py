@@ -19,7 +19,7 @@ from .separate import separate
 from .serve import serve
 from .synthesize import synthesize
 from .train import train_dictionary
-from .usage import OneLineUsage, PlainHelp
+from .usage import OneLineUsage, PlainCommand
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train-dictionary": train_dictionary,
@@ -46,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: importing rich would double the time to it
 )
 for name, function in COMMANDS.items():
-    app.command(name, cls=PlainHelp, no_args_is_help=name not in WITHOUT_ARGUMENTS)(one_line_errors(function))
+    app.command(name, cls=PlainCommand, no_args_is_help=name not in WITHOUT_ARGUMENTS)(one_line_errors(function))
 
 
 def print_version(wanted: bool) -> None:

@@ -21,13 +21,28 @@ EXPECTED = {  # by what pydantic calls it that a value is not
 }
 
 
-class PlainHelp(TyperCommand):
-    """A command whose help does not show the types of its arguments, such as list[str]: their names say enough."""
+class PlainCommand(TyperCommand):
+    """A command with plain help and without empty values.
+
+    The help does not show the types of arguments, such as list[str]: their names say enough. An empty value, as an
+    unset variable of the shell leaves it, would be taken for the folder where one stands.
+    """
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
         for argument in (each for each in self.params if isinstance(each, TyperArgument)):
             vars(argument)["display_type_rich"] = lambda ctx: None  # typer shows them since 0.29
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; refuse empty ones, as long as they are text."""
+        if not ctx.resilient_parsing:  # as it is when a shell completes
+            texts, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+            parameter: Any  # of a class that typer has and does not show
+            for parameter in self.params:
+                text = texts.get(parameter.name)
+                if parameter.metavar and (text == "" or (isinstance(text, list | tuple) and "" in text)):
+                    raise typer.BadParameter(f"it is empty; expected {parameter.metavar}", ctx, parameter)
+        return super().parse_args(ctx, args)
 
 
 class OneLineUsage(TyperGroup):

@@ -1,6 +1,7 @@
 """What is given to a public function is checked against its annotations: no other error reaches the caller."""
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,31 @@ def test_every_argument_of_another_type_is_refused_in_one_line_by_name(function:
     with pytest.raises(SepdictError, match=rf"^{argument} is <object obj.*; expected ") as refused:
         called(**given)
     assert "\n" not in str(refused.value)
+
+
+EMPTY: list[tuple[str, Callable[[], object]]] = [
+    ("recordings", lambda: api.train_dictionary("", source="x")),
+    ("recordings[1]", lambda: api.train_dictionary([sound(), ""], source="x")),
+    ("mixture", lambda: api.separate("", [trained("hiss")])),
+    ("dictionaries[0]", lambda: api.separate(sound(), [""])),
+    ("labels", lambda: api.separate_marked(sound(), "")),
+    ("references", lambda: api.BatchConfig(references="")),
+    ("estimates", lambda: api.evaluate("", {})),
+    ("stems['a']", lambda: api.sounding_labels({"a": ""})),
+    ("folder", lambda: api.separate_folder("", [trained("hiss")], "out")),
+    ("out", lambda: api.separate_folder(".", [trained("hiss")], "")),
+    ("name", lambda: api.load_dictionary("")),
+    ("path", lambda: api.write_audio("", sound())),
+    ("path", lambda: api.read_audio("")),
+    ("path", lambda: trained("hiss").save("")),
+    ("path", lambda: api.Dictionary.load("")),
+]
+
+
+@pytest.mark.parametrize(("argument", "call"), EMPTY)
+def test_an_empty_path_does_not_stand_for_the_present_folder(argument: str, call: Callable[[], object]) -> None:
+    with pytest.raises(SepdictError, match=rf"^{re.escape(argument)} is '', an empty path; expected [^\n]*$"):
+        call()
 
 
 SOUND = r"Audio, the path of a file or \(samples, sample_rate\)"

@@ -34,7 +34,7 @@ def refuse_other_type(name: str, value: object, expected: Any) -> None:
     Raises
     ------
     ConfigError
-        If it is not.
+        If it is not, or is an empty text that would be taken for a path: that of the folder where one stands.
 
     Examples
     --------
@@ -42,7 +42,10 @@ def refuse_other_type(name: str, value: object, expected: Any) -> None:
     Traceback (most recent call last):
     sepdict.errors.ConfigError: n_steps is 'many'; expected int or None
     """
-    for each in _alternatives(expected):
+    alternatives = _alternatives(expected)
+    if isinstance(value, str) and not value and Path in alternatives:
+        raise ConfigError(f"{name} is '', an empty path; expected {_named(expected)}")
+    for each in alternatives:
         if _is_of(value, get_origin(each) or each):
             _refuse_other_items(name, value, each)
             return

@@ -180,6 +180,7 @@ def as_recordings(sounds: "AudioLike | Sequence[AudioLike]", name: str = "record
 
 def _recordings_of(sound: Any, name: str) -> list[Audio]:
     """Return the recordings of a folder, or the one sound."""
+    refuse_other_type(name, sound, AudioLike)
     if isinstance(sound, str | os.PathLike) and os.path.isdir(sound):
         return [read_audio(path) for path in find_audio_files([Path(sound)])]
     return [as_audio(sound, name)]

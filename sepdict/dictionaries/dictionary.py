@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sepdict._core.names import RESIDUAL
 from sepdict._core.notebook import ShownInNotebooks
-from sepdict._core.settings import refuse_other_type
+from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary_file import checksum_of, read_dictionary, write_dictionary
 from sepdict.errors import ConfigError, ShapeError
@@ -108,6 +108,7 @@ class Dictionary(ShownInNotebooks):
         network.load_state_dict({name: tensor.to(device) for name, tensor in weights.items()}, assign=True)
         return Dictionary(self.card, network, self.exemplars)
 
+    @checks_types
     def save(self, path: str | Path) -> Path:
         """Write the dictionary file, whole or not at all, and return its absolute path.
 
@@ -121,6 +122,7 @@ class Dictionary(ShownInNotebooks):
         return path
 
     @classmethod
+    @checks_types
     def load(cls, path: str | Path) -> "Dictionary":
         """Read a dictionary file, checked in every part, without running any code from it.
 

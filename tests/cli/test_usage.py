@@ -94,6 +94,36 @@ def test_a_bad_value_is_refused_by_name_in_our_own_words(arguments: list[str], s
     assert not {"Input should", "Value error", "parse string"} & set(re.findall(r"\w+ \w+", result.stderr))
 
 
+PATHS = [
+    *(("MIX", ["separate", "", "-d", "a"]), ("--dictionary", ["separate", "x.wav", "-d", ""])),
+    *(
+        (option, ["separate", "x.wav", "-d", "a", option, ""])
+        for option in ("--corrections", "--guide", "--references")
+    ),
+    ("--labels", ["separate", "x.wav", "--labels="]),
+    ("--output", ["separate", "x.wav", "-d", "a", "-o", ""]),
+    ("--labels", ["separate", "x.wav", "--labels", "song.txt", "--labels", ""]),
+    *(("SOLOS", ["train-dictionary", "x.wav", ""]), ("--output", ["train-dictionary", "x.wav", "-o", ""])),
+    ("--background", ["train-dictionary", "x.wav", "-o", "a.safetensors", "--augment", "--background", ""]),
+    *(("ESTIMATES", ["evaluate", "", "x"]), ("REFERENCES", ["evaluate", "x", ""])),
+    *((option, ["evaluate", "x", "x", option, ""]) for option in ("--mixture", "--report")),
+    *(("FILE|NAME", [command, ""]) for command in ("info", "inspect", "synthesize", "compare")),
+    *(("--output", [command, "a", "--output", ""]) for command in ("inspect", "synthesize")),
+    *(("--learning-curve", ["inspect", "a", "--learning-curve", ""]), ("DIR", ["check", ""])),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), PATHS, ids=str)
+def test_an_empty_path_is_refused_by_name_and_does_not_stand_for_the_present_folder(
+    name: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert result.stderr.startswith(f"sepdict: invalid value for '{name}'")
+    assert re.search(rf": it is empty; expected \S+; see sepdict {arguments[0]} --help\n$", result.stderr)
+
+
 @pytest.mark.parametrize("arguments", [["help"], ["-v", "help"], ["help", "separate"], ["help", "list"]])
 def test_help_is_a_command_too(arguments: list[str]) -> None:
     *_, last = arguments
