@@ -8,14 +8,13 @@ moments are added as exemplars, so that the mask estimator learns from both.
 import contextlib
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from sepdict._core.cache import cache_folder, keep_latest
+from sepdict._core.cache import cache_folder, keep_latest, made_and_kept
 from sepdict._core.devices import AUTO
 from sepdict._core.settings import checks_types, refuse_other_types, refuse_out_of_range
 from sepdict._core.version import __version__
@@ -33,8 +32,6 @@ from sepdict.separation.config import SeparationConfig
 from sepdict.training.config import PRESETS, TrainingConfig
 from sepdict.training.data import LEAST_SOUND_S, FrameConfig, extract_frames, stft_for
 from sepdict.training.train import train_dictionary
-
-log = logging.getLogger(__name__)
 
 MOST_CACHED = 32  # learned dictionaries, of some MiB each; the least recently used are deleted first
 PREFIX = "learned"
@@ -238,14 +235,15 @@ def _cached_dictionary(
         with contextlib.suppress(OSError):  # a read-only folder will do
             path.touch()
         return dictionary
-    dictionary = train_dictionary(
-        solos, training, source=source, keeps_interrupted=False, device=device, on_progress=on_progress
-    )
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
+
+    def keep(dictionary: Dictionary) -> None:
         dictionary.save(cache_folder() / file)
         keep_latest(f"{PREFIX}-*.safetensors", MOST_CACHED)
-    except (OSError, SepdictError) as error:
-        why = f"{error}; have SEPDICT_CACHE name a folder that can be written to"
-        log.warning("what was learned of %s cannot be kept, it will be learned again (%s)", source, why)
-    return dictionary
+
+    return made_and_kept(
+        lambda: train_dictionary(
+            solos, training, source=source, keeps_interrupted=False, device=device, on_progress=on_progress
+        ),
+        keep,
+        otherwise=f"what is learned of {source} cannot be kept, it will be learned again",
+    )

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sepdict._core.cache import cache_folder
+from sepdict._core.cache import cache_folder, made_and_kept
 from sepdict._core.devices import AUTO
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.tensor_cache import cached_tensors, keep_tensors
-from sepdict.errors import ConfigError
 from sepdict.models.mask_network import MaskNetwork
 from sepdict.progress import OnProgress, ignore_progress
 from sepdict.separation import everyday
@@ -50,15 +49,11 @@ def cached_mask_estimator(
         if gives_masks(network):
             log.debug("the mask estimator was trained before; loaded from %s", cache_folder())
             return MaskEstimator(sources, network)
-    mask_estimator = train_mask_estimator(dictionaries, config, device=device, on_progress=on_progress)
-    try:
-        keep_tensors(PREFIX, key, mask_estimator.network.state_dict(), n_most=MOST_CACHED)
-    except OSError as error:
-        why = f"{cache_folder()}: {error.strerror}; have SEPDICT_CACHE name a folder that can be written to"
-        log.warning("the mask estimator cannot be kept, it will be trained again (%s)", why)
-    except ConfigError as error:
-        log.warning("the mask estimator cannot be kept, it will be trained again (%s)", error)
-    return mask_estimator
+    return made_and_kept(
+        lambda: train_mask_estimator(dictionaries, config, device=device, on_progress=on_progress),
+        lambda made: keep_tensors(PREFIX, key, made.network.state_dict(), n_most=MOST_CACHED),
+        otherwise="the mask estimator cannot be kept, it will be trained again",
+    )
 
 
 def _key_of(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig) -> str:

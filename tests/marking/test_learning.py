@@ -154,9 +154,14 @@ def test_without_a_cache_the_moments_are_learned_and_a_note_says_so(
     recording: Audio, trainings: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "cache").write_text("in the way")
-    (learned,) = learn_from_labels(recording, LABELS[:1], config=MARKING)
+    noted_before = list[str]()
+    (learned,) = learn_from_labels(
+        recording, LABELS[:1], config=MARKING, on_progress=lambda _: noted_before.append(caplog.text)
+    )
     assert learned.source == "rumble"
-    assert "cannot be kept, it will be learned again" in caplog.text
+    assert "what is learned of rumble cannot be kept, it will be learned again" in noted_before[0]
+    assert "is a file; expected a folder to write to; have SEPDICT_CACHE name a folder" in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_the_oldest_of_many_learned_dictionaries_is_deleted(

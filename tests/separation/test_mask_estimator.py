@@ -1,5 +1,6 @@
 """Laws of the mask estimator: it learns to tell apart the sources of dictionaries that were trained separately."""
 
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -376,12 +377,51 @@ def test_who_names_a_folder_needs_no_home(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_folder() == (tmp_path if variable == "SEPDICT_CACHE" else tmp_path / "sepdict")
 
 
-def test_an_unwritable_cache_is_told_of_with_what_would_mend_it(
-    cached: Callable[[], tuple[MaskEstimator, int]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def in_the_way(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    folder.touch()
+
+
+def on_a_disk_that_is_read_only(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    folder.mkdir()
+    patch.setattr("tempfile.TemporaryFile", refuse)
+
+
+def full(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    patch.setattr(os, "fsync", refuse)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why", "is_seen_before"),
+    [
+        (in_the_way, "is a file; expected a folder to write to", True),
+        (on_a_disk_that_is_read_only, "cannot be written to (Read-only file system)", True),
+        (full, "No space left on device", False),
+    ],
+)
+def test_an_unwritable_cache_is_told_of_before_the_training_with_what_would_mend_it(
+    spoil: Callable[[Path, pytest.MonkeyPatch], None],
+    why: str,
+    is_seen_before: bool,
+    pair: list[Dictionary],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (tmp_path / "cache").touch()
-    assert cached()[1] == 3
-    assert "have SEPDICT_CACHE name a folder that can be written to" in caplog.text
+    folder, noted = tmp_path / "cache", list[int]()
+    monkeypatch.setenv("SEPDICT_CACHE", str(folder))
+    spoil(folder, monkeypatch)
+    config = replace(BRIEF, n_steps=3)
+    cached_mask_estimator(pair, config, on_progress=lambda _: noted.append(len(caplog.records)))
+    assert noted == 3 * [int(is_seen_before)]
+    (note,) = (record.getMessage() for record in caplog.records)
+    remedy = "have SEPDICT_CACHE name a folder that can be written to"
+    assert note == f"the mask estimator cannot be kept, it will be trained again ({folder}: {why}; {remedy})"
 
 
 def of_nan(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
