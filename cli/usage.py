@@ -11,6 +11,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 from .console import explain, note, report_error, say
 
 WRONG_USE = 2
+MAY_BE_EMPTY = ("hidden",)  # of a network without hidden layers
 EXPECTED = {  # by what pydantic calls it that a value is not
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -34,15 +35,20 @@ class PlainCommand(TyperCommand):
             vars(argument)["display_type_rich"] = lambda ctx: None  # typer shows them since 0.29
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; refuse empty ones, as long as they are text."""
+        """Read the arguments, after a look at them while they still are text."""
         if not ctx.resilient_parsing:  # as it is when a shell completes
             texts, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-            parameter: Any  # of a class that typer has and does not show
-            for parameter in self.params:
-                text = texts.get(parameter.name)
-                if parameter.metavar and (text == "" or (isinstance(text, list | tuple) and "" in text)):
-                    raise typer.BadParameter(f"it is empty; expected {parameter.metavar}", ctx, parameter)
+            self._refuse_empty(texts, ctx)
         return super().parse_args(ctx, args)
+
+    def _refuse_empty(self, texts: Mapping[str, Any], ctx: Any) -> None:
+        """Refuse an empty value of what the help has a name for; numbers and choices have messages of their own."""
+        parameter: Any  # of a class that typer has and does not show
+        for parameter in self.params:
+            text = texts.get(parameter.name)
+            is_empty = "" in text if isinstance(text, list | tuple) else text == ""
+            if is_empty and parameter.metavar and parameter.name not in MAY_BE_EMPTY:
+                raise typer.BadParameter(f"it is empty; expected {parameter.metavar}", ctx, parameter)
 
 
 class OneLineUsage(TyperGroup):
