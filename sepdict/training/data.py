@@ -98,8 +98,8 @@ def extract_frames(recording: Audio, frame_config: FrameConfig) -> RecordingFram
 
 
 def active_s(recording: Audio, sound: RecordingFrames, frame_config: FrameConfig) -> float:
-    """Return the seconds of sound in all channels of a recording: at most its own, though its last frame ends later."""
-    return min(float(sound.active.sum()) * frame_config.frame_s, recording.duration_s * recording.n_channels)
+    """Return the seconds in which any channel of a recording sounds: at most its own, though a frame may end later."""
+    return min(float(sound.active.any(dim=0).sum()) * frame_config.frame_s, recording.duration_s)
 
 
 def refuse_too_little(

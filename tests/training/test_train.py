@@ -399,6 +399,14 @@ def test_too_little_sound_is_refused_with_its_length(n_samples: int) -> None:
         train(torch.cat([short, torch.zeros(1, 10 * RATE)], dim=1))
 
 
+def test_a_moment_counts_once_in_however_many_channels_it_sounds() -> None:
+    left, right = torch.randn(2, 1, RATE * 3 // 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(AudioError, match=r"'warble' hold 0\.6\d? s of sound; expected 1 s"):
+        train(torch.cat([left, right]))
+    apart = torch.block_diag(left, right)  # one after the other, each on a channel of its own: 1.2 s
+    assert train(apart).card.heard[0]["duration_s"] == pytest.approx(1.2)
+
+
 @pytest.mark.parametrize("source", ["", "a/b", ".hidden", "..", "a\\b"])
 def test_a_name_that_can_be_no_file_is_refused_before_training(source: str) -> None:
     with pytest.raises(ConfigError, match="source name"):
