@@ -32,7 +32,7 @@ class PlainCommand(TyperCommand):
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
         for argument in (each for each in self.params if isinstance(each, TyperArgument)):
-            vars(argument)["display_type_rich"] = lambda ctx: None  # typer shows them since 0.29
+            vars(argument)["display_type_rich"] = lambda ctx: None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, after a look at them while they still are text."""
@@ -68,9 +68,7 @@ class OneLineUsage(TyperGroup):
                 report_error(explain(error))
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # Python flushes once more, and would exit with 120
             code = 1
-        except Exception as error:
-            if not hasattr(error, "format_message"):  # the base of typer's errors of use is public since 0.28 only
-                raise
+        except typer.TyperException as error:
             self._report_usage(error, (given[0] if given else settings.get("args")) or sys.argv[1:])
             code = WRONG_USE
         sys.exit(code)
@@ -99,7 +97,7 @@ class OneLineUsage(TyperGroup):
             return
         named = next((f"{self.name} {argument}" for argument in arguments if argument in self.commands), self.name)
         command = named if context is None else context.command_path
-        if hasattr(error.__cause__, "errors"):  # pydantic's, which typer has had check values since 0.29
+        if hasattr(error.__cause__, "errors"):  # pydantic's, which checks values for typer
             said = _in_our_words(said, error.__cause__.errors()[0])
         said = said[:1].lower() + said[1:].rstrip(".")
         said += "" if said.endswith("?") else ";"
