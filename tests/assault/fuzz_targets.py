@@ -25,6 +25,7 @@ from fastapi.testclient import TestClient
 from front_end import SAMPLE_RATE, mixture, read_json, run, sound, trained
 from mutation import mutated, odd_json
 from scenarios import FIT, cache_in, learned, pair, said_in_one_line
+from text_grids import LONG_GRID, SHORT_GRID
 from web_client import ADDRESS, SAME_ORIGIN, files_of, send, service_of
 
 import sepdict.dictionaries.dictionary_file
@@ -440,24 +441,6 @@ def bring_to_the_page(path: Path) -> str:
 # --- files of labels
 
 LABELS_OF_THREE = [Label(0.5, 2, "dog"), Label(2, 3.5, "rain", high_hz=4000), Label(5, 6.25, "dog", 20, 900)]
-TEXT_GRID = """File type = "ooTextFile"
-Object class = "TextGrid"
-xmin = 0
-xmax = 4
-tiers? <exists>
-size = 1
-item []:
-    item [1]:
-        class = "IntervalTier"
-        name = "who"
-        xmin = 0
-        xmax = 4
-        intervals: size = 1
-        intervals [1]:
-            xmin = 0.5
-            xmax = 4
-            text = "the ""old"" dog"
-"""
 
 
 def label_seeds() -> dict[str, bytes]:
@@ -465,10 +448,7 @@ def label_seeds() -> dict[str, bytes]:
         names = ("labels.txt", "labels.selections.txt")
         written = {name: write_labels(LABELS_OF_THREE, Path(folder, name)).read_bytes() for name in names}
     table = 'start;end;label;fmin;fmax\n0,5;0:02;dog;;\n2;3.5;"rain";20;4000\n'
-    grids = {
-        "long.TextGrid": TEXT_GRID.encode("utf-16"),
-        "short.TextGrid": re.sub(r"\b(?!type)\w+ =|item.*", "", TEXT_GRID).encode(),
-    }
+    grids = {"long.TextGrid": LONG_GRID.encode("utf-16"), "short.TextGrid": SHORT_GRID.encode()}
     return {**written, "labels.csv": table.encode(), **grids}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from text_grids import LONG_GRID, SHORT_GRID
 
 from sepdict import ConfigError, Label, LabelFileError, read_labels, write_labels
 from sepdict.audio.labels import MAX_FILE_BYTES, MOST_LABELS
@@ -22,61 +23,6 @@ RAVEN = """Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)
 """
 WREN, ROBIN = Label(0.5, 2, "wren", 0, 8000), Label(2.5, 3, "robin", 1500, 6000)
 
-LONG_GRID = """File type = "ooTextFile"
-Object class = "TextGrid"
-
-xmin = 0 
-xmax = 4 
-tiers? <exists> 
-size = 2 
-item []: 
-    item [1]:
-        class = "IntervalTier" 
-        name = "who" 
-        xmin = 0 
-        xmax = 4 
-        intervals: size = 3 
-        intervals [1]:
-            xmin = 0 
-            xmax = 0.5 
-            text = "" 
-        intervals [2]:
-            xmin = 0.5 
-            xmax = 2 
-            text = "dog" 
-        intervals [3]:
-            xmin = 2 
-            xmax = 4 
-            text = "the ""old"" cat 7" 
-    item [2]:
-        class = "TextTier" 
-        name = "nothing" 
-        xmin = 0 
-        xmax = 4 
-        points: size = 0 
-"""  # noqa: W291 as Praat has it
-SHORT_GRID = """File type = "ooTextFile"
-"TextGrid"
-
-0 ! the start
-4
-<exists>
-1
-"IntervalTier"
-"who"
-0
-4
-3
-0
-0.5
-""
-0.5
-2
-"dog"
-2
-4
-"the ""old"" cat 7"
-"""
 CAT = Label(2, 4, 'the "old" cat 7')
 
 
