@@ -38,7 +38,7 @@ def cached_mask_estimator(
 
     Parameters and exceptions are those of :func:`train_mask_estimator`.
     """
-    config = (MaskEstimatorConfig() if config is None else config).for_dictionaries(len(dictionaries))
+    config = MaskEstimatorConfig() if config is None else config
     refuse_unfit(dictionaries)
     key = _key_of(dictionaries, config)
     sources = sources_of(dictionaries)
