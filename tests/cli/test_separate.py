@@ -381,7 +381,7 @@ def test_files_are_separated_several_at_a_time_and_printed_in_order(
 
 
 def test_short_segments_and_a_dictionary_of_the_unknown_are_made_on_request(here: Path, pair: list[str]) -> None:
-    write_audio(here / "song.wav", mixture(n_samples=7 * SAMPLE_RATE))
+    write_audio(here / "song.wav", mixture(n_samples=4 * SAMPLE_RATE))
     succeed("separate", "song.wav", *pair[:2], "--segment", "3", "--background-model")
     folder = here / "separated" / "song"
     assert {path.name for path in folder.iterdir()} == {"hiss.wav", "residual.wav", "manifest.json"}

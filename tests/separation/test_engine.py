@@ -396,13 +396,16 @@ def long_mixture(seconds: float, **settings: Any) -> Tensor:
     )
 
 
+@pytest.fixture(scope="module")
+def whole(dictionaries: list[Dictionary]) -> Separation:
+    return take_apart(long_mixture(7.3, n_channels=2), dictionaries)
+
+
 @pytest.mark.parametrize("segment_s", [3.0, 3.1, 5.0])
 def test_stems_of_segments_sum_to_the_mixture_and_are_nearly_those_of_the_whole(
-    dictionaries: list[Dictionary], segment_s: float
+    dictionaries: list[Dictionary], whole: Separation, segment_s: float
 ) -> None:
-    mixture = long_mixture(7.3, n_channels=2)
-    whole = take_apart(mixture, dictionaries)
-    parts = take_apart(mixture, dictionaries, segment_s=segment_s)
+    parts = take_apart(long_mixture(7.3, n_channels=2), dictionaries, segment_s=segment_s)
     assert parts.null_test_db < NULL_DB
     assert parts.explained_energy == pytest.approx(whole.explained_energy, abs=0.01)
     for name, stem in whole.stems.items():

@@ -182,7 +182,7 @@ def test_adam_reaches_about_the_same_cost(pair: list[Dictionary], divergence: st
     """Where the dictionaries cannot explain everything, so that the minimum is not zero."""
     mixture = draw(pair, 20).sum(dim=0) * (0.5 + torch.rand(1, SMALL.n_bins, 20, generator=generator))
     lbfgs = fit_excitations(mixture, pair, replace(THOROUGH, divergence=divergence))
-    adam = fit(mixture, pair, divergence=divergence, method="adam", n_iterations=600, tolerance=0.0, prior_weight=0.0)
+    adam = fit(mixture, pair, divergence=divergence, method="adam", n_iterations=300, tolerance=0.0, prior_weight=0.0)
     assert min(adam.loss_curve) == pytest.approx(lbfgs.loss_curve[-1], rel=0.02)
     assert adam.loss_curve[0] == pytest.approx(lbfgs.loss_curve[0])
     settings = {"step": 1e-9, "n_iterations": 5, "tolerance": 0.0, "prior_weight": 0.0}

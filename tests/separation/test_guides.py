@@ -134,7 +134,7 @@ def test_a_stem_is_prepared_once_for_a_segment_which_warns_once(
 ) -> None:
     transforms = list[str]()
     monkeypatch.setattr("sepdict.separation.guides.stft", lambda *given: transforms.append("stft") or stft(*given))
-    mixture, silence = Audio(noise(9, seed=12), RATE), stem_guide("low", torch.zeros(1, 9 * RATE))
+    mixture, silence = Audio(noise(5, seed=12), RATE), stem_guide("low", torch.zeros(1, 5 * RATE))
     separation = separate(mixture, dictionaries, replace(STANDARD, segment_s=3), guides=[silence])
     assert separation.n_segments == len(transforms) > 1
     assert [record.getMessage()[:9] for record in caplog.records] == ["other.wav"] * separation.n_segments
