@@ -123,6 +123,17 @@ def read_labels(path: str | Path) -> list[Label]:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise LabelFileError(f"{path}: cannot be read ({error.strerror}); expected a file of labels") from error
+    return parse_labels(content, str(path))
+
+
+def parse_labels(content: bytes, name: str) -> list[Label]:
+    r"""Read the content of a file of labels, as `read_labels` does; messages call the file by ``name``.
+
+    Examples
+    --------
+    >>> parse_labels(b"0.0\t2.5\tpiano\n", "labels.txt")
+    [Label(start_s=0.0, end_s=2.5, name='piano', low_hz=None, high_hz=None)]
+    """
     try:
         if len(content) > MAX_FILE_BYTES:
             raise LabelFileError(f"is larger than {MAX_FILE_BYTES // 2**20} MiB; expected a file of labels")
@@ -131,7 +142,7 @@ def read_labels(path: str | Path) -> list[Label]:
             raise LabelFileError(f"holds {len(rows)} labels; expected {MOST_LABELS} at most")
         return [_label(row) for row in rows]
     except LabelFileError as error:
-        raise LabelFileError(f"{path}: {error}") from error
+        raise LabelFileError(f"{name}: {error}") from error
 
 
 @checks_types
@@ -172,12 +183,22 @@ def write_labels(labels: Sequence[Label], path: str | Path, *, format: str | Non
         raise ConfigError(f"{path}: expected a name that ends in .txt or .selections.txt, or a format")
     if wanted not in WRITERS:
         raise ConfigError(f"format is {wanted!r}; expected one of {', '.join(WRITERS)}")
-    text = WRITERS[wanted](map(_row, labels))
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, format_labels(labels, wanted).encode())
     except OSError as error:
         raise LabelFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
     return path
+
+
+def format_labels(labels: Sequence[Label], format: str) -> str:
+    r"""Write labels as the text of one of the formats in `WRITERS`.
+
+    Examples
+    --------
+    >>> format_labels([Label(0.0, 2.5, "piano")], "audacity")
+    '0\t2.5\tpiano\n'
+    """
+    return WRITERS[format](map(_row, labels))
 
 
 def _decoded(content: bytes) -> str:

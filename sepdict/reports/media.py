@@ -61,7 +61,7 @@ class Look:
         return replace(self, energy=gain**2 * self.energy, peak=gain * self.peak)
 
 
-def look_at(path: Path, *, shown_s: float | None = None) -> Look:
+def look_at(path: Path, *, shown_s: float | None = None, n_columns: int = N_COLUMNS) -> Look:
     """Compute the spectrogram of the first ``shown_s`` seconds of a file.
 
     Raises
@@ -70,11 +70,11 @@ def look_at(path: Path, *, shown_s: float | None = None) -> Look:
         As `open_audio` does.
     """
     with open_audio(path) as reader:
-        return look(reader, shown_s=shown_s)
+        return look(reader, shown_s=shown_s, n_columns=n_columns)
 
 
-def look(sound: Mixture, *, shown_s: float | None = None) -> Look:
-    """Compute the spectrogram of the first ``shown_s`` seconds of a sound, block by block."""
+def look(sound: Mixture, *, shown_s: float | None = None, n_columns: int = N_COLUMNS) -> Look:
+    """Compute the spectrogram of the first ``shown_s`` seconds of a sound, block by block, in at most ``n_columns``."""
     n_shown = _n_shown(sound, shown_s)
     config = _stft_config(sound.sample_rate)
     hop, n_new = config.hop_length, BLOCK_FRAMES * config.hop_length
@@ -82,7 +82,7 @@ def look(sound: Mixture, *, shown_s: float | None = None) -> Look:
     # one window more on both sides makes the frames complete; it is a multiple of the hop
     spans = [slice(max(0, s - config.n_fft), min(n_shown, s + n_new + config.n_fft)) for s in starts]
     rows = _rows(config, sound.sample_rate)
-    columns = Columns(n_shown / sound.sample_rate, min(N_COLUMNS, max(1, n_shown // hop)))
+    columns = Columns(n_shown / sound.sample_rate, min(n_columns, max(1, n_shown // hop)))
     peak = 0.0
     for start, span, block in zip(starts, spans, sound.blocks(spans), strict=True):
         peak = max(peak, float(block.samples.abs().max()))

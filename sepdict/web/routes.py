@@ -7,22 +7,45 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from sepdict.audio.labels import Label, format_labels
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.separation.config import Quality
 from sepdict.web.service import Service
 
 UPLOADS = "/api/uploads"
 MOST_IN_A_REQUEST = 500
+LABELS = "/api/labels"
 Identifier = Annotated[str, Field(max_length=64)]
 
 router = APIRouter()
 
 
+class LabelRequest(BaseModel):
+    """A label, as `sepdict.Label` has it."""
+
+    start_s: float
+    end_s: float
+    name: Annotated[str, Field(max_length=80)]
+    low_hz: float | None = None
+    high_hz: float | None = None
+
+    def label(self) -> Label:
+        """Return the label, or refuse what cannot be one."""
+        return Label(**self.model_dump())
+
+
+class LabelsRequest(BaseModel):
+    """Labels of a recording."""
+
+    labels: Annotated[list[LabelRequest], Field(max_length=MOST_IN_A_REQUEST)]
+
+
 class SeparationRequest(BaseModel):
-    """A mixture, the dictionaries for it, and how; for `background_model` see `sepdict.separate`."""
+    """A mixture, dictionaries for it and labels to learn more from, and how; see `sepdict.separate_marked`."""
 
     mixture: Identifier
-    dictionaries: Annotated[list[Identifier], Field(min_length=1, max_length=50)]
+    dictionaries: Annotated[list[Identifier], Field(default_factory=list, max_length=50)]
+    labels: Annotated[list[LabelRequest], Field(default_factory=list, max_length=MOST_IN_A_REQUEST)]
     residual: bool = False
     background_model: bool = False
     quality: Quality = "standard"
@@ -62,6 +85,32 @@ def touch(identifier: str, service: TheService) -> dict[str, Any]:
     return service.touch(identifier)
 
 
+@router.get(f"{UPLOADS}/{{identifier}}/sound.wav")
+def sound(identifier: str, service: TheService) -> FileResponse:
+    """Return a mixture in a form that every browser plays."""
+    return FileResponse(service.preview(identifier, "sound.wav"), content_disposition_type="inline")
+
+
+@router.get(f"{UPLOADS}/{{identifier}}/spectrogram.png")
+def spectrogram(identifier: str, service: TheService) -> FileResponse:
+    """Return the picture of a mixture's spectrogram, from its beginning to its end."""
+    return FileResponse(service.preview(identifier, "spectrogram.png"), content_disposition_type="inline")
+
+
+@router.post(LABELS)
+async def read_labels(
+    request: Request, service: TheService, name: Annotated[str, Query(max_length=1000)]
+) -> list[dict[str, Any]]:
+    """Read a file of labels, which is the raw body."""
+    return service.read_labels(await request.body(), name)
+
+
+@router.post(f"{LABELS}/{{form}}")
+def write_labels(form: Literal["audacity", "raven"], request: LabelsRequest) -> dict[str, str]:
+    """Write labels as the text of a file."""
+    return {"text": format_labels([each.label() for each in request.labels], form)}
+
+
 @router.delete(f"{UPLOADS}/{{identifier}}")
 def remove(identifier: str, service: TheService) -> dict[str, Any]:
     """Delete an upload."""
@@ -98,7 +147,8 @@ def keep(identifier: str, service: TheService) -> dict[str, Any]:
 def separation(request: SeparationRequest, service: TheService) -> dict[str, Any]:
     """Queue a separation."""
     how = request.model_dump(include={"residual", "background_model", "quality"})
-    return service.report(service.separate(request.mixture, request.dictionaries, **how))
+    labels = [each.label() for each in request.labels]
+    return service.report(service.separate(request.mixture, request.dictionaries, labels, **how))
 
 
 @router.post("/api/trainings")

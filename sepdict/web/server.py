@@ -2,11 +2,14 @@
 
     POST   /api/uploads?kind=mixture|solo|dictionary&name=NAME   the file as body
     GET    /api/uploads/ID                         mark it as used, so that it is kept
+    GET    /api/uploads/ID/sound.wav, spectrogram.png   of a mixture, to mark moments in it
     DELETE /api/uploads/ID
     GET    /api/limits
     GET    /api/dictionaries                       those of the library
     GET    /api/dictionaries/ID                    the file
     POST   /api/dictionaries/ID/keep               into the library
+    POST   /api/labels?name=NAME                   the file as body: its labels
+    POST   /api/labels/audacity, /api/labels/raven labels as the text of a file
     POST   /api/separations, /api/trainings        a job
     GET    /api/jobs/ID                            its progress and its result
     DELETE /api/jobs/ID                            cancel it
@@ -31,7 +34,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from sepdict import PRESETS, SeparationConfig, SepdictError, TrainingConfig
+from sepdict import PRESETS, MarkingConfig, SeparationConfig, SepdictError, TrainingConfig
 from sepdict.dictionaries.library import library_folder
 from sepdict.web.dictionaries import Library
 from sepdict.web.middleware import LOOPBACK, SecurityMiddleware
@@ -55,6 +58,7 @@ class Settings:
     limits : Limits
     training : TrainingConfig
     separation : SeparationConfig
+    marking : MarkingConfig
     """
 
     hosts: Sequence[str] = ()
@@ -62,6 +66,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     training: TrainingConfig = PRESETS["default"]
     separation: SeparationConfig = field(default_factory=SeparationConfig)
+    marking: MarkingConfig = field(default_factory=MarkingConfig)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -94,7 +99,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the service, sweep it regularly, and close it at the end."""
     settings: Settings = app.state.settings
-    service = Service(Library(settings.library), settings.limits, settings.training, settings.separation)
+    service = Service(
+        Library(settings.library), settings.limits, settings.training, settings.separation, settings.marking
+    )
     app.state.service = service
     sweeping = asyncio.create_task(_sweep(service))
     try:

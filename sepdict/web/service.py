@@ -6,24 +6,27 @@ import math
 import re
 import zipfile
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
-from sepdict import PRESETS, Dictionary, SeparationConfig, SepdictError, TrainingConfig
+from sepdict import PRESETS, Dictionary, Label, MarkingConfig, SeparationConfig, SepdictError, TrainingConfig
 from sepdict._core.fs import sha256_of
-from sepdict._core.names import refuse_unwritable
+from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
 from sepdict.audio.io import probe_audio
+from sepdict.audio.labels import parse_labels
+from sepdict.audio.marks import moments_by_source
 from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
-from sepdict.errors import AudioFileError
+from sepdict.errors import AudioFileError, LabelFileError
 from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
+from sepdict.web.previews import preview_of
 from sepdict.web.tasks import DICTIONARY, MIXTURE, RECORD, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
@@ -42,12 +45,19 @@ class Service:
     limits : Limits
     training : TrainingConfig
     separation : SeparationConfig
+    marking : MarkingConfig
     """
 
     def __init__(
-        self, library: Library, limits: Limits, training: TrainingConfig, separation: SeparationConfig
+        self,
+        library: Library,
+        limits: Limits,
+        training: TrainingConfig,
+        separation: SeparationConfig,
+        marking: MarkingConfig,
     ) -> None:
         self.library, self.limits, self.training, self.separation = library, limits, training, separation
+        self.marking = marking
         self.store = Uploads(limits)
         self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
 
@@ -97,18 +107,53 @@ class Service:
         """Save a dictionary in the library, and return its identifier there."""
         return self.library.keep(Dictionary.load(self.dictionary(identifier).path))
 
+    def preview(self, identifier: str, name: str) -> Path:
+        """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
+        upload = self._upload(identifier, "mixture")
+        try:
+            return preview_of(upload.path, name)
+        except SepdictError as error:
+            raise SepdictError(name_files(str(error), [NamedFile(upload.path, upload.name)])) from error
+
+    def read_labels(self, content: bytes, name: str) -> list[dict[str, Any]]:
+        """Read a file of labels."""
+        name = displayed(name)
+        labels = parse_labels(content, name)
+        if not labels:
+            raise LabelFileError(f"{name}: holds no label; expected one for each moment in which a source is alone")
+        return [asdict(label) for label in labels]
+
     def separate(
-        self, mixture: str, dictionaries: Sequence[str], *, residual: bool, background_model: bool, quality: Quality
+        self,
+        mixture: str,
+        dictionaries: Sequence[str],
+        labels: Sequence[Label] = (),
+        *,
+        residual: bool,
+        background_model: bool,
+        quality: Quality,
     ) -> Job:
-        """Queue a separation; dictionaries that do not go together are refused at once."""
+        """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once."""
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
+        labels = [replace(label, name=normalized(label.name)) for label in labels]
         try:
-            refuse_unfit([Dictionary.load(each.path) for each in found])
+            loaded = [Dictionary.load(each.path) for each in found]
+            if found or not labels:
+                refuse_unfit(loaded)
+            marked = moments_by_source(labels, upload.facts["duration_s"], upload.name) if labels else {}
         except SepdictError as error:
             raise SepdictError(name_files(str(error), found)) from error
         config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
-        task = Separating(NamedFile(upload.path, upload.name), found, config, upload.facts["duration_s"])
+        task = Separating(
+            NamedFile(upload.path, upload.name),
+            found,
+            config,
+            upload.facts["duration_s"],
+            labels=tuple(labels),
+            marking=self.marking,
+            n_to_learn=len(marked.keys() - {each.source for each in loaded}),
+        )
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
 
     def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:

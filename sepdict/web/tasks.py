@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any, Protocol
@@ -14,10 +14,14 @@ from typing import Any, Protocol
 from sepdict import (
     Audio,
     Dictionary,
+    Label,
+    LabelGuide,
+    MarkingConfig,
     SeparationConfig,
     SepdictError,
     TrainingConfig,
     __version__,
+    learn_from_labels,
     read_audio,
     train_dictionary,
 )
@@ -97,26 +101,34 @@ class Training:
 
 @dataclass(frozen=True)
 class Separating:
-    """A separation into stems, ``{number}.wav`` in the order of `stem_names`, with spectrograms."""
+    """A separation into stems, ``{number}.wav`` in the order of `stem_names`, with spectrograms.
+
+    ``n_to_learn`` sources are learned from what labels mark in the mixture.
+    """
 
     mixture: NamedFile
     dictionaries: Sequence[NamedFile]
     config: SeparationConfig
     duration_s: float
+    labels: tuple[Label, ...] = ()
+    marking: MarkingConfig = field(default_factory=MarkingConfig)
+    n_to_learn: int = 0
 
     @property
     def plan(self) -> Plan:
         """The stages and their costs."""
         durations_s = {self.mixture.name: self.duration_s}
-        return plan_separation(durations_s, self.config, n_dictionaries=len(self.dictionaries))
+        n_dictionaries = len(self.dictionaries) + self.n_to_learn
+        return plan_separation(durations_s, self.config, n_dictionaries=n_dictionaries, n_to_learn=self.n_to_learn)
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
-        """Separate block by block, and describe the stems and how it went."""
-        dictionaries = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
-        names = stem_names(dictionaries, self.config)
+        """Learn what is marked, separate block by block, and describe the stems and how it went."""
+        dictionaries, config = self._dictionaries(on_progress)
+        guides = [LabelGuide(self.labels)] if self.labels else []
+        names = stem_names(dictionaries, config)
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, writing_stems(paths, like=mixture) as write:
-            outcome = separate_in_blocks(mixture, dictionaries, write, self.config, on_progress=on_progress)
+            outcome = separate_in_blocks(mixture, dictionaries, write, config, guides=guides, on_progress=on_progress)
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         is_silent, explained = outcome.fit.silent, outcome.explained_energy
@@ -136,6 +148,17 @@ class Separating:
         """Replace paths in a message by the page's file names."""
         return name_files(message, [self.mixture, *self.dictionaries])
 
+    def _dictionaries(self, on_progress: OnProgress) -> tuple[list[Dictionary], SeparationConfig]:
+        """Load the dictionaries, learn those of the labels, and fit the settings to how they were learned."""
+        loaded = [Dictionary.load(dictionary.path) for dictionary in self.dictionaries]
+        if not self.labels:
+            return loaded, self.config
+        config = self.marking.fitting(self.config, has_dictionaries=bool(loaded))
+        learned = learn_from_labels(
+            self.mixture.path, self.labels, loaded, self.marking, device=config.device, on_progress=on_progress
+        )
+        return learned, config
+
     def _record(self, dictionaries: Sequence[Dictionary]) -> dict[str, Any]:
         """Return what was separated with which dictionaries and settings, and when."""
         return {
@@ -143,6 +166,7 @@ class Separating:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "mixture": self.mixture.name,
             "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
+            "labels": [asdict(label) for label in self.labels],
             "settings": asdict(self.config),
         }
 

@@ -151,7 +151,8 @@ class Uploads:
         """Delete a file, if it is there."""
         upload = self.uploads.pop(identifier, None)
         if upload is not None:
-            upload.path.unlink(missing_ok=True)
+            for path in (upload.path, *upload.path.parent.glob(f"{upload.path.name}.*")):  # its previews
+                path.unlink(missing_ok=True)
 
     def sweep(self, in_use: Collection[str] = ()) -> None:
         """Delete files that were not used for a long time."""

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from front_end import TINY
 
-from sepdict import TrainingConfig
+from sepdict import MarkingConfig, TrainingConfig
 from sepdict.progress import OnProgress, Progress
 from sepdict.web.server import Settings, create_app
 from sepdict.web.tasks import Separating
@@ -37,7 +37,8 @@ class Server:
     def __init__(self, library: Path, training: TrainingConfig = TINY) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.settings = Settings(library=library, training=training, limits=Limits(file_bytes=500_000, mixture_s=60.0))
+        limits = Limits(file_bytes=500_000, mixture_s=60.0)
+        self.settings = Settings(library=library, training=training, limits=limits, marking=MarkingConfig(TINY))
         self.begin()
 
     @property

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from front_end import TINY, trained
 from web_client import ADDRESS, LIMITS, SAME_ORIGIN, service_of
 
+from sepdict import MarkingConfig
 from sepdict.web.server import Settings, create_app
 
 
@@ -23,7 +24,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(library: Path) -> Iterator[TestClient]:
     """One server for all tests of the module, for its process takes seconds to start."""
-    app = create_app(Settings(library=library, limits=LIMITS, training=TINY))
+    app = create_app(Settings(library=library, limits=LIMITS, training=TINY, marking=MarkingConfig(TINY)))
     with TestClient(app, base_url=ADDRESS, headers=SAME_ORIGIN, raise_server_exceptions=False) as client:
         yield client
 

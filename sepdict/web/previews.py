@@ -1,0 +1,48 @@
+"""Previews of mixtures: a sound that every browser plays and a picture, made when the page asks for them."""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fastapi import HTTPException
+
+from sepdict._core.fs import write_atomically
+from sepdict.audio.writing import copy_audio
+from sepdict.reports.media import look_at, loudest, spectrogram
+
+N_COLUMNS = 12_000  # of the picture, so that it can be magnified: ten a second of the longest mixture
+
+_one_at_a_time = threading.Lock()  # they take memory and both cores
+
+
+def _write_spectrogram(recording: Path, path: Path) -> None:
+    """Draw the spectrogram of a whole recording."""
+    look = look_at(recording, shown_s=math.inf, n_columns=N_COLUMNS)
+    write_atomically(path, spectrogram(look.energy, loudest(look.energy)))
+
+
+PREVIEWS: Mapping[str, Callable[[Path, Path], None]] = {
+    "sound.wav": copy_audio,
+    "spectrogram.png": _write_spectrogram,
+}
+
+
+def preview_of(recording: Path, name: str) -> Path:
+    """Return the file of one of the `PREVIEWS` of a recording, and make it beside the recording unless it is there.
+
+    Raises
+    ------
+    AudioFileError
+        If the recording cannot be decoded.
+    HTTPException
+        507 if the preview cannot be stored.
+    """
+    path = recording.with_name(f"{recording.name}.{name}")
+    with _one_at_a_time:
+        if not path.exists():
+            try:
+                PREVIEWS[name](recording, path)
+            except OSError as error:
+                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+    return path

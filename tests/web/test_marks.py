@@ -1,0 +1,123 @@
+"""Marks on the page: previews of a mixture to mark it by, labels to and from files, and what is learned from them."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from fastapi.testclient import TestClient
+from front_end import SAMPLE_RATE, mixture, sound, write_bad
+from PIL import Image
+from web_client import ended, files_of, in_library, send, service_of, uploaded, wav
+
+from sepdict import Audio
+from sepdict.web.previews import N_COLUMNS
+
+pytest_plugins = ["web_server"]
+
+HISS, HUM = {"start_s": 0.0, "end_s": 2.0, "name": "hiss"}, {"start_s": 2.0, "end_s": 4.0, "name": "hum"}
+
+
+def recording() -> Audio:
+    """Two seconds of hiss, two of hum, then both."""
+    parts = [sound("hiss", n_samples=2 * SAMPLE_RATE, seed=5), sound("hum", n_samples=2 * SAMPLE_RATE, seed=6)]
+    both = mixture(n_samples=2 * SAMPLE_RATE)
+    return replace(both, samples=torch.cat([each.samples for each in (*parts, both)], dim=1))
+
+
+def separated(client: TestClient, whole: Audio, **request: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Separate a recording; return the end of the job, and its stems."""
+    mixed = uploaded(client, "mixture", whole)
+    job = ended(client, client.post("/api/separations", json={"mixture": mixed, **request}).json())
+    files = [client.get(f"/api/jobs/{job['id']}/{number}.wav") for number in range(len(job["result"].get("stems", ())))]
+    stems = [torch.from_numpy(soundfile.read(io.BytesIO(file.content), dtype="float32")[0]) for file in files]
+    return job, dict(zip(job["result"].get("stems", ()), stems, strict=True))
+
+
+def test_marked_moments_are_learned_and_the_stems_sum_to_the_mixture(client: TestClient) -> None:
+    whole = recording()
+    job, stems = separated(client, whole, labels=[HISS, HUM])
+    assert job["state"] == "done", job
+    assert list(stems) == ["hiss", "hum"]
+    torch.testing.assert_close(sum(stems.values()), whole.samples[0], rtol=0, atol=1e-6)
+    marked = whole.samples[0, SAMPLE_RATE // 2 : SAMPLE_RATE]
+    torch.testing.assert_close(stems["hiss"][SAMPLE_RATE // 2 : SAMPLE_RATE], marked, rtol=0, atol=1e-4)
+
+
+def test_one_name_leaves_the_residual_and_a_dictionary_can_stand_beside_marks(client: TestClient) -> None:
+    assert list(separated(client, recording(), labels=[HUM])[1]) == ["hum", "residual"]
+    known = [in_library(client)["hiss"]]
+    assert list(separated(client, recording(), labels=[HUM], dictionaries=known)[1]) == ["hiss", "hum"]
+    assert list(separated(client, recording(), labels=[HISS], dictionaries=known)[1]) == ["hiss", "residual"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([], "expected one at least"),
+        ([HISS, HISS | {"name": "hum"}], "overlap"),
+        ([HISS | {"end_s": 60.0}], "sound.wav"),
+        ([HISS | {"end_s": 0.0}], "goes from 0 to 0 s"),
+        ([HISS | {"name": " "}], "has no name"),
+        ([HISS | {"name": "a/b"}], "a/b"),
+    ],
+    ids=["none at all", "two sources at once", "after the end", "of no length", "without name", "of a folder"],
+)
+def test_marks_that_cannot_be_learned_from_are_refused_at_once(
+    client: TestClient, labels: list[dict[str, Any]], words: str
+) -> None:
+    mixed = uploaded(client, "mixture", recording())
+    answer = client.post("/api/separations", json={"mixture": mixed, "labels": labels})
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert str(service_of(client).store.folder) not in answer.text
+
+
+def test_a_mixture_can_be_heard_and_seen_before_it_is_separated(client: TestClient) -> None:
+    whole = mixture(n_channels=2, n_samples=3 * SAMPLE_RATE)
+    mixed = uploaded(client, "mixture", whole)
+    heard = client.get(f"/api/uploads/{mixed}/sound.wav", headers={"range": "bytes=0-99"})
+    assert (heard.status_code, len(heard.content)) == (206, 100)  # a browser asks for what it plays, not for all
+    samples, rate = soundfile.read(io.BytesIO(client.get(f"/api/uploads/{mixed}/sound.wav").content), dtype="float32")
+    assert rate == SAMPLE_RATE
+    assert torch.equal(torch.from_numpy(samples.T), whole.samples)
+    pictures = [client.get(f"/api/uploads/{mixed}/spectrogram.png").content for _ in range(2)]
+    assert pictures[0] == pictures[1]
+    with Image.open(io.BytesIO(pictures[0])) as picture:
+        assert 100 < picture.width < N_COLUMNS  # no more columns than there are frames
+    assert client.get(f"/api/uploads/{mixed}/other.wav").status_code == 404
+
+    assert len(files_of(client)) == 3
+    client.delete(f"/api/uploads/{mixed}")
+    assert not files_of(client)
+
+
+def test_what_cannot_be_previewed_is_said_by_name_and_leaves_nothing(client: TestClient, tmp_path: Any) -> None:
+    bad = write_bad(tmp_path / "x.wav", "with NaN").read_bytes()
+    mixed = send(client, "mixture", "my take.wav", bad).json()["id"]
+    answer = client.get(f"/api/uploads/{mixed}/spectrogram.png")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("my take.wav: ")
+    assert len(files_of(client)) == 1
+    solo = send(client, "solo", "solo.wav", wav(sound())).json()["id"]
+    assert client.get(f"/api/uploads/{solo}/sound.wav").status_code == 404
+
+
+@pytest.mark.parametrize("form", ["audacity", "raven"])
+def test_labels_go_into_a_file_and_come_back(client: TestClient, form: str) -> None:
+    labels = [HISS | {"low_hz": None, "high_hz": 2000.0}, HUM | {"low_hz": None, "high_hz": None}]
+    text = client.post(f"/api/labels/{form}", json={"labels": labels}).json()["text"]
+    read = client.post("/api/labels", params={"name": "labels.txt"}, content=text.encode()).json()
+    times = [{key: each[key] for key in ("start_s", "end_s", "name")} for each in read]
+    assert times == [HISS, HUM]
+    assert read[0]["high_hz"] == 2000.0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"these are words"], ids=["nothing", "no text", "no labels"])
+def test_a_file_without_labels_is_refused_by_name(client: TestClient, content: bytes) -> None:
+    answer = client.post("/api/labels", params={"name": "/home/me/labels.txt"}, content=content)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("labels.txt: ")
+    assert client.post("/api/labels/praat", json={"labels": []}).status_code == 422
