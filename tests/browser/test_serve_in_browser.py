@@ -185,8 +185,10 @@ def test_what_no_dictionary_knows_is_asked_for_where_that_means_something(
         residual.check()
         expect(background_model).to_be_visible()
         page.get_by_role("checkbox", name="hum").check()
-        expect(page.get_by_text("With a single dictionary")).to_be_visible()
+        expect(page.get_by_text("With a single source")).to_be_visible()
         expect(residual).to_be_hidden()
+        expect(background_model).to_be_hidden()  # there always is one
+        page.get_by_label("Better quality").uncheck()
         background_model.check()
         page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
         with page.expect_request("**/api/separations") as asked:
@@ -304,7 +306,7 @@ def test_what_is_done_stays_until_there_is_something_in_its_place(
         expect(player.get_by_role("button", name="Play")).to_be_visible()
         first = page.get_by_role("link", name="All as zip").get_attribute("href")
 
-        page.get_by_label("Make a dictionary of it").check()
+        page.get_by_label("Better quality").uncheck()
         page.route("**/api/separations", lambda route: route.abort())
         separate.click()
         expect(page.locator("#listen > .notice")).to_contain_text("does not answer")

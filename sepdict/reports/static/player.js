@@ -516,7 +516,7 @@ export function make(tag, attributes = {}, children = [], namespace = "http://ww
 }
 
 /** Write seconds as 1:02.5, and from an hour on as 1:00:02.5. */
-function asClock(seconds, decimals = 1) {
+export function asClock(seconds, decimals = 1) {
   const rounded = Number(seconds.toFixed(decimals));
   const [hours, minutes] = [Math.floor(rounded / 3600), Math.floor(rounded / 60) % 60];
   const rest = (rounded % 60).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");

@@ -12,6 +12,8 @@ import {
   sentence,
   takeFiles,
 } from "./elements.js";
+import { asCount, createMarking, labelsOf, namesOf, troubleOf } from "./marking.js";
+import { settings, showOptions } from "./options.js";
 import { askForAll, followAll, forgetResults, sendAll } from "./jobs.js";
 import { createResults, isDone, resultOf } from "./results.js";
 import { ask, drop, patience } from "./server.js";
@@ -25,6 +27,7 @@ const listenSection = find("#listen");
 const training = find("#training");
 const learningPlace = find("#learning");
 const results = createResults(find("#result"));
+const marking = createMarking(find("#marking"), { onChange: refresh });
 const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general
 
 let limits = null;
@@ -47,7 +50,7 @@ training.addEventListener("submit", (event) => {
   train();
 });
 find("#separate").addEventListener("click", separate);
-find("#residual").addEventListener("change", refresh);
+for (const option of ["#residual", "#standard"]) find(option).addEventListener("change", refresh);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", dropAnywhere);
 window.addEventListener("beforeunload", (event) => {
@@ -93,7 +96,7 @@ async function attempt(section, work) {
 function addMixtures(files) {
   return attempt(mixtureSection, () =>
     sendAll(mixtureSection, files, "mixture", limits, (sent) => {
-      addOnce(mixtures, sent);
+      addOnce(mixtures, { ...sent, marks: [] });
       refresh();
     }),
   );
@@ -205,9 +208,11 @@ async function separate() {
   const byKeyboard = leaveFocus();
   separating = true;
   refresh();
-  const how = settings();
-  const entries = mixtures.map(({ id, name }) => {
-    const request = { mixture: id, ...how };
+  const dictionariesOf = chosenDictionaries().map(({ id }) => id);
+  const entries = mixtures.map((mixture) => {
+    const { id, name } = mixture;
+    const how = settings(sourcesOf(mixture).length === 1);
+    const request = { mixture: id, dictionaries: dictionariesOf, labels: labelsOf(mixture), ...how };
     const old = separations.find((one) => one.request.mixture === id);
     const before = old ? resultOf(old) : null;
     const isSame = before && JSON.stringify(before.request) === JSON.stringify(request);
@@ -252,17 +257,21 @@ function replaceBy(entries) {
   refresh();
 }
 
-/** Say how the user wants mixtures to be separated. */
-function settings() {
-  const chosen = dictionaries.filter((each) => each.chosen).map((each) => each.id);
-  const rest = find("#residual").checked || chosen.length === 1; // a single dictionary always leaves one
-  const backgroundModel = rest && find("#background-model").checked;
-  return { dictionaries: chosen, residual: rest, background_model: backgroundModel, quality: find("#standard").checked ? "standard" : "draft" };
+function chosenDictionaries() {
+  return dictionaries.filter((each) => each.chosen);
+}
+
+/** The sources of a mixture: of the dictionaries that are chosen, and what is marked. */
+function sourcesOf(mixture) {
+  return [...new Set([...chosenDictionaries().map(({ source }) => source), ...namesOf(mixture)])];
 }
 
 function refresh() {
   const items = (sounds, without) => sounds.map((sound) => soundItem(sound, () => without(sound)));
-  const mixtureItems = items(mixtures, (gone) => (mixtures = mixtures.filter((other) => other !== gone)));
+  const mixtureItems = items(mixtures, (gone) => {
+    if (marking.mixture === gone) marking.close();
+    mixtures = mixtures.filter((other) => other !== gone);
+  });
   renew(mixtureSection.querySelector(".files"), mixtureItems);
   find("#mixtures-total").textContent = asTotal(mixtures);
   find('[data-kind="mixture"] label span').textContent = mixtures.length ? "Add more" : "Choose recordings";
@@ -275,27 +284,22 @@ function refresh() {
   refreshOptions();
   results.show(separations);
   mixtureSection.classList.toggle("ready", mixtures.length > 0);
-  sourcesSection.classList.toggle("ready", dictionaries.some((each) => each.chosen));
+  sourcesSection.classList.toggle("ready", chosenDictionaries().length > 0 || mixtures.some((each) => each.marks.length));
   listenSection.classList.toggle("ready", separations.some(isDone));
 }
 
-/** Offer what means something with the dictionaries that are chosen. */
+/** Offer what means something with the sources that are marked or chosen. */
 function refreshOptions() {
-  const chosen = dictionaries.filter((each) => each.chosen).map(({ source }) => source);
+  const chosen = chosenDictionaries().map(({ source }) => source);
   const twice = chosen.find((source, index) => chosen.indexOf(source) !== index);
-  const nChosen = chosen.length;
-  const alone = nChosen === 1;
-  find("#always").hidden = !alone;
-  find("#residual").parentElement.hidden = alone;
-  find("#standard").parentElement.hidden = alone;
-  find("#background-model").parentElement.hidden = !alone && !find("#residual").checked;
-  find("#background-model").parentElement.classList.toggle("nested", !alone);
+  const nSources = mixtures.length ? mixtures.map((each) => sourcesOf(each).length) : [chosen.length];
+  showOptions(nSources.every((n) => n === 1));
   const clash = twice ? `Several of the chosen dictionaries are of ${twice}: choose only one of them.` : "";
   if (find("#clash").textContent !== clash) find("#clash").textContent = clash;
-  find("#separate").disabled = separating || !mixtures.length || !nChosen || Boolean(clash);
   find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
-  const sources = nChosen ? clash && "one dictionary for each source" : "at least one dictionary";
-  const missing = [mixtures.length ? "" : "a mixture", sources].filter(Boolean);
+  const sources = nSources.includes(0) ? "a mark or a dictionary" : clash && "one dictionary for each source";
+  const missing = [mixtures.length ? "" : "a mixture", sources, ...mixtures.map(troubleOf)].filter(Boolean);
+  find("#separate").disabled = separating || missing.length > 0;
   find("#missing").textContent = missing.length && !separating ? `Needs ${missing.join(" and ")}.` : "";
 }
 
@@ -312,9 +316,12 @@ function soundItem(sound, remove) {
     remove();
     refresh();
   };
+  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}`;
+  const actions = [action("Remove", sound.name, onRemove)];
+  if (sound.marks) actions.unshift(action("Mark", sound.name, () => marking.open(sound)));
   return make("li", {}, [
-    about(sound.name, `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}`),
-    make("span", { class: "end" }, [action("Remove", sound.name, onRemove)]),
+    about(sound.name, facts + (sound.marks ? asCount(sound) : "")),
+    make("span", { class: "end" }, actions),
   ]);
 }
 
@@ -378,6 +385,7 @@ async function keepAlive() {
   sayGone(sourcesSection, dictionaries.filter((each) => isGone(each) && !each.kept), "train or add");
   const hadStems = (one) => resultOf(one) || one.report?.lost;
   sayGone(listenSection, separations.filter((one) => isUndone(one) && hadStems(one)), "separate", "the stems of ");
+  if (marking.mixture && isGone(marking.mixture)) marking.close();
   mixtures = mixtures.filter((each) => !isGone(each));
   solos = solos.filter((each) => !isGone(each));
   dictionaries = dictionaries

@@ -1,6 +1,7 @@
 /** What the page asks of the server. */
 
 const POLL_MS = 400;
+const SILENT = "the server does not answer; is sepdict serve still running?";
 const RETRY_MS = 2000; // while the server does not answer
 
 /** What the server refuses, in its words. */
@@ -24,7 +25,18 @@ export async function ask(method, path, content) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Refusal(0, "the server does not answer; is sepdict serve still running?");
+    throw new Refusal(0, SILENT);
+  }
+  return understood(answer.status, await answer.text());
+}
+
+/** Ask with a small file as it is. */
+export async function askWith(file, path) {
+  let answer;
+  try {
+    answer = await fetch(path, { method: "POST", body: file });
+  } catch {
+    throw new Refusal(0, SILENT);
   }
   return understood(answer.status, await answer.text());
 }

@@ -1,0 +1,309 @@
+/** Marking moments of a mixture in which one source is alone, on its spectrogram. */
+
+import { asDuration, complain, make, renew, sentence } from "./elements.js";
+import { asClock } from "./player.js";
+import { ask, askWith } from "./server.js";
+
+const ADDED_S = 2; // a mark that no pointer has drawn
+const SHORTEST_S = 0.05; // shorter drags are clicks
+const STEP_S = 0.1; // of the arrow keys in times
+const LEAST_S = 1; // of a source, to learn it from
+const ZOOM = 2; // of one press
+const MOST_ZOOM = 64;
+const N_HUES = 6; // in player.css
+const FILES = { audacity: ".txt", raven: ".selections.txt" };
+
+/** Labels of a mixture, as the server takes them. */
+export function labelsOf({ marks }) {
+  return marks.map(({ start_s, end_s, name, low_hz, high_hz }) => ({ start_s, end_s, name, low_hz, high_hz }));
+}
+
+/** The sources that are marked in a mixture, in the order in which they are first heard. */
+export function namesOf({ marks }) {
+  const inOrder = [...marks].sort((one, other) => one.start_s - other.start_s);
+  return [...new Set(inOrder.map(({ name }) => name).filter(Boolean))];
+}
+
+/** Say what is wrong with the marks of a mixture, or nothing. */
+export function troubleOf({ name: mixture, marks }) {
+  if (marks.some(({ name }) => !name)) return `a name for each mark in ${mixture}`;
+  const inOrder = [...marks].sort((one, other) => one.start_s - other.start_s);
+  for (const [index, mark] of inOrder.entries()) {
+    const over = inOrder.slice(0, index).find((other) => other.name !== mark.name && other.end_s > mark.start_s + 0.001);
+    if (over) return `marks of ${over.name} and ${mark.name} in ${mixture} that do not overlap`;
+  }
+  return "";
+}
+
+/**
+ * Let marks be made in a panel.
+ *
+ * @param {HTMLElement} panel with elements for the parts, as in the page
+ * @param {{onChange: () => void}} options called after every change of marks
+ * @returns {{open: (mixture: object) => void, close: () => void, readonly mixture: object|null}}
+ *   a mixture has its marks in `marks`
+ */
+export function createMarking(panel, { onChange }) {
+  const find = (selector) => panel.querySelector(selector);
+  const [lane, sheet, picture, sound] = [".lane", ".sheet", ".sheet img", "audio"].map(find);
+  const cursor = make("span", { class: "cursor" });
+  const drawn = make("span", { class: "mark drawn" });
+  let mixture = null;
+  let zoom = 1;
+  let dragging = null; // where a drag began, in seconds
+  let playedTo = null; // the mark that sounds, if one does
+
+  find(".play").addEventListener("click", () => toggle(null));
+  find(".add").addEventListener("click", () => add(sound.currentTime, sound.currentTime + ADDED_S));
+  find(".closer").addEventListener("click", () => magnify(zoom * ZOOM));
+  find(".farther").addEventListener("click", () => magnify(zoom / ZOOM));
+  find(".close").addEventListener("click", close);
+  find("input[type=file]").addEventListener("change", readFile);
+  for (const form of Object.keys(FILES)) find(`.${form}`).addEventListener("click", () => save(form));
+  picture.addEventListener("load", () => panel.removeAttribute("aria-busy"));
+  picture.addEventListener("error", explain);
+  for (const event of ["pause", "seeked"]) sound.addEventListener(event, follow);
+  sound.addEventListener("play", tick);
+  sheet.addEventListener("pointerdown", begin);
+  sheet.addEventListener("pointermove", drag);
+  sheet.addEventListener("pointerup", end);
+  sheet.addEventListener("pointercancel", () => showDrag(null));
+  panel.addEventListener("keydown", onKey);
+
+  function open(opened) {
+    if (mixture === opened) return close();
+    close();
+    mixture = opened;
+    panel.hidden = false;
+    panel.setAttribute("aria-busy", "true");
+    find(".title").textContent = `Mark ${mixture.name}`;
+    picture.alt = `Spectrogram of ${mixture.name}`;
+    picture.src = `/api/uploads/${mixture.id}/spectrogram.png`;
+    sound.src = `/api/uploads/${mixture.id}/sound.wav`;
+    complain(panel, []);
+    magnify(1);
+    refresh();
+    find(".title").focus({ preventScroll: true });
+    panel.scrollIntoView({ block: "nearest" });
+  }
+
+  function close() {
+    if (!mixture) return;
+    sound.pause();
+    sound.removeAttribute("src");
+    picture.removeAttribute("src");
+    panel.hidden = true;
+    mixture = null;
+    onChange();
+  }
+
+  /** Say why there is no picture. */
+  async function explain() {
+    panel.removeAttribute("aria-busy");
+    if (!mixture || !picture.hasAttribute("src")) return;
+    const asked = mixture;
+    const why = await ask("GET", `/api/uploads/${asked.id}/spectrogram.png`).catch((error) => error);
+    if (mixture === asked) complain(panel, [sentence(why.message ?? "the picture cannot be shown")]);
+  }
+
+  function add(start_s, end_s, name = "") {
+    const latest = Math.min(end_s, mixture.duration_s);
+    const mark = { start_s: rounded(Math.max(0, Math.min(start_s, latest - ADDED_S / 2))), end_s: rounded(latest), name };
+    mixture.marks.push(mark);
+    changed();
+    [...find(".marks").children].at(-1).querySelector("input").focus();
+  }
+
+  function changed() {
+    refresh();
+    onChange();
+  }
+
+  function refresh() {
+    renew(find(".marks"), mixture.marks.map(item));
+    drawMarks();
+  }
+
+  function drawMarks() {
+    const names = namesOf(mixture);
+    const boxes = mixture.marks.map((mark) => {
+      const box = make("span", { class: "mark" }, [make("span", {}, [mark.name || "?"])]);
+      box.style.setProperty("--hue", `var(--hue-${hueOf(names, mark.name)})`);
+      return place(box, mark.start_s, mark.end_s);
+    });
+    sheet.replaceChildren(picture, ...boxes, drawn, cursor);
+    find("datalist").replaceChildren(...names.map((name) => make("option", { value: name })));
+    const total = (name) => mixture.marks.reduce((sum, each) => sum + (each.name === name) * (each.end_s - each.start_s), 0);
+    const said = names.map((name) => `${name} ${asDuration(total(name))}${total(name) < LEAST_S ? ", which is too little" : ""}`);
+    find(".total").textContent = said.length ? `Marked: ${said.join("; ")}. Ten seconds of each are plenty.` : "";
+    for (const form of Object.keys(FILES)) find(`.${form}`).disabled = !mixture.marks.length || !mixture.marks.every(({ name }) => name);
+    showDrag(null);
+    follow();
+  }
+
+  function item(mark, index) {
+    const number = index + 1;
+    const name = make("input", { type: "text", maxlength: "80", list: "marked-names", placeholder: "only … is heard here", "aria-label": `Source of mark ${number}`, autocomplete: "off" });
+    name.value = mark.name;
+    name.addEventListener("input", () => {
+      mark.name = name.value.trim();
+      drawMarks();
+      onChange();
+    });
+    const remove = () => {
+      mixture.marks = mixture.marks.filter((other) => other !== mark);
+      changed();
+    };
+    const play = make("button", { type: "button", class: "quiet", "aria-label": `Play mark ${number}`, click: () => toggle(mark) }, ["Play"]);
+    const gone = make("button", { type: "button", class: "quiet", "aria-label": `Remove mark ${number}`, click: remove }, ["Remove"]);
+    const times = make("span", { class: "times" }, [time(mark, "start_s", `Start of mark ${number} in seconds`), " to ", time(mark, "end_s", `End of mark ${number} in seconds`), "\u00a0s"]);
+    return make("li", {}, [name, times, make("span", { class: "end" }, [play, gone])]);
+  }
+
+  function time(mark, which, label) {
+    const input = make("input", { type: "number", min: "0", max: String(rounded(mixture.duration_s)), step: String(STEP_S), "aria-label": label });
+    input.value = mark[which];
+    input.addEventListener("change", () => {
+      const wanted = { ...mark, [which]: Number(input.value) };
+      const fits = input.value !== "" && wanted.start_s >= 0 && wanted.start_s < wanted.end_s && wanted.end_s <= mixture.duration_s + SHORTEST_S;
+      if (fits) mark[which] = wanted[which];
+      input.value = mark[which];
+      drawMarks();
+      onChange();
+    });
+    return input;
+  }
+
+  function begin(event) {
+    if (event.button) return;
+    event.preventDefault();
+    sheet.setPointerCapture(event.pointerId);
+    dragging = secondsAt(event);
+  }
+
+  function drag(event) {
+    if (dragging !== null) showDrag(secondsAt(event));
+  }
+
+  function end(event) {
+    if (dragging === null) return;
+    const span = [dragging, secondsAt(event)].sort((one, other) => one - other);
+    showDrag(null);
+    if (span[1] - span[0] >= SHORTEST_S) return add(...span);
+    sound.currentTime = span[0];
+  }
+
+  /** Show what a drag has marked so far; without an end there is none any more. */
+  function showDrag(end_s) {
+    if (end_s === null) dragging = null;
+    drawn.hidden = dragging === null;
+    if (dragging !== null) place(drawn, Math.min(dragging, end_s), Math.max(dragging, end_s));
+  }
+
+  function place(box, start_s, end_s) {
+    box.style.left = `${(100 * start_s) / mixture.duration_s}%`;
+    box.style.width = `${(100 * (end_s - start_s)) / mixture.duration_s}%`;
+    return box;
+  }
+
+  function secondsAt({ clientX }) {
+    const { left, width } = sheet.getBoundingClientRect();
+    return mixture.duration_s * Math.min(1, Math.max(0, (clientX - left) / width));
+  }
+
+  /** Play on from where it stands, or a mark from its start, or pause. */
+  function toggle(mark) {
+    const again = !sound.paused && playedTo === mark;
+    sound.pause();
+    playedTo = mark;
+    if (again) return;
+    if (mark) sound.currentTime = mark.start_s;
+    sound.play().catch((error) => error.name !== "AbortError" && complain(panel, [sentence(error.message)]));
+  }
+
+  /** Show where the sound is, and stop or begin anew at the end of the mark that is played. */
+  function follow() {
+    if (!mixture) return;
+    if (playedTo && sound.currentTime >= playedTo.end_s) {
+      if (!find(".loop").checked) sound.pause();
+      sound.currentTime = playedTo.start_s;
+    }
+    cursor.style.left = `${(100 * sound.currentTime) / mixture.duration_s}%`;
+    find(".time").textContent = `${asClock(sound.currentTime)} of ${asClock(mixture.duration_s)}`;
+    find(".play").textContent = sound.paused ? "Play" : "Pause";
+  }
+
+  function tick() {
+    follow();
+    if (!mixture || sound.paused) return;
+    const at = cursor.offsetLeft;
+    if (at < lane.scrollLeft || at > lane.scrollLeft + lane.clientWidth) lane.scrollLeft = at;
+    requestAnimationFrame(tick);
+  }
+
+  function magnify(wanted) {
+    const center = (lane.scrollLeft + lane.clientWidth / 2) / (lane.scrollWidth || 1);
+    zoom = Math.min(MOST_ZOOM, Math.max(1, wanted));
+    sheet.style.width = `${100 * zoom}%`;
+    lane.scrollLeft = center * lane.scrollWidth - lane.clientWidth / 2;
+    find(".farther").disabled = zoom === 1;
+    find(".closer").disabled = zoom === MOST_ZOOM;
+  }
+
+  async function readFile({ target }) {
+    const [file] = target.files;
+    target.value = "";
+    complain(panel, []);
+    try {
+      const labels = await askWith(file, `/api/labels?${new URLSearchParams({ name: file.name })}`);
+      mixture.marks.push(...labels);
+    } catch (error) {
+      complain(panel, [sentence(error.message)]);
+    }
+    changed();
+  }
+
+  async function save(form) {
+    complain(panel, []);
+    try {
+      const { text } = await ask("POST", `/api/labels/${form}`, { labels: labelsOf(mixture) });
+      const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+      make("a", { href: url, download: mixture.name.replace(/\.\w+$/, "") + FILES[form] }).click();
+      URL.revokeObjectURL(url);
+    } catch (error) {
+      complain(panel, [sentence(error.message)]);
+    }
+  }
+
+  function onKey(event) {
+    if (event.target.closest("input, button, a, label")) return;
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key === " ") toggle(null);
+    else if (step) sound.currentTime = Math.min(mixture.duration_s, Math.max(0, sound.currentTime + step));
+    else if (event.key === "m") add(sound.currentTime, sound.currentTime + ADDED_S);
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // the player has the same keys
+  }
+
+  return {
+    open,
+    close,
+    get mixture() {
+      return mixture;
+    },
+  };
+}
+
+/** How a mixture's marks are counted in a list. */
+export function asCount({ marks }) {
+  return marks.length ? `, ${marks.length} ${marks.length === 1 ? "mark" : "marks"}` : "";
+}
+
+function hueOf(names, name) {
+  return name ? (names.indexOf(name) % N_HUES) + 1 : 0;
+}
+
+function rounded(seconds) {
+  return Math.round(1000 * seconds) / 1000;
+}
