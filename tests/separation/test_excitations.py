@@ -206,6 +206,37 @@ def test_the_prior_brings_codes_nearer_to_zero_and_with_none_the_divergence_alon
 # Laws
 
 
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize(("divergence", "beta"), [("is", 0.0), ("kl", 1.0), ("l2", 2.0)])
+def test_a_fit_begins_where_the_encoders_are_and_costs_what_the_equation_says(
+    pair: list[Dictionary], divergence: str, beta: float, guided: bool
+) -> None:
+    pair, config, n_fitted_bins = precise(pair), FitConfig(divergence=divergence, n_iterations=1), 100
+    loudness = torch.tensor([[1.0], [0.2]])[..., None] * torch.logspace(-2, 0, 9)  # of the channels, over time
+    observed = loudness * mismatched(pair, n_channels=2, n_frames=9).sum(dim=0)
+    shares = torch.rand(2, *observed.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    shares = shares / shares.sum(dim=0) if guided else torch.full_like(shares, 0.5)
+    masks = shares if guided else None
+    found = fit_excitations(observed, pair, config, guide_masks=masks, n_fitted_bins=n_fitted_bins)
+
+    def differ(one: Tensor, other: Tensor) -> Tensor:
+        """The divergence of each frame."""
+        bands = (band_sums(each[:, :n_fitted_bins], FINE) for each in (one, other))
+        return beta_divergence(*bands, beta=beta).sum(dim=0)
+
+    observed = observed / observed.mean()
+    codes = [dictionary.encode((share * observed).mean(dim=0)) for dictionary, share in zip(pair, shares, strict=True)]
+    gains = (shares * observed)[:, :, :n_fitted_bins].mean(dim=2, keepdim=True)
+    drawn = gains * torch.stack([d.decode(code) for d, code in zip(pair, codes, strict=True)])[:, None]
+    divergences = differ(observed, drawn.sum(dim=0))
+    for share, each in zip(shares, drawn, strict=True):
+        divergences = divergences + guided * config.guide_weight * differ(share * observed, each)
+    level = observed[:, :n_fitted_bins].mean(dim=(0, 1))
+    penalty = config.prior_weight / 2 * torch.cat(codes).square().sum(dim=0) / SMALL.n_bins
+    costs = divergences / (level**beta * 2 * n_fitted_bins) + penalty  # one however loud, per bin and channel
+    assert found.loss_curve[0] == pytest.approx(float((level.sqrt() * costs).sum() / level.sqrt().sum()), rel=1e-4)
+
+
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("kind", ["pair", "moving"])
 def test_the_cost_never_rises(
@@ -458,9 +489,9 @@ def test_settings_out_of_range_are_refused_with_their_value(settings: dict[str, 
 # Settings that were chosen by measuring: what each was chosen for
 
 
-def mismatched(dictionaries: list[Dictionary]) -> Tensor:
+def mismatched(dictionaries: list[Dictionary], *, n_channels: int = 1, n_frames: int = 20) -> Tensor:
     """Make sources that the dictionaries draw only roughly: every bin is some 6 dB off."""
-    sources = draw(dictionaries, 20)
+    sources = draw(dictionaries, n_frames, n_channels=n_channels)
     return sources * 10 ** (6 / 20 * torch.randn(sources.shape, generator=torch.Generator().manual_seed(1)))
 
 
