@@ -27,7 +27,7 @@ from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.previews import preview_of
-from sepdict.web.tasks import DICTIONARY, MIXTURE, RECORD, NamedFile, Separating, Training, name_files
+from sepdict.web.tasks import DICTIONARY, LEARNED, MIXTURE, RECORD, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
 LONGEST_NAME = 255  # no file system has longer ones
@@ -293,13 +293,18 @@ class Service:
         return job
 
     def _finish(self, job: Job, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Register a trained dictionary as if it had been uploaded."""
-        if not isinstance(job.task, Training):
-            return result
-        path = self.store.new_path()
-        (job.output / DICTIONARY).rename(path)
-        name = f"{job.task.source}{EXTENSION}"
-        return {"id": self.store.add("dictionary", path, name, result), "name": name, **result}
+        """Register the dictionaries that were trained as if they had been uploaded."""
+        if isinstance(job.task, Training):
+            return self._register(job.output / DICTIONARY, result)
+        files = [job.output / LEARNED.format(number) for number in range(len(result.get("learned", ())))]
+        learned = [self._register(*each) for each in zip(files, result.get("learned", ()), strict=True)]
+        return {**result, "learned": learned}
+
+    def _register(self, file: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Move a dictionary's file among the uploads."""
+        path, name = self.store.new_path(), f"{facts['source']}{EXTENSION}"
+        file.rename(path)
+        return {"id": self.store.add("dictionary", path, name, facts), "name": name, **facts}
 
 
 def displayed(name: str) -> str:

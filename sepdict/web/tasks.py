@@ -41,6 +41,7 @@ from sepdict.web.dictionaries import describe
 log = logging.getLogger(__name__)
 
 DICTIONARY = "dictionary.safetensors"
+LEARNED = "learned-{}.safetensors"  # the dictionaries of what is marked, by number
 RECORD = "separation.json"  # how the stems were made
 START, REST = r"""(?<![^\s('"])""", r"""[^\s:;,()'"]*"""  # of a path from the root on
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
@@ -129,6 +130,9 @@ class Separating:
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, writing_stems(paths, like=mixture) as write:
             outcome = separate_in_blocks(mixture, dictionaries, write, config, guides=guides, on_progress=on_progress)
+        learned = dictionaries[len(self.dictionaries) :]
+        for number, dictionary in enumerate(learned):
+            dictionary.save(output / LEARNED.format(number))
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         is_silent, explained = outcome.fit.silent, outcome.explained_energy
@@ -142,6 +146,7 @@ class Separating:
             "sample_rate": mixture.sample_rate,
             "explained_energy": None if is_silent else explained,
             "message": outcome.fit.message,
+            "learned": [describe(dictionary) for dictionary in learned],
         }
 
     def named(self, message: str) -> str:

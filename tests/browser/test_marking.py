@@ -99,6 +99,9 @@ def test_from_marks_to_stems(size: str, browser: Any, server: Server, recording:
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible(timeout=120_000)
         assert page.locator(".player-name").all_inner_texts() == ["take.wav", "hiss", "hum"]
 
+        expect(page.get_by_role("button", name="Keep hiss")).to_be_visible()
+        expect(page.get_by_role("checkbox", name="hiss heard 1.6")).not_to_be_checked()
+
         page.get_by_role("button", name="Remove mark 1").click()
         expect(page.get_by_label("Source of mark 1")).to_have_value("hum")
         page.get_by_role("button", name="Remove take.wav").click()

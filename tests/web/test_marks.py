@@ -46,6 +46,18 @@ def test_marked_moments_are_learned_and_the_stems_sum_to_the_mixture(client: Tes
     torch.testing.assert_close(stems["hiss"][SAMPLE_RATE // 2 : SAMPLE_RATE], marked, rtol=0, atol=1e-4)
 
 
+def test_what_was_learned_from_marks_can_be_kept_and_used_again(client: TestClient) -> None:
+    known = [in_library(client)["hiss"]]
+    job, _ = separated(client, recording(), labels=[HUM], dictionaries=known)
+    (learned,) = job["result"]["learned"]
+    assert (learned["source"], learned["name"]) == ("hum", "hum.safetensors")
+    request = {"mixture": uploaded(client, "mixture", mixture()), "dictionaries": [*known, learned["id"]]}
+    again = ended(client, client.post("/api/separations", json=request).json())
+    assert (again["result"]["stems"], again["result"]["learned"]) == (["hiss", "hum"], [])
+    client.delete(f"/api/jobs/{job['id']}/result")
+    assert client.get(f"/api/dictionaries/{learned['id']}").status_code == 200
+
+
 def test_one_name_leaves_the_residual_and_a_dictionary_can_stand_beside_marks(client: TestClient) -> None:
     assert list(separated(client, recording(), labels=[HUM])[1]) == ["hum", "residual"]
     known = [in_library(client)["hiss"]]

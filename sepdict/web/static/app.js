@@ -238,6 +238,7 @@ async function followSeparations(begun, byKeyboard) {
   const onReport = (index, report) => {
     const entry = begun[index];
     entry.report = report;
+    if (isDone(entry)) listLearned(report.result.learned);
     if (isDone(entry) && entry.before) forgetResults([entry.before]);
     if (isDone(entry)) entry.before = null;
     results.show(separations);
@@ -247,6 +248,12 @@ async function followSeparations(begun, byKeyboard) {
   const ends = await followAll(listenSection, jobs, onReport, { nameOf, byKeyboard });
   if (ends.some(({ lost }) => lost)) await keepAlive();
   if (begun.length === 1 && separations.length < 2 && ends[0].state === "failed") throw new Error(ends[0].message);
+}
+
+/** List the dictionaries that were learned from marks, to be kept or chosen for other mixtures. */
+function listLearned(learned) {
+  const before = (facts) => dictionaries.some(({ sha256 }) => sha256 === facts.sha256);
+  dictionaries.push(...learned.filter((facts) => !before(facts)).map((facts) => ({ ...facts, own: true, chosen: false })));
 }
 
 /** Make these the separations that are shown; what is in none of them any more is not needed. */
