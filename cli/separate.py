@@ -143,6 +143,7 @@ def separate(
 
 def _read_labels(files: Sequence[Path]) -> list["Label"]:
     """Read files of labels, none of which may be blank."""
+    from sepdict._core.names import refuse_unwritable
     from sepdict.audio.labels import read_labels
     from sepdict.errors import LabelFileError
 
@@ -151,6 +152,8 @@ def _read_labels(files: Sequence[Path]) -> list["Label"]:
         found = read_labels(file)
         if not found:
             raise LabelFileError(f"{file}: holds no label; mark a moment in which each source is alone")
+        for label in found:
+            refuse_unwritable(label.name, f"{file}: a label's name")
         labels += found
     return labels
 

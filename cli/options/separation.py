@@ -139,7 +139,11 @@ Duration = Annotated[
     ),
 ]
 Unknown = Annotated[
-    bool, typer.Option("--background-model", help="The same, with a dictionary of it made on the spot: slower.")
+    bool,
+    typer.Option(
+        "--background-model",
+        help="The same, with a dictionary of it made on the spot: slower; with one source in drafts only.",
+    ),
 ]
 References = Annotated[
     Path | None,

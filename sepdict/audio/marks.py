@@ -1,7 +1,7 @@
 """Labels of a recording as moments of its sources: what a dictionary can be learned from."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sepdict._core.names import normalized, refuse_unwritable
@@ -35,8 +35,8 @@ def moments_by_source(labels: Sequence[Label], duration_s: float, name: str) -> 
     Raises
     ------
     ConfigError
-        If there are no labels, a name cannot be a source's, a moment lies outside of the recording, or moments of two
-        sources overlap.
+        If there are no labels, a name cannot be a source's or is there in two spellings, a moment lies outside of the
+        recording, or moments of two sources overlap.
 
     Examples
     --------
@@ -56,6 +56,7 @@ def moments_by_source(labels: Sequence[Label], duration_s: float, name: str) -> 
             moments[-1] = _joined(moments[-1], moment)
         else:
             moments.append(moment)
+    _refuse_spellings(found, name)
     _refuse_overlaps(found, name)
     return {source: tuple(moments) for source, moments in found.items()}
 
@@ -73,6 +74,15 @@ def _joined(first: Label, second: Label) -> Label:
     low_hz = None if first.low_hz is None or second.low_hz is None else min(first.low_hz, second.low_hz)
     high_hz = None if first.high_hz is None or second.high_hz is None else max(first.high_hz, second.high_hz)
     return replace(first, end_s=max(first.end_s, second.end_s), low_hz=low_hz, high_hz=high_hz)
+
+
+def _refuse_spellings(names: Iterable[str], recording: str) -> None:
+    """Refuse names that only differ in the case of letters: they are meant as one, and some systems take them so."""
+    alike: dict[str, str] = {}
+    for name in names:
+        other = alike.setdefault(name.casefold(), name)
+        if other != name:
+            raise ConfigError(f"{recording}: labels are named {other!r} and {name!r}; expected one spelling of a name")
 
 
 def _refuse_overlaps(found: Mapping[str, Sequence[Label]], name: str) -> None:

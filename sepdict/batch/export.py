@@ -121,7 +121,7 @@ class OutputConfig:
             If the residual is called like a source, or there is no stem of the name that is wanted alone.
         """
         named = self.named(names)
-        if named.count(self.residual_name) > 1:
+        if [name.casefold() for name in named].count(self.residual_name.casefold()) > 1:
             raise ConfigError(
                 f"the residual is to be called {self.residual_name!r}, like a source; choose another name"
             )

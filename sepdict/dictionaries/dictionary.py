@@ -141,22 +141,24 @@ def refuse_unfit(dictionaries: Sequence[Dictionary]) -> None:
     Raises
     ------
     ConfigError
-        If there is none, one is there twice, two have the same source name, or they differ in rate or STFT; or if
-        something else is among them.
+        If there is none, one is there twice, two have the same source name in whatever case, or they differ in rate or
+        STFT; or if something else is among them.
     """
     refuse_other_type("dictionaries", dictionaries, Sequence[Dictionary])
     if not dictionaries:
         raise ConfigError("there are no dictionaries; expected one at least")
-    (source, n_times), *_ = Counter(dictionary.source for dictionary in dictionaries).most_common()
+    (source, n_times), *_ = Counter(dictionary.source.casefold() for dictionary in dictionaries).most_common()
     if n_times > 1:
+        alike = dict.fromkeys(each.source for each in dictionaries if each.source.casefold() == source)
         raise ConfigError(
-            f"{n_times} dictionaries are of source {source!r}; nothing tells apart two sources that sound the same, "
-            "and two stems of one name would overwrite each other: give each source once, under its own name"
+            f"{n_times} dictionaries are of source {' and '.join(map(repr, alike))}; "
+            "nothing tells apart two sources that sound the same, and two stems of one name would overwrite each "
+            "other: give each source once, under its own name"
         )
     first = dictionaries[0]
     for other in dictionaries:
-        if other.source == RESIDUAL:
-            raise ConfigError(f"a source is named {RESIDUAL!r}, the name of what no dictionary explains; rename it")
+        if other.source.casefold() == RESIDUAL:
+            raise ConfigError(f"a source is named {other.source!r}, the name of what no dictionary explains; rename it")
         for what in ("sample_rate", "stft"):
             mine, its = getattr(first.card, what), getattr(other.card, what)
             if mine != its:

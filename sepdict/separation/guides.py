@@ -20,6 +20,7 @@ from torch import Tensor
 from sepdict._core.settings import refuse_other_type, refuse_other_types
 from sepdict.audio.labels import Label
 from sepdict.audio.overlap_add import Mixture
+from sepdict.audio.parts import BEYOND_S
 from sepdict.audio.signal import Audio, resample
 from sepdict.errors import ConfigError
 from sepdict.spectral.masks import MASK_FLOOR, ratio_masks
@@ -102,17 +103,17 @@ class LabelGuide:
         refuse_other_types(self)
 
     def refuse_unfit(self, mixture: Mixture, stems: Sequence[str]) -> None:
-        """Refuse labels of other stems, and of times after the mixture's end."""
+        """Refuse labels of other stems, and labels that are not within the mixture."""
         duration_s = mixture.n_samples / mixture.sample_rate
         for label in self.labels:
             if label.name not in stems:
                 raise ConfigError(
                     f"a label at {label.start_s:g} s is of {label.name!r}; expected one of the stems {', '.join(stems)}"
                 )
-            if label.start_s >= duration_s:
+            if label.start_s >= duration_s or label.end_s > duration_s + BEYOND_S:
                 raise ConfigError(
-                    f"label {label.name!r} begins at {label.start_s:g} s, but the mixture lasts {duration_s:.1f} s; "
-                    "expected labels of this mixture"
+                    f"label {label.name!r} goes from {label.start_s:g} to {label.end_s:g} s, but the mixture lasts "
+                    f"{duration_s:.1f} s; expected labels of this mixture"
                 )
 
     def of_segment(self, spectrum: Tensor, grid: Grid) -> GuideMasks:

@@ -151,6 +151,7 @@ WRONG_LABELS = {  # the content of a label file, and what is said of it
     "1.5\t0\thiss\n": "song.txt: line 1",
     "0\t0.3\thiss\n1.5\t3\thum\n": "song.wav: 0.30 s are marked as 'hiss'; expected 1 s at least",
     "0\t1.5\tresidual\n": "residual",
+    "0\t1.5\thiss\n1.5\t3\tHiss\n": "song.wav: labels are named 'hiss' and 'Hiss'; expected one spelling",
     "0\t1.5\thiss\n\\\t5000\t6000\n": "begins at 5000 Hz; expected less than 4000 Hz, where song.wav ends",
 }
 
@@ -161,6 +162,14 @@ def test_wrong_labels_are_one_line_and_leave_nothing(in_a_folder: Path, content:
     before = tree(in_a_folder)
     assert said in fail("separate", "song.wav", "--labels", "song.txt", *DRAFT)
     assert tree(in_a_folder) == before
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_anything_else(in_a_folder: Path) -> None:
+    Path("song.txt").write_text("0\t1.5\thiss/2\n")
+    result = run("separate", "song.wav", "--labels", "song.txt", *DRAFT)
+    assert result.exit_code == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("sepdict: song.txt: a label's name is 'hiss/2'")
 
 
 def test_labels_of_several_recordings_are_refused(in_a_folder: Path) -> None:

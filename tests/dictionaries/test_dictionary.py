@@ -582,6 +582,7 @@ def test_dictionaries_of_different_sources_with_one_rate_and_stft_go_together() 
         ([], "there are no dictionaries; expected one at least"),
         (["hiss"], "dictionaries[0] is 'hiss'; expected Dictionary"),
         ([named("hiss"), named("hum"), named("hiss")], "2 dictionaries are of source 'hiss'; nothing tells apart"),
+        ([named("hiss"), named("Hiss")], "2 dictionaries are of source 'hiss' and 'Hiss'; nothing tells apart"),
         ([named("hiss"), named("residual")], "a source is named 'residual', the name of what no dictionary explains"),
         ([named("hiss"), named("hum", sample_rate=8000)], "'hum' has 8000; train 'hum' again to match"),
     ],

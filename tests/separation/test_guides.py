@@ -185,7 +185,8 @@ def test_a_segment_cut_from_a_long_mixture_is_guided_at_the_right_time(dictionar
     ("guide", "message"),
     [
         (LabelGuide((Label(0, 1, "cat"),)), "is of 'cat'; expected one of the stems low, high"),
-        (LabelGuide((Label(5, 6, "low"),)), "begins at 5 s, but the mixture lasts 2.0 s"),
+        (LabelGuide((Label(5, 6, "low"),)), "goes from 5 to 6 s, but the mixture lasts 2.0 s"),
+        (LabelGuide((Label(1, 2.1, "low"),)), "goes from 1 to 2.1 s, but the mixture lasts 2.0 s"),
         (stem_guide("cat", noise(2, seed=1)), "guides 'cat'; expected one of the stems low, high"),
         (stem_guide("low", noise(1.9, seed=1)), "lasts 1.900 s, its mixture 2.000 s"),
         (stem_guide("low", noise(2, seed=1, n_channels=3)), "has 3 channels, its mixture 1"),
