@@ -54,7 +54,7 @@ export function createMarking(panel, { onChange }) {
   let playedTo = null; // the mark that sounds, if one does
 
   find(".play").addEventListener("click", () => toggle(null));
-  find(".add").addEventListener("click", () => add(sound.currentTime, sound.currentTime + ADDED_S));
+  find(".add").addEventListener("click", addHere);
   find(".closer").addEventListener("click", () => magnify(zoom * ZOOM));
   find(".farther").addEventListener("click", () => magnify(zoom / ZOOM));
   find(".close").addEventListener("click", close);
@@ -106,10 +106,14 @@ export function createMarking(panel, { onChange }) {
     if (mixture === asked) complain(panel, [sentence(why.message ?? "the picture cannot be shown")]);
   }
 
-  function add(start_s, end_s, name = "") {
-    const latest = Math.min(end_s, mixture.duration_s);
-    const mark = { start_s: rounded(Math.max(0, Math.min(start_s, latest - ADDED_S / 2))), end_s: rounded(latest), name };
-    mixture.marks.push(mark);
+  /** Mark two seconds from where the sound is, or the last ones. */
+  function addHere() {
+    const end_s = Math.min(sound.currentTime + ADDED_S, mixture.duration_s);
+    add(Math.max(0, Math.min(sound.currentTime, end_s - ADDED_S)), end_s);
+  }
+
+  function add(start_s, end_s) {
+    mixture.marks.push({ start_s: rounded(start_s), end_s: rounded(end_s), name: "" });
     changed();
     [...find(".marks").children].at(-1).querySelector("input").focus();
   }
@@ -251,16 +255,17 @@ export function createMarking(panel, { onChange }) {
   }
 
   async function readFile({ target }) {
-    const [file] = target.files;
-    target.value = "";
+    const [file, asked] = [target.files[0], mixture];
+    target.value = ""; // so that the same file can be chosen again
     complain(panel, []);
     try {
       const labels = await askWith(file, `/api/labels?${new URLSearchParams({ name: file.name })}`);
-      mixture.marks.push(...labels);
+      asked.marks.push(...labels);
     } catch (error) {
       complain(panel, [sentence(error.message)]);
     }
-    changed();
+    if (mixture) refresh();
+    onChange();
   }
 
   async function save(form) {
@@ -280,7 +285,7 @@ export function createMarking(panel, { onChange }) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (event.key === " ") toggle(null);
     else if (step) sound.currentTime = Math.min(mixture.duration_s, Math.max(0, sound.currentTime + step));
-    else if (event.key === "m") add(sound.currentTime, sound.currentTime + ADDED_S);
+    else if (event.key === "m") addHere();
     else return;
     event.preventDefault();
     event.stopPropagation(); // the player has the same keys
