@@ -19,6 +19,8 @@ INTERNAL_API = {
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
     "sepdict.audio.ffmpeg": ("find_program",),
     "sepdict.audio.io": ("open_audio", "probe_audio", "read_part"),
+    "sepdict.audio.labels": ("format_labels", "parse_labels"),
+    "sepdict.audio.marks": ("moments_by_source",),
     "sepdict.audio.parts": ("Part", "find_parts", "refuse_overlaps"),
     "sepdict.audio.writing": ("copy_audio", "writing_stems"),
     "sepdict.batch.layout": ("find_mixtures",),
