@@ -1,6 +1,7 @@
 """Marks on the page: previews of a mixture to mark it by, labels to and from files, and what is learned from them."""
 
 import io
+import zipfile
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from fastapi.testclient import TestClient
-from front_end import SAMPLE_RATE, mixture, sound, write_bad
+from front_end import SAMPLE_RATE, mixture, read_json, sound, write_bad
 from PIL import Image
 from web_client import ended, files_of, in_library, send, service_of, uploaded, wav
 
@@ -51,6 +52,8 @@ def test_what_was_learned_from_marks_can_be_kept_and_used_again(client: TestClie
     job, _ = separated(client, recording(), labels=[HUM], dictionaries=known)
     (learned,) = job["result"]["learned"]
     assert (learned["source"], learned["name"]) == ("hum", "hum.safetensors")
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{job['id']}/stems.zip").content))
+    assert read_json(archive.read("separation.json").decode())["labels"] == [HUM | {"low_hz": None, "high_hz": None}]
     request = {"mixture": uploaded(client, "mixture", mixture()), "dictionaries": [*known, learned["id"]]}
     again = ended(client, client.post("/api/separations", json=request).json())
     assert (again["result"]["stems"], again["result"]["learned"]) == (["hiss", "hum"], [])
