@@ -1,11 +1,12 @@
 """The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
+import contextlib
 import hashlib
 import itertools
 import math
 import re
 import zipfile
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,8 @@ class Service:
     def preview(self, identifier: str, name: str) -> Path:
         """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
         upload = self._upload(identifier, "mixture")
-        try:
+        with _named([NamedFile(upload.path, upload.name)]):
             return preview_of(upload.path, name)
-        except SepdictError as error:
-            raise SepdictError(name_files(str(error), [NamedFile(upload.path, upload.name)])) from error
 
     def read_labels(self, content: bytes, name: str) -> list[dict[str, Any]]:
         """Read a file of labels."""
@@ -137,13 +136,11 @@ class Service:
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
         labels = [replace(label, name=normalized(label.name)) for label in labels]
-        try:
+        with _named(found):
             loaded = [Dictionary.load(each.path) for each in found]
             if found or not labels:
                 refuse_unfit(loaded)
             marked = moments_by_source(labels, upload.facts["duration_s"], upload.name) if labels else {}
-        except SepdictError as error:
-            raise SepdictError(name_files(str(error), found)) from error
         config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
         task = Separating(
             NamedFile(upload.path, upload.name),
@@ -263,13 +260,11 @@ class Service:
 
     def _describe(self, kind: str, path: Path, name: str) -> dict[str, Any]:
         """Describe an upload, and refuse one of another kind."""
-        try:
+        with _named([NamedFile(path, name)]):
             if kind == "dictionary":
                 return describe(Dictionary.load(path))
             info = probe_audio(path)
             sha256 = sha256_of(path)  # by which the page knows what it has already
-        except SepdictError as error:
-            raise SepdictError(name_files(str(error), [NamedFile(path, name)])) from error
         if not info.duration_s > 0:
             raise AudioFileError(f"{name}: holds no samples")
         most_s = self.limits.mixture_s if kind == "mixture" else self.limits.solos_s
@@ -296,8 +291,8 @@ class Service:
         """Register the dictionaries that were trained as if they had been uploaded."""
         if isinstance(job.task, Training):
             return self._register(job.output / DICTIONARY, result)
-        files = [job.output / LEARNED.format(number) for number in range(len(result.get("learned", ())))]
-        learned = [self._register(*each) for each in zip(files, result.get("learned", ()), strict=True)]
+        facts = enumerate(result.get("learned", ()))
+        learned = [self._register(job.output / LEARNED.format(number), each) for number, each in facts]
         return {**result, "learned": learned}
 
     def _register(self, file: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -305,6 +300,15 @@ class Service:
         path, name = self.store.new_path(), f"{facts['source']}{EXTENSION}"
         file.rename(path)
         return {"id": self.store.add("dictionary", path, name, facts), "name": name, **facts}
+
+
+@contextlib.contextmanager
+def _named(files: Sequence[NamedFile]) -> Iterator[None]:
+    """Have the library's errors name files as the page does."""
+    try:
+        yield
+    except SepdictError as error:
+        raise SepdictError(name_files(str(error), files)) from error
 
 
 def displayed(name: str) -> str:

@@ -20,16 +20,15 @@ export function labelsOf({ marks }) {
 
 /** The sources that are marked in a mixture, in the order in which they are first heard. */
 export function namesOf({ marks }) {
-  const inOrder = [...marks].sort((one, other) => one.start_s - other.start_s);
-  return [...new Set(inOrder.map(({ name }) => name).filter(Boolean))];
+  return [...new Set(inOrder(marks).map(({ name }) => name).filter(Boolean))];
 }
 
 /** Say what is wrong with the marks of a mixture, or nothing. */
 export function troubleOf({ name: mixture, marks }) {
   if (marks.some(({ name }) => !name)) return `a name for each mark in ${mixture}`;
-  const inOrder = [...marks].sort((one, other) => one.start_s - other.start_s);
-  for (const [index, mark] of inOrder.entries()) {
-    const over = inOrder.slice(0, index).find((other) => other.name !== mark.name && other.end_s > mark.start_s + 0.001);
+  const sorted = inOrder(marks);
+  for (const [index, mark] of sorted.entries()) {
+    const over = sorted.slice(0, index).find((other) => other.name !== mark.name && other.end_s > mark.start_s + 0.001);
     if (over) return `marks of ${over.name} and ${mark.name} in ${mixture} that do not overlap`;
   }
   return "";
@@ -303,6 +302,10 @@ export function createMarking(panel, { onChange }) {
 /** How a mixture's marks are counted in a list. */
 export function asCount({ marks }) {
   return marks.length ? `, ${marks.length} ${marks.length === 1 ? "mark" : "marks"}` : "";
+}
+
+function inOrder(marks) {
+  return [...marks].sort((one, other) => one.start_s - other.start_s);
 }
 
 function hueOf(names, name) {

@@ -1,7 +1,6 @@
 /** What the page asks of the server. */
 
 const POLL_MS = 400;
-const SILENT = "the server does not answer; is sepdict serve still running?";
 const RETRY_MS = 2000; // while the server does not answer
 
 /** What the server refuses, in its words. */
@@ -21,22 +20,20 @@ export async function ask(method, path, content) {
   } else if (method === "POST") {
     options.body = "";
   }
+  return answered(path, options);
+}
+
+/** Ask with a small file as it is. */
+export function askWith(file, path) {
+  return answered(path, { method: "POST", body: file });
+}
+
+async function answered(path, options) {
   let answer;
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Refusal(0, SILENT);
-  }
-  return understood(answer.status, await answer.text());
-}
-
-/** Ask with a small file as it is. */
-export async function askWith(file, path) {
-  let answer;
-  try {
-    answer = await fetch(path, { method: "POST", body: file });
-  } catch {
-    throw new Refusal(0, SILENT);
+    throw new Refusal(0, "the server does not answer; is sepdict serve still running?");
   }
   return understood(answer.status, await answer.text());
 }
