@@ -1,8 +1,10 @@
 """Names: valid names of sources, comparison of names, and display of text from other people's files."""
 
+import itertools
 import re
 import reprlib
 import unicodedata
+from collections.abc import Sequence
 
 from sepdict.errors import ConfigError
 
@@ -12,12 +14,14 @@ BIDI_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn arou
 HIDDEN = f"\0-\x1f\x7f-\x9f\u2028\u2029\ufeff{BIDI_CONTROLS}\ud800-\udfff"  # controls, line ends, lone surrogates
 UNDECODED = "\udc80-\udcff"  # how Python holds the bytes of a file name that is no valid Unicode
 ZERO_WIDTH = "\u00ad\u180e\u200b\u2060-\u2064"  # not the joiners U+200C and U+200D, which Persian and emoji need
-DEVICES = r"con|prn|aux|nul|com[0-9]|lpt[0-9]"  # names that Windows keeps for itself, whatever the extension
+# names that Windows keeps for itself, whatever the extension
+DEVICES = r"con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$"
 
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 _PROMPTING = re.compile(f"(?![\n{UNDECODED}])[{HIDDEN}]")
-_DEVICE = re.compile(rf"(?:{DEVICES})(?:\..*)?", re.IGNORECASE)
+_DEVICE = re.compile(rf"(?:{DEVICES}) *(?:\..*)?", re.IGNORECASE)
 _INVISIBLE = re.compile(f"[{HIDDEN}{ZERO_WIDTH}]")
+_FOREIGN = re.compile(rf'[<>:"/\\|?*{HIDDEN}{ZERO_WIDTH}]')  # the first ones Windows has other uses for
 _WRITABLE = re.compile(r"(?![.\s])[^/\\]+(?<![.\s])")
 
 
@@ -55,6 +59,44 @@ def refuse_unwritable(name: object, what: str) -> None:
     if not isinstance(name, str) or not _WRITABLE.fullmatch(name):
         expected = "expected a name that can be a file's, without / or \\, and no dot or space at either end"
         raise ConfigError(f"{what} is {reprlib.repr(name)}; {expected}")
+
+
+def file_names(names: Sequence[str], *, otherwise: str) -> list[str]:
+    """Return file names after names of others, so that every operating system takes them and no two are the same.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Any text, without the extension.
+    otherwise : str
+        The name where nothing is left of one.
+
+    Examples
+    --------
+    >>> file_names(["take", "Take", "...", "a:b", "con", "end."], otherwise="mixture")
+    ['take', 'Take 2', 'mixture', 'a_b', '_con', 'end']
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        wanted = _portable(name) or otherwise
+        numbered = (f"{wanted} {number}" for number in itertools.count(2))
+        free = next(each for each in itertools.chain([wanted], numbered) if _folded(each) not in taken)
+        taken.add(_folded(free))
+        found.append(free)
+    return found
+
+
+def _portable(name: str) -> str:
+    """Return what every operating system takes of a name, which may be nothing."""
+    text = _FOREIGN.sub("_", normalized(name))
+    text = text.encode(errors="replace")[:MOST_NAME_BYTES].decode(errors="ignore").strip(". ")
+    return f"_{text}" if _DEVICE.fullmatch(text) else text
+
+
+def _folded(name: str) -> str:
+    """Return a name in the form in which Windows and macOS take two for the same."""
+    return normalized(normalized(name).casefold())
 
 
 def visible(text: str, *, lines: bool = False) -> str:

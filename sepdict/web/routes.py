@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from sepdict.audio.labels import Label, format_labels
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.separation.config import Quality
+from sepdict.web import results
 from sepdict.web.service import Service
 
 UPLOADS = "/api/uploads"
@@ -185,12 +186,12 @@ def stems(
     more: Annotated[list[Identifier], Query(default_factory=list, max_length=MOST_IN_A_REQUEST)],
 ) -> FileResponse:
     """Return a ZIP file of all stems of a job, or of several, with a folder for each."""
-    path, filename = service.zip([service.job(each) for each in [identifier, *more]])
+    path, filename = results.stems_zip([service.job(each) for each in [identifier, *more]])
     return FileResponse(path, filename=filename)
 
 
 @router.get("/api/jobs/{identifier}/{name}")
 def output(identifier: str, name: str, service: TheService) -> FileResponse:
     """Return a file of a job; browsers show or play it, or save it if a link says so."""
-    path, filename = service.output(service.job(identifier), name)
+    path, filename = results.output(service.job(identifier), name)
     return FileResponse(path, filename=filename, content_disposition_type="inline")

@@ -1,11 +1,7 @@
 """The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
 import contextlib
-import hashlib
-import itertools
 import math
-import re
-import zipfile
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,7 +24,7 @@ from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.previews import preview_of
-from sepdict.web.tasks import DICTIONARY, LEARNED, MIXTURE, RECORD, NamedFile, Separating, Training, name_files
+from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
 LONGEST_NAME = 255  # no file system has longer ones
@@ -197,57 +193,6 @@ class Service:
             "result": dict(job.result),
         }
 
-    def output(self, job: Job, name: str) -> tuple[Path, str]:
-        """Return one of a job's files by the name that the page knows, and its name for the download.
-
-        Raises
-        ------
-        HTTPException
-            404 if there is none.
-        """
-        assert isinstance(job.task, Separating | Training)
-        stems = job.result.get("stems", ())
-        known = (
-            {"mixture.wav": (MIXTURE, "mixture.wav"), "mixture.png": ("mixture.png", "mixture.png")} if stems else {}
-        )
-        for number, stem in enumerate(stems):
-            known |= {f"{number}{end}": (f"{number}{end}", f"{stem}{end}") for end in (".wav", ".png")}
-        if job.state != "done" or name not in known:
-            raise HTTPException(404, "there is no such file")
-        return job.output / known[name][0], known[name][1]
-
-    def zip(self, jobs: Sequence[Job]) -> tuple[Path, str]:
-        """Return a ZIP file of all stems of jobs with a record of how they were made, and its name.
-
-        It exists as long as the first job.
-
-        Raises
-        ------
-        HTTPException
-            404 if one is no separation that is done, or is no longer there; 507 if the disk is full.
-        """
-        found = [(job, job.task) for job in jobs if isinstance(job.task, Separating) and job.state == "done"]
-        if len(found) < len(jobs):
-            raise HTTPException(404, "there are no such stems")
-        folders = folder_names([task.mixture.name for _, task in found])
-        identifiers = " ".join(job.identifier for job in jobs)
-        path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
-        if not path.exists():
-            temporary = path.with_name(self.store.new_path().name)
-            try:
-                with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
-                    for folder, job in zip(folders, jobs, strict=True):
-                        files = {f"{stem}.wav": f"{number}.wav" for number, stem in enumerate(job.result["stems"])}
-                        for name, file in (files | {RECORD: RECORD}).items():
-                            archive.write(job.output / file, name if len(jobs) == 1 else f"{folder}/{name}")
-                temporary.replace(path)
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                if isinstance(error, FileNotFoundError):  # a job was forgotten just now
-                    raise HTTPException(404, "there are no such stems") from error
-                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
-        return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
-
     def sweep(self) -> None:
         """Delete what is old."""
         self.store.sweep(self.queue.in_use())
@@ -321,20 +266,3 @@ def displayed(name: str) -> str:
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in last if letter.isprintable()).strip()[-LONGEST_NAME:] or "a file without name"
-
-
-def folder_names(names: Sequence[str]) -> list[str]:
-    """Name folders after files, so that every system takes them, and no two are the same.
-
-    Examples
-    --------
-    >>> folder_names(["take.wav", "Take.flac", "...wav", "a:b.mp3"])
-    ['take', 'Take 2', 'mixture', 'a_b']
-    """
-    folders: list[str] = []
-    for name in names:
-        wanted = re.sub(r'[<>:"/\\|?*]', "_", Path(name).stem).strip(". ") or "mixture"
-        taken = {folder.lower() for folder in folders}
-        numbered = (f"{wanted} {number}" for number in itertools.count(2))
-        folders.append(next(name for name in itertools.chain([wanted], numbered) if name.lower() not in taken))
-    return folders

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sepdict.reports.html
-from sepdict._core.names import MOST_NAME_BYTES, normalized, refuse_unwritable, visible
+from sepdict._core.names import MOST_NAME_BYTES, file_names, normalized, refuse_unwritable, visible
 from sepdict.batch.export import OutputConfig
 from sepdict.dictionaries.card import Card
 from sepdict.errors import ConfigError
@@ -24,7 +24,7 @@ UNWRITABLE = {
     "surrogate": ["\ud800", "a\udcff", "\udfff"],
     "long": ["x" * 5000, "x" * (MOST_NAME_BYTES + 1), "ö" * (MOST_NAME_BYTES // 2 + 1), "o\u0308" * 101, "鳥" * 67],
     "zero width": [f"a{letter}b" for letter in "\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff"] + ["\u200b"],
-    "Windows": ["con", "CON", "nul.wav", "COM1", "lpt9.x", "a.", "a ", " a", " "],
+    "Windows": ["con", "CON", "nul.wav", "COM1", "lpt9.x", "com²", "CONIN$", "con .x", "a.", "a ", " a", " "],
     "no text": [None, 5, b"a", ["a"] * 10_000],
 }
 
@@ -100,3 +100,27 @@ def test_no_name_turns_around_how_a_page_reads(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sepdict.reports.html, "_read", read)
     shown = sepdict.reports.html.fill_page("any.html", name="take\u202e\u2066<b>\x9b", length=1.5)
     assert shown == r"<p>take\u202e\u2066&lt;b&gt;\x9b 1.5 p {}p {}"
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (["con", "NUL.take", "COM1", "lpt³", "console"], ["_con", "_NUL.take", "_COM1", "_lpt³", "console"]),
+        (["Flöte", "flo\u0308te", "FLÖTE"], ["Flöte", "flöte 2", "FLÖTE 3"]),
+        (["a", "A", "a 2"], ["a", "A 2", "a 2 2"]),
+        (["end.", "end ", ".end", "..", " "], ["end", "end 2", "end 3", "mixture", "mixture 2"]),
+        (['1/2: "who?" <me>|*\\', "a\x00\nb\u202e"], ["1_2_ _who__ _me____", "a__b_"]),
+        (["con.", "aux ", "\ud800"], ["_con", "_aux", "_"]),
+        (["x" * 300, "x" * 300, "鳥" * 100], ["x" * 200, "x" * 200 + " 2", "鳥" * 66]),
+    ],
+)
+def test_files_named_after_names_of_others_are_taken_by_every_system(names: list[str], files: list[str]) -> None:
+    assert file_names(names, otherwise="mixture") == files
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_every_file_name_is_one_that_is_not_refused_and_no_two_are_the_same(names: list[str]) -> None:
+    files = file_names(names, otherwise="stem")
+    assert len({normalized(file).casefold() for file in files}) == len(files)
+    for file in files:
+        refuse_unwritable(file, "file name")

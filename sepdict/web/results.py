@@ -1,0 +1,77 @@
+"""The files of jobs that are done, by the names that the page and the user know."""
+
+import hashlib
+import secrets
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fastapi import HTTPException
+
+from sepdict._core.names import file_names
+from sepdict.web.jobs import Job
+from sepdict.web.tasks import MIXTURE, RECORD, Separating
+
+
+def output(job: Job, name: str) -> tuple[Path, str]:
+    """Return one of a job's files by the name that the page knows, and its name for the download.
+
+    Raises
+    ------
+    HTTPException
+        404 if there is none.
+    """
+    known = {"mixture.wav": (MIXTURE, "mixture.wav"), "mixture.png": ("mixture.png", "mixture.png")}
+    for number, stem in enumerate(_stem_names(job)):
+        known |= {f"{number}{end}": (f"{number}{end}", f"{stem}{end}") for end in (".wav", ".png")}
+    if job.state != "done" or not isinstance(job.task, Separating) or name not in known:
+        raise HTTPException(404, "there is no such file")
+    return job.output / known[name][0], known[name][1]
+
+
+def stems_zip(jobs: Sequence[Job]) -> tuple[Path, str]:
+    """Return a ZIP file of all stems of jobs with a record of how they were made, and its name.
+
+    It exists as long as the first job. Several jobs have a folder each.
+
+    Raises
+    ------
+    HTTPException
+        404 if one is no separation that is done, or is no longer there; 507 if the disk is full.
+    """
+    found = [(job, job.task) for job in jobs if isinstance(job.task, Separating) and job.state == "done"]
+    if len(found) < len(jobs):
+        raise HTTPException(404, "there are no such stems")
+    folders = file_names([Path(task.mixture.name).stem for _, task in found], otherwise="mixture")
+    identifiers = " ".join(job.identifier for job in jobs)
+    path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
+    if not path.exists():
+        below = [""] if len(jobs) == 1 else [f"{folder}/" for folder in folders]
+        _write_zip(path, {at + name: file for at, job in zip(below, jobs, strict=True) for name, file in _files(job)})
+    return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
+
+
+def _files(job: Job) -> list[tuple[str, Path]]:
+    """List the stems of a job and their record, by their names in a ZIP file."""
+    stems = [(f"{stem}.wav", job.output / f"{number}.wav") for number, stem in enumerate(_stem_names(job))]
+    return [*stems, (RECORD, job.output / RECORD)]
+
+
+def _stem_names(job: Job) -> list[str]:
+    """Name the files of a job's stems."""
+    return file_names(job.result.get("stems", ()), otherwise="stem")
+
+
+def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
+    """Write a ZIP file, whole or not at all."""
+    temporary = path.with_name(secrets.token_hex(16))
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
+            for name, file in files.items():
+                archive.write(file, name)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):  # a job was forgotten just now
+            raise HTTPException(404, "there are no such stems") from error
+        raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
