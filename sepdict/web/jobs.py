@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ class Job:
         Uploads that must stay until the job is finished.
     output : Path
         A folder for what the task writes; deleted unless it is done, and when the job is forgotten.
+    session : str
+        The session of the page that asked for it; empty where there is none.
+    request : mapping
+        What was asked for, as JSON can hold it.
     identifier : str
     state : str
         ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` or ``"canceled"``.
@@ -57,11 +62,15 @@ class Job:
     result : mapping
     started, used : float
         By the queue's clock.
+    ended : datetime or None
+        When it was done, failed or was canceled.
     """
 
     task: Task
     uses: frozenset[str]
     output: Path
+    session: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
     identifier: str = field(default_factory=lambda: secrets.token_hex(16))
     state: str = "waiting"
     progress: Progress | None = None
@@ -70,6 +79,7 @@ class Job:
     result: Mapping[str, Any] = field(default_factory=dict)
     started: float = math.nan
     used: float = math.nan
+    ended: datetime | None = None
 
     def __post_init__(self) -> None:
         self.job_progress = JobProgress(self.task.plan)
@@ -128,6 +138,11 @@ class JobQueue:
             self._jobs[job.identifier] = job
             self._changed.notify_all()
 
+    def look_up(self, identifier: str) -> Job | None:
+        """Find a job, which is no use of it."""
+        with self._changed:
+            return self._jobs.get(identifier)
+
     def find(self, identifier: str) -> Job | None:
         """Find a job, and count that as a use of it."""
         with self._changed:
@@ -147,7 +162,7 @@ class JobQueue:
         with self._changed:
             if job.state not in UNFINISHED:
                 return
-            job.state, job.used = "canceled", self.clock()
+            job.state, job.used, job.ended = "canceled", self.clock(), datetime.now(UTC)
         self._worker.stop(job)  # the queue's thread sees the end of the pipe
 
     def in_use(self) -> set[str]:
@@ -163,13 +178,14 @@ class JobQueue:
         for job in old:
             self.forget(job)
 
-    def forget(self, job: Job) -> None:
-        """Delete a job that has ended, with its output; do nothing to an unfinished one."""
+    def forget(self, job: Job) -> bool:
+        """Delete a job that has ended, with its output, and return True; do nothing to an unfinished one."""
         with self._changed:
             if job.state in UNFINISHED:
-                return
+                return False
             self._jobs.pop(job.identifier, None)
         shutil.rmtree(job.output, ignore_errors=True)
+        return True
 
     def close(self) -> None:
         """Cancel everything and wait until nothing runs."""
@@ -208,7 +224,7 @@ class JobQueue:
         with self._changed:
             job.used = self.clock()
             if job.state == "running":
-                job.state = end
+                job.state, job.ended = end, datetime.now(UTC)
                 job.result, job.message = (outcome, "") if end == "done" else ({}, outcome)
         if job.state != "done":
             shutil.rmtree(job.output, ignore_errors=True)

@@ -1,12 +1,14 @@
 """Checks of every request before its body is read, and security headers of every response."""
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 SAFE_METHODS = ("GET", "HEAD")
-JSON_BYTES = 64 * 2**10  # of a request that is no upload
+JSON_BYTES = 64 * 2**10  # of a request, unless its path says more
 HEADERS = {
     # blob: for samples that the player decoded, data: for its icons; scripts only of ours
     "content-security-policy": (
@@ -27,14 +29,12 @@ class SecurityMiddleware:
     Parameters
     ----------
     app : ASGI application
-    upload_bytes : int
-        Largest body of an upload; other requests are small.
-    uploads_to : str
-        The path of uploads.
+    most_bytes : mapping of str to int
+        Largest bodies by the beginnings of paths; other requests are small.
     """
 
-    def __init__(self, app: ASGIApp, *, upload_bytes: int, uploads_to: str) -> None:
-        self.app, self.upload_bytes, self.uploads_to = app, upload_bytes, uploads_to
+    def __init__(self, app: ASGIApp, *, most_bytes: Mapping[str, int]) -> None:
+        self.app, self.most_bytes = app, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -65,14 +65,13 @@ class SecurityMiddleware:
         origin = headers.get("origin", "")
         if origin.partition("://")[2] != headers.get("host") or not origin.startswith(("http://", "https://")):
             return 403, "the request does not come from this page"
-        is_upload = scope["path"] == self.uploads_to
         announced = headers.get("content-length")
         if announced is None:
             no_body = scope["method"] == "DELETE" and "transfer-encoding" not in headers
             return None if no_body else (411, "the request does not say how long it is")
         if not announced.isascii() or not announced.isdigit():
             return 400, "the request does not say how long it is"
-        if int(announced[:20]) > (self.upload_bytes if is_upload else JSON_BYTES):
-            mib = self.upload_bytes / 2**20
-            return 413, f"it is too large; expected {mib:.0f} MiB at most" if is_upload else "the request is too large"
+        most = next((n for path, n in self.most_bytes.items() if scope["path"].startswith(path)), JSON_BYTES)
+        if int(announced[:20]) > most:
+            return 413, f"it is too large; expected {most / 2**20:.3g} MiB at most"
         return None

@@ -12,11 +12,12 @@ from sepdict.dictionaries.library import EXTENSION
 from sepdict.separation.config import Quality
 from sepdict.web import results
 from sepdict.web.service import Service
+from sepdict.web.sessions import Document, Identifier
 
 UPLOADS = "/api/uploads"
 MOST_IN_A_REQUEST = 500
 LABELS = "/api/labels"
-Identifier = Annotated[str, Field(max_length=64)]
+SESSIONS = "/api/sessions"
 
 router = APIRouter()
 
@@ -60,6 +61,13 @@ class TrainingRequest(BaseModel):
     network: Literal["default", "convolutional", "nonnegative"] = "default"
 
 
+class SessionRequest(BaseModel):
+    """What is now set on a page, and the revision of what was set there before."""
+
+    document: Document
+    revision: int
+
+
 def service_of(request: Request) -> Service:
     """Return the service of the application."""
     service: Service = request.app.state.service
@@ -67,6 +75,7 @@ def service_of(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(service_of)]
+OfSession = Annotated[str, Query(alias="session", max_length=64)]
 
 
 @router.post(UPLOADS)
@@ -75,9 +84,11 @@ async def upload(
     service: TheService,
     kind: Literal["mixture", "solo", "dictionary"],
     name: Annotated[str, Query(max_length=1000)],
+    session: OfSession = "",
 ) -> dict[str, Any]:
     """Receive a file as the raw body, so that its bytes are counted while they arrive."""
-    return await service.take(kind, name, request.stream(), n_promised=int(request.headers["content-length"]))
+    n_promised = int(request.headers["content-length"])
+    return await service.take(kind, name, request.stream(), n_promised=n_promised, session=session)
 
 
 @router.get(f"{UPLOADS}/{{identifier}}")
@@ -145,17 +156,17 @@ def keep(identifier: str, service: TheService) -> dict[str, Any]:
 
 
 @router.post("/api/separations")
-def separation(request: SeparationRequest, service: TheService) -> dict[str, Any]:
+def separation(request: SeparationRequest, service: TheService, session: OfSession = "") -> dict[str, Any]:
     """Queue a separation."""
     how = request.model_dump(include={"residual", "background_model", "quality"})
     labels = [each.label() for each in request.labels]
-    return service.report(service.separate(request.mixture, request.dictionaries, labels, **how))
+    return service.report(service.separate(request.mixture, request.dictionaries, labels, session=session, **how))
 
 
 @router.post("/api/trainings")
-def training(request: TrainingRequest, service: TheService) -> dict[str, Any]:
+def training(request: TrainingRequest, service: TheService, session: OfSession = "") -> dict[str, Any]:
     """Queue a training."""
-    return service.report(service.train(request.source, request.solos, network=request.network))
+    return service.report(service.train(request.source, request.solos, network=request.network, session=session))
 
 
 @router.get("/api/jobs/{identifier}")
@@ -175,7 +186,7 @@ def cancel(identifier: str, service: TheService) -> dict[str, Any]:
 @router.delete("/api/jobs/{identifier}/result")
 def forget(identifier: str, service: TheService) -> dict[str, Any]:
     """Delete a job that has ended, with its files."""
-    service.queue.forget(service.job(identifier))
+    service.forget(service.job(identifier))
     return {}
 
 
@@ -195,3 +206,21 @@ def output(identifier: str, name: str, service: TheService) -> FileResponse:
     """Return a file of a job; browsers show or play it, or save it if a link says so."""
     path, filename = results.output(service.job(identifier), name)
     return FileResponse(path, filename=filename, content_disposition_type="inline")
+
+
+@router.post(SESSIONS)
+def begin(service: TheService) -> dict[str, Any]:
+    """Begin a session."""
+    return {"id": service.sessions.create()}
+
+
+@router.get(f"{SESSIONS}/{{identifier}}")
+def session(identifier: str, service: TheService, seen: int = -1) -> dict[str, Any]:
+    """Return what is in a session, or its revision alone if that is the one that was seen; all of it is kept."""
+    return service.session(identifier, seen=seen)
+
+
+@router.put(f"{SESSIONS}/{{identifier}}")
+def save(identifier: str, request: SessionRequest, service: TheService) -> dict[str, Any]:
+    """Replace what is set in a session, unless another page has changed that."""
+    return {"revision": service.sessions.save(identifier, request.document, seen=request.revision)}

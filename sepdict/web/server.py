@@ -1,5 +1,8 @@
 """The application: uploads, jobs, results and the dictionaries of the library, as JSON and files.
 
+    POST   /api/sessions                           begin a session
+    GET    /api/sessions/ID?seen=REVISION          its uploads, jobs and document, unless that revision was seen
+    PUT    /api/sessions/ID                        its document, unless it was changed meanwhile (409)
     POST   /api/uploads?kind=mixture|solo|dictionary&name=NAME   the file as body
     GET    /api/uploads/ID                         mark it as used, so that it is kept
     GET    /api/uploads/ID/sound.wav, spectrogram.png   of a mixture, to mark moments in it
@@ -17,8 +20,9 @@
     GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.png
     GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
 
-Errors are ``{"error": "one line"}``. Uploads, jobs and their files are deleted an hour after their last use, or at the
-end.
+What is uploaded or asked for with ``session=ID`` in the query is in that session, and used when the session is asked
+for. Errors are ``{"error": "one line"}``. Sessions, uploads, jobs and their files are deleted an hour after their last
+use, or at the end.
 """
 
 import asyncio
@@ -38,8 +42,9 @@ from sepdict import PRESETS, MarkingConfig, SeparationConfig, SepdictError, Trai
 from sepdict.dictionaries.library import library_folder
 from sepdict.web.dictionaries import Library
 from sepdict.web.middleware import LOOPBACK, SecurityMiddleware
-from sepdict.web.routes import UPLOADS, router
+from sepdict.web.routes import SESSIONS, UPLOADS, router
 from sepdict.web.service import Service
+from sepdict.web.sessions import DOCUMENT_BYTES
 from sepdict.web.tasks import name_files
 from sepdict.web.uploads import Limits
 
@@ -87,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.mount("/", StaticFiles(packages=[("sepdict.web", "static"), ("sepdict.reports", "static")], html=True))
     limits = settings.limits
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *settings.hosts], www_redirect=False)
-    app.add_middleware(SecurityMiddleware, upload_bytes=limits.file_bytes, uploads_to=UPLOADS)
+    app.add_middleware(SecurityMiddleware, most_bytes={UPLOADS: limits.file_bytes, SESSIONS: DOCUMENT_BYTES})
     app.add_exception_handler(StarletteHTTPException, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(SepdictError, _answer_library_error)

@@ -24,6 +24,7 @@ from sepdict.separation.config import Quality
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.previews import preview_of
+from sepdict.web.sessions import Session, Sessions
 from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
@@ -56,10 +57,14 @@ class Service:
         self.library, self.limits, self.training, self.separation = library, limits, training, separation
         self.marking = marking
         self.store = Uploads(limits)
+        self.sessions = Sessions(limits.n_sessions, limits.kept_s)
         self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
 
-    async def take(self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int) -> dict[str, Any]:
+    async def take(
+        self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int, session: str = ""
+    ) -> dict[str, Any]:
         """Receive a file, check it, and register or refuse it."""
+        self._refuse_unknown(session)
         name = displayed(name)
         extension = Path(name).suffix.lower()
         # some formats are only recognized by it; of a name that is not ours no more than this reaches the disk
@@ -67,7 +72,7 @@ class Service:
         await self.store.receive(content, path, n_promised=n_promised)
         try:
             facts = await run_in_threadpool(self._describe, kind, path, name)
-            return {"id": self.store.add(kind, path, name, facts), "name": name, **facts}
+            return dict(self._register(kind, path, name, facts, session))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -77,10 +82,11 @@ class Service:
         upload = self.store.find(identifier)
         if upload is None:
             raise HTTPException(404, f"a file {GONE}")
-        return {"id": identifier, "name": upload.name, **upload.facts}
+        return {"id": identifier, "kind": upload.kind, "name": upload.name, **upload.facts}
 
     def remove(self, identifier: str) -> None:
         """Delete an upload, unless a job still needs it; then it goes later."""
+        self.sessions.remove([identifier])
         if identifier not in self.queue.in_use():
             self.store.remove(identifier)
 
@@ -102,7 +108,10 @@ class Service:
 
     def keep(self, identifier: str) -> str:
         """Save a dictionary in the library, and return its identifier there."""
-        return self.library.keep(Dictionary.load(self.dictionary(identifier).path))
+        kept = self.library.keep(Dictionary.load(self.dictionary(identifier).path))
+        self.store.add_facts(identifier, {"kept": kept})
+        self.sessions.note_change(identifier)
+        return kept
 
     def preview(self, identifier: str, name: str) -> Path:
         """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
@@ -127,8 +136,10 @@ class Service:
         residual: bool,
         background_model: bool,
         quality: Quality,
+        session: str = "",
     ) -> Job:
         """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once."""
+        self._refuse_unknown(session)
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
         labels = [replace(label, name=normalized(label.name)) for label in labels]
@@ -147,10 +158,18 @@ class Service:
             marking=self.marking,
             n_to_learn=len(marked.keys() - {each.source for each in loaded}),
         )
-        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path()))
+        how = {"residual": residual, "background_model": background_model, "quality": quality}
+        asked = {
+            "mixture": mixture,
+            "dictionaries": [*dictionaries],
+            "labels": [asdict(each) for each in labels],
+            **how,
+        }
+        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path(), session, asked))
 
-    def train(self, source: str, solos: Sequence[str], *, network: str) -> Job:
+    def train(self, source: str, solos: Sequence[str], *, network: str, session: str = "") -> Job:
         """Queue a training; ``network`` names one of `PRESETS`, and ``"default"`` is that of the settings."""
+        self._refuse_unknown(session)
         refuse_unwritable(source, "source name")
         uploads = [self._upload(solo, "solo") for solo in solos]
         total_s = sum(upload.facts["duration_s"] for upload in uploads)
@@ -159,7 +178,8 @@ class Service:
             raise AudioFileError(f"the recordings last {total_s / 60:.0f} minutes together; {expected}")
         config = self.training if network == "default" else replace(self.training, network=PRESETS[network].network)
         task = Training(source, [NamedFile(upload.path, upload.name) for upload in uploads], config)
-        return self._submit(Job(task, frozenset(solos), self.store.new_path()))
+        asked = {"source": source, "solos": [*solos], "network": network}
+        return self._submit(Job(task, frozenset(solos), self.store.new_path(), session, asked))
 
     def job(self, identifier: str) -> Job:
         """Find a job.
@@ -174,6 +194,29 @@ class Service:
             raise HTTPException(404, JOB_GONE)
         return job
 
+    def forget(self, job: Job) -> None:
+        """Delete a job that has ended, with its files; do nothing to an unfinished one."""
+        if self.queue.forget(job):
+            self.sessions.remove([job.identifier])
+
+    def session(self, identifier: str, *, seen: int = -1) -> dict[str, Any]:
+        """Return what is in a session, or no more than its revision if that is the one that was seen.
+
+        Either counts as a use of everything in it.
+        """
+        session = self.sessions.find(identifier)
+        revision = session.revision  # first: what changes meanwhile is looked at again
+        uploads = [each for each in session.uploads if self.store.find(each)]
+        jobs = [job for job in map(self.queue.find, session.jobs) if job]
+        if revision == seen:
+            return {"revision": revision}
+        return {
+            "revision": revision,
+            "document": session.document.model_dump(),
+            "uploads": [self.touch(each) for each in uploads],
+            "jobs": [self.report(job) for job in jobs],
+        }
+
     def report(self, job: Job) -> dict[str, Any]:
         """Return the progress and the result of a job."""
         now = job.progress
@@ -182,6 +225,10 @@ class Service:
         elapsed_s = self.queue.clock() - job.started if running else 0.0
         return {
             "id": job.identifier,
+            "kind": "training" if isinstance(job.task, Training) else "separation",
+            "name": job.task.mixture.name if isinstance(job.task, Separating) else "",
+            "request": dict(job.request),
+            "ended": job.ended.isoformat(timespec="seconds") if job.ended else None,
             "state": job.state,
             "n_before": self.queue.n_before(job),
             "elapsed_s": elapsed_s,
@@ -195,6 +242,10 @@ class Service:
 
     def sweep(self) -> None:
         """Delete what is old."""
+        self.sessions.sweep()
+        for session in self.sessions.all():
+            for job in self._superseded(session):
+                self.forget(job)
         self.store.sweep(self.queue.in_use())
         self.queue.sweep()
 
@@ -227,24 +278,46 @@ class Service:
             raise HTTPException(404, f"a {kind} {GONE}")
         return upload
 
+    def _refuse_unknown(self, session: str) -> None:
+        """Refuse a session that is not there."""
+        if session:
+            self.sessions.find(session)
+
+    def _superseded(self, session: Session) -> list[Job]:
+        """List the separations that a session keeps no more: what others of the same mixture followed, but the last."""
+        jobs = [job for job in map(self.queue.look_up, session.jobs) if job and isinstance(job.task, Separating)]
+        last = {job.request["mixture"]: job for job in jobs}
+        done = {job.request["mixture"]: job for job in jobs if job.state == "done"}
+        earlier = [job for job in jobs if job not in last.values() and job not in done.values()]
+        n_most = self.limits.n_earlier
+        kept = [job for job in earlier if job.state == "done"][-n_most:] if n_most else []
+        return [job for job in earlier if job not in kept]
+
     def _submit(self, job: Job) -> Job:
         """Queue a job."""
         self.queue.submit(job)
+        self.sessions.add_job(job.session, job.identifier)
         return job
 
     def _finish(self, job: Job, result: Mapping[str, Any]) -> Mapping[str, Any]:
         """Register the dictionaries that were trained as if they had been uploaded."""
         if isinstance(job.task, Training):
-            return self._register(job.output / DICTIONARY, result)
+            return self._take_in(job, DICTIONARY, result)
         facts = enumerate(result.get("learned", ()))
-        learned = [self._register(job.output / LEARNED.format(number), each) for number, each in facts]
+        learned = [self._take_in(job, LEARNED.format(number), each) for number, each in facts]
         return {**result, "learned": learned}
 
-    def _register(self, file: Path, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Move a dictionary's file among the uploads."""
-        path, name = self.store.new_path(), f"{facts['source']}{EXTENSION}"
-        file.rename(path)
-        return {"id": self.store.add("dictionary", path, name, facts), "name": name, **facts}
+    def _take_in(self, job: Job, file: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Move a dictionary's file from a job's output among the uploads."""
+        path = self.store.new_path()
+        (job.output / file).rename(path)
+        return self._register("dictionary", path, f"{facts['source']}{EXTENSION}", facts, job.session)
+
+    def _register(self, kind: str, path: Path, name: str, facts: Mapping[str, Any], session: str) -> Mapping[str, Any]:
+        """Enter a file among the uploads, and into a session, and describe it."""
+        identifier = self.store.add(kind, path, name, facts)
+        self.sessions.add_upload(session, identifier)
+        return {"id": identifier, "kind": kind, "name": name, **facts}
 
 
 @contextlib.contextmanager

@@ -35,8 +35,12 @@ class Limits:
         Longest solos of a source together, which are read whole.
     n_waiting : int
         Jobs in the queue; every mixture is one.
+    n_sessions : int
+        Pages whose state is kept, each in half a MiB at most.
+    n_earlier : int
+        Results of a session kept beside the last one of each mixture; of a long mixture, one may have gigabytes.
     kept_s : float
-        Time from the last use of a file to its deletion.
+        Time from the last use of a file or a session to its deletion.
     """
 
     file_bytes: int = 512 * MIB
@@ -45,6 +49,8 @@ class Limits:
     mixture_s: float = 20 * 60.0
     solos_s: float = 60 * 60.0
     n_waiting: int = 100
+    n_sessions: int = 200
+    n_earlier: int = 10
     kept_s: float = 3600.0
 
 
@@ -146,6 +152,13 @@ class Uploads:
         if upload is not None:
             upload.used = self.clock()
         return upload
+
+    def add_facts(self, identifier: str, facts: Mapping[str, Any]) -> None:
+        """Enter more facts of a file, if it is there."""
+        with self._lock:
+            upload = self.uploads.get(identifier)
+            if upload is not None:
+                upload.facts = {**upload.facts, **facts}
 
     def remove(self, identifier: str) -> None:
         """Delete a file, if it is there."""
