@@ -25,6 +25,7 @@ from sepdict.progress import JobProgress, Progress
 from sepdict.web.tasks import Task, explain
 
 KILLED = "its process came to a sudden end, perhaps for want of memory; try shorter recordings"
+ABANDONED = "no page asked about it any more"
 STOPPING_S = 5.0  # how long a process may take to tidy up before it is killed
 UNFINISHED = ("waiting", "running")
 
@@ -56,7 +57,7 @@ class Job:
     job_progress : JobProgress
         Progress of the whole job.
     message : str
-        Reason of a failure.
+        Reason of a failure, or of an end that nobody asked for.
     warnings : list of str
         The library's warnings so far.
     result : mapping
@@ -101,6 +102,8 @@ class JobQueue:
         Folder of the worker process for temporary files.
     n_waiting : int
         The most jobs that may wait.
+    abandoned_s : float
+        How long after its last use an unfinished job is canceled.
     kept_s : float
         How long after its last use a finished job is forgotten.
     clock : callable
@@ -112,10 +115,12 @@ class JobQueue:
         *,
         folder: Path,
         n_waiting: int,
+        abandoned_s: float,
         kept_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.finish, self.n_waiting, self.kept_s, self.clock = finish, n_waiting, kept_s, clock
+        self.finish, self.n_waiting, self.clock = finish, n_waiting, clock
+        self.abandoned_s, self.kept_s = abandoned_s, kept_s
         self._jobs: dict[str, Job] = {}  # in the order in which they came
         self._changed = threading.Condition()
         self._worker = JobWorker(folder)
@@ -157,12 +162,12 @@ class JobQueue:
             unfinished = [each for each in self._jobs.values() if each.state in UNFINISHED]
             return unfinished.index(job) if job in unfinished else 0
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, job: Job, why: str = "") -> None:
         """End a waiting or running job at once; do nothing to one that has ended."""
         with self._changed:
             if job.state not in UNFINISHED:
                 return
-            job.state, job.used, job.ended = "canceled", self.clock(), datetime.now(UTC)
+            job.state, job.used, job.ended, job.message = "canceled", self.clock(), datetime.now(UTC), why
         self._worker.stop(job)  # the queue's thread sees the end of the pipe
 
     def in_use(self) -> set[str]:
@@ -171,11 +176,10 @@ class JobQueue:
             return {upload for job in self._jobs.values() if job.state in UNFINISHED for upload in job.uses}
 
     def sweep(self) -> None:
-        """Forget the jobs that ended and were not used for a long time."""
-        with self._changed:
-            oldest = self.clock() - self.kept_s
-            old = [job for job in self._jobs.values() if job.used < oldest]
-        for job in old:
+        """Cancel the jobs that nobody asks about, and forget those that ended and were not used for a long time."""
+        for job in reversed(self._unused_for(self.abandoned_s)):  # from the last, so that none begins meanwhile
+            self.cancel(job, ABANDONED)
+        for job in self._unused_for(self.kept_s):
             self.forget(job)
 
     def forget(self, job: Job) -> bool:
@@ -196,6 +200,12 @@ class JobQueue:
             self._changed.notify_all()
         self._worker.stop()
         self._thread.join()
+
+    def _unused_for(self, seconds: float) -> list[Job]:
+        """List the jobs that nobody has asked about for some time."""
+        with self._changed:
+            oldest = self.clock() - seconds
+            return [job for job in self._jobs.values() if job.used < oldest]
 
     def _waiting(self) -> list[Job]:
         """List the jobs that have not begun."""

@@ -58,7 +58,13 @@ class Service:
         self.marking = marking
         self.store = Uploads(limits)
         self.sessions = Sessions(limits.n_sessions, limits.kept_s)
-        self.queue = JobQueue(self._finish, folder=self.store.folder, n_waiting=limits.n_waiting, kept_s=limits.kept_s)
+        self.queue = JobQueue(
+            self._finish,
+            folder=self.store.folder,
+            n_waiting=limits.n_waiting,
+            abandoned_s=limits.abandoned_s,
+            kept_s=limits.kept_s,
+        )
 
     async def take(
         self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int, session: str = ""

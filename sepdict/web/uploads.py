@@ -39,6 +39,9 @@ class Limits:
         Pages whose state is kept, each in half a MiB at most.
     n_earlier : int
         Results of a session kept beside the last one of each mixture; of a long mixture, one may have gigabytes.
+    abandoned_s : float
+        Time from the last use of an unfinished job, by a page that asks for it or for its session, to its end. Browsers
+        have pages that nobody sees ask once a minute, and a phone may sleep in between.
     kept_s : float
         Time from the last use of a file or a session to its deletion.
     """
@@ -51,6 +54,7 @@ class Limits:
     n_waiting: int = 100
     n_sessions: int = 200
     n_earlier: int = 10
+    abandoned_s: float = 600.0
     kept_s: float = 3600.0
 
 

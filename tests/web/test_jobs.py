@@ -12,8 +12,10 @@ import pytest
 from fastapi import HTTPException
 from process_tasks import Doing
 
-from sepdict.web.jobs import KILLED, Job, JobQueue, QueueFullError
+from sepdict.web.jobs import ABANDONED, KILLED, Job, JobQueue, QueueFullError
 from sepdict.web.uploads import Limits, Uploads
+
+LIMITS: dict[str, Any] = {"n_waiting": 3, "abandoned_s": 600, "kept_s": 3600}
 
 
 class Clock:
@@ -37,7 +39,7 @@ def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jo
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", "secret.wav")
         return {**result, "finished": True}
 
-    queue = JobQueue(finish, folder=tmp_path_factory.mktemp("queue"), n_waiting=3, kept_s=3600, clock=clock)
+    queue = JobQueue(finish, folder=tmp_path_factory.mktemp("queue"), **LIMITS, clock=clock)
     with contextlib.closing(queue):
         yield queue
 
@@ -125,7 +127,7 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(queue: JobQueue, 
 def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
     job_of: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], really_started: None
 ) -> None:
-    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=3600)) as own:
+    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, **LIMITS)) as own:
         surprise = job_of("surprise")
         own.submit(surprise)
         wait_for(surprise, "failed")
@@ -142,12 +144,11 @@ def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: JobQueue, job_o
 
 
 def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: JobQueue, job_of: Any, clock: Clock) -> None:
-    job, running = job_of("one"), job_of("sleep")
+    job = job_of("one")
     queue.submit(job)
     wait_for(job, "done")
     clock.now += 3000
     assert queue.find(job.identifier) is job
-    queue.submit(running)
     clock.now += 3000
     queue.sweep()
     assert job.output.exists()
@@ -155,12 +156,34 @@ def test_what_ended_is_forgotten_an_hour_after_its_last_use(queue: JobQueue, job
     queue.sweep()
     assert queue.find(job.identifier) is None
     assert not job.output.exists()
-    assert queue.find(running.identifier) is running
-    queue.cancel(running)
+
+
+def test_what_nobody_asks_about_ends_and_what_somebody_asks_about_goes_on(
+    queue: JobQueue, job_of: Any, clock: Clock
+) -> None:
+    running, asked, waiting, last = job_of("sleep"), job_of("asked"), job_of("never"), job_of("last")
+    for job in (running, asked, waiting):
+        queue.submit(job)
+    wait_for(running, "running")
+    clock.now += 500  # a page is loaded again, and none again
+    for job in (running, asked):
+        assert queue.find(job.identifier) is job
+    clock.now += 200
+    queue.sweep()
+    assert (running.state, waiting.state, waiting.message) == ("running", "canceled", ABANDONED)
+    queue.submit(last)  # in the place that has become free
+    queue.find(asked.identifier)
+    clock.now += 500
+    queue.sweep()
+    wait_for(last, "done")
+    assert (running.state, running.message, asked.state) == ("canceled", ABANDONED, "done")
+    clock.now += 4000
+    queue.sweep()
+    assert queue.look_up(running.identifier) is None
 
 
 def test_closing_ends_what_runs(tmp_path: Path, job_of: Any) -> None:
-    queue = JobQueue(lambda _, result: result, folder=tmp_path, n_waiting=3, kept_s=1)
+    queue = JobQueue(lambda _, result: result, folder=tmp_path, **LIMITS)
     running, waiting = job_of("sleep"), job_of("never")
     queue.submit(running)
     queue.submit(waiting)
