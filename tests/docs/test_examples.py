@@ -169,6 +169,7 @@ def labels(path: Path) -> list[tuple[float, float]]:
     return [(label.start_s, label.end_s) for label in read_labels(path) if label.name == "violin"]
 
 
+@pytest.mark.demo
 def test_each_label_is_a_call_of_the_bird_and_each_call_is_labeled(recordist: Run) -> None:
     found, calls = labels(recordist.out / "dawn" / "labels.txt"), recordist.names["CALLS_S"]
     assert len(found) == len(calls)
@@ -178,11 +179,13 @@ def test_each_label_is_a_call_of_the_bird_and_each_call_is_labeled(recordist: Ru
         assert 0 <= begin < end <= probe_audio(recordist.out / "recordings" / "dawn.flac").duration_s
 
 
+@pytest.mark.demo
 def test_where_the_bird_is_silent_nothing_is_found(recordist: Run) -> None:
     assert labels(recordist.out / "noon" / "labels.txt") == []
     assert "noon.flac: nothing" in recordist.printed
 
 
+@pytest.mark.demo
 def test_the_table_of_songs_says_what_the_labels_say_and_how_loud_the_calls_were(recordist: Run) -> None:
     rows = list(csv.DictReader((recordist.out / "songs.csv").read_text().splitlines()))
     spans = [(float(row["begin_s"]), float(row["end_s"])) for row in rows]
@@ -194,6 +197,7 @@ def test_the_table_of_songs_says_what_the_labels_say_and_how_loud_the_calls_were
         assert float(row["level_db"]) == pytest.approx(Audio(call, true.sample_rate).level_db, abs=2)
 
 
+@pytest.mark.demo
 def test_the_next_run_of_the_recordist_keeps_what_is_there(recordist: Run) -> None:
     stem = recordist.out / "dawn" / "violin.wav"
     before = stem.stat().st_mtime_ns
