@@ -22,7 +22,9 @@ from typing import Any
 from sepdict import SepdictError
 from sepdict._core.processes import Outcome, Send, Worker
 from sepdict.progress import JobProgress, Progress
+from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.tasks import Task, explain
+from sepdict.web.uploads import Limits
 
 KILLED = "its process came to a sudden end, perhaps for want of memory; try shorter recordings"
 ABANDONED = "no page asked about it any more"
@@ -45,8 +47,7 @@ class Job:
         Uploads that must stay until the job is finished.
     output : Path
         A folder for what the task writes; deleted unless it is done, and when the job is forgotten.
-    session : str
-        The session of the page that asked for it; empty where there is none.
+    asker : Asker
     request : mapping
         What was asked for, as JSON can hold it.
     identifier : str
@@ -70,7 +71,7 @@ class Job:
     task: Task
     uses: frozenset[str]
     output: Path
-    session: str = ""
+    asker: Asker = NOBODY
     request: Mapping[str, Any] = field(default_factory=dict)
     identifier: str = field(default_factory=lambda: secrets.token_hex(16))
     state: str = "waiting"
@@ -100,12 +101,8 @@ class JobQueue:
         Called with a finished job and its result; returns the result that the job shows.
     folder : Path
         Folder of the worker process for temporary files.
-    n_waiting : int
-        The most jobs that may wait.
-    abandoned_s : float
-        How long after its last use an unfinished job is canceled.
-    kept_s : float
-        How long after its last use a finished job is forgotten.
+    limits : Limits
+        Here of the jobs that wait, and of the times after which jobs are canceled and forgotten.
     clock : callable
     """
 
@@ -114,13 +111,10 @@ class JobQueue:
         finish: Callable[[Job, Mapping[str, Any]], Mapping[str, Any]],
         *,
         folder: Path,
-        n_waiting: int,
-        abandoned_s: float,
-        kept_s: float,
+        limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.finish, self.n_waiting, self.clock = finish, n_waiting, clock
-        self.abandoned_s, self.kept_s = abandoned_s, kept_s
+        self.finish, self.limits, self.clock = finish, limits, clock
         self._jobs: dict[str, Job] = {}  # in the order in which they came
         self._changed = threading.Condition()
         self._worker = JobWorker(folder)
@@ -134,11 +128,13 @@ class JobQueue:
         Raises
         ------
         QueueFullError
-            If too many are there.
+            If too many are there, or too many of the same client.
         """
         with self._changed:
-            if len(self._waiting()) >= self.n_waiting:
-                raise QueueFullError(f"{self.n_waiting} jobs are waiting already; try again when some are done")
+            waiting, most = self._waiting(), self.limits.of(job.asker.client, self.limits.n_waiting)
+            n_own = sum(each.asker.client == job.asker.client for each in waiting)
+            if len(waiting) >= self.limits.n_waiting or n_own >= most:
+                raise QueueFullError(f"{most} jobs are waiting already; try again when some are done")
             job.used = self.clock()
             self._jobs[job.identifier] = job
             self._changed.notify_all()
@@ -177,9 +173,9 @@ class JobQueue:
 
     def sweep(self) -> None:
         """Cancel the jobs that nobody asks about, and forget those that ended and were not used for a long time."""
-        for job in reversed(self._unused_for(self.abandoned_s)):  # from the last, so that none begins meanwhile
+        for job in reversed(self._unused_for(self.limits.abandoned_s)):  # from the last, so that none begins meanwhile
             self.cancel(job, ABANDONED)
-        for job in self._unused_for(self.kept_s):
+        for job in self._unused_for(self.limits.kept_s):
             self.forget(job)
 
     def forget(self, job: Job) -> bool:

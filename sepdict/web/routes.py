@@ -11,6 +11,7 @@ from sepdict.audio.labels import Label, format_labels
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.separation.config import Quality
 from sepdict.web import results
+from sepdict.web.clients import TheAsker
 from sepdict.web.service import Service
 from sepdict.web.sessions import Document, Identifier
 
@@ -75,7 +76,6 @@ def service_of(request: Request) -> Service:
 
 
 TheService = Annotated[Service, Depends(service_of)]
-OfSession = Annotated[str, Query(alias="session", max_length=64)]
 
 
 @router.post(UPLOADS)
@@ -84,11 +84,11 @@ async def upload(
     service: TheService,
     kind: Literal["mixture", "solo", "dictionary"],
     name: Annotated[str, Query(max_length=1000)],
-    session: OfSession = "",
+    asker: TheAsker,
 ) -> dict[str, Any]:
     """Receive a file as the raw body, so that its bytes are counted while they arrive."""
     n_promised = int(request.headers["content-length"])
-    return await service.take(kind, name, request.stream(), n_promised=n_promised, session=session)
+    return await service.take(kind, name, request.stream(), n_promised=n_promised, asker=asker)
 
 
 @router.get(f"{UPLOADS}/{{identifier}}")
@@ -156,17 +156,17 @@ def keep(identifier: str, service: TheService) -> dict[str, Any]:
 
 
 @router.post("/api/separations")
-def separation(request: SeparationRequest, service: TheService, session: OfSession = "") -> dict[str, Any]:
+def separation(request: SeparationRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Queue a separation."""
     how = request.model_dump(include={"residual", "background_model", "quality"})
     labels = [each.label() for each in request.labels]
-    return service.report(service.separate(request.mixture, request.dictionaries, labels, session=session, **how))
+    return service.report(service.separate(request.mixture, request.dictionaries, labels, asker=asker, **how))
 
 
 @router.post("/api/trainings")
-def training(request: TrainingRequest, service: TheService, session: OfSession = "") -> dict[str, Any]:
+def training(request: TrainingRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Queue a training."""
-    return service.report(service.train(request.source, request.solos, network=request.network, session=session))
+    return service.report(service.train(request.source, request.solos, network=request.network, asker=asker))
 
 
 @router.get("/api/jobs/{identifier}")
@@ -209,9 +209,9 @@ def output(identifier: str, name: str, service: TheService) -> FileResponse:
 
 
 @router.post(SESSIONS)
-def begin(service: TheService) -> dict[str, Any]:
+def begin(service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Begin a session."""
-    return {"id": service.sessions.create()}
+    return {"id": service.sessions.create(asker.client)}
 
 
 @router.get(f"{SESSIONS}/{{identifier}}")

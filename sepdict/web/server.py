@@ -126,7 +126,7 @@ async def _sweep(service: Service) -> None:
 async def _answer_refusal(_: Request, error: Exception) -> Response:
     """Answer with the reason why a request is refused."""
     assert isinstance(error, StarletteHTTPException)
-    return JSONResponse({"error": str(error.detail)}, error.status_code)
+    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
 async def _answer_invalid(_: Request, error: Exception) -> Response:

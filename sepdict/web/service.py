@@ -21,8 +21,9 @@ from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.errors import AudioFileError, LabelFileError
 from sepdict.separation.config import Quality
+from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.dictionaries import Library, describe
-from sepdict.web.jobs import Job, JobQueue
+from sepdict.web.jobs import Job, JobQueue, QueueFullError
 from sepdict.web.previews import preview_of
 from sepdict.web.sessions import Session, Sessions
 from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
@@ -57,28 +58,22 @@ class Service:
         self.library, self.limits, self.training, self.separation = library, limits, training, separation
         self.marking = marking
         self.store = Uploads(limits)
-        self.sessions = Sessions(limits.n_sessions, limits.kept_s)
-        self.queue = JobQueue(
-            self._finish,
-            folder=self.store.folder,
-            n_waiting=limits.n_waiting,
-            abandoned_s=limits.abandoned_s,
-            kept_s=limits.kept_s,
-        )
+        self.sessions = Sessions(limits)
+        self.queue = JobQueue(self._finish, folder=self.store.folder, limits=limits)
 
     async def take(
-        self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int, session: str = ""
+        self, kind: str, name: str, content: AsyncIterable[bytes], *, n_promised: int, asker: Asker = NOBODY
     ) -> dict[str, Any]:
         """Receive a file, check it, and register or refuse it."""
-        self._refuse_unknown(session)
+        self._refuse_unknown(asker)
         name = displayed(name)
         extension = Path(name).suffix.lower()
         # some formats are only recognized by it; of a name that is not ours no more than this reaches the disk
         path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
-        await self.store.receive(content, path, n_promised=n_promised)
+        await self.store.receive(content, path, n_promised=n_promised, client=asker.client)
         try:
             facts = await run_in_threadpool(self._describe, kind, path, name)
-            return dict(self._register(kind, path, name, facts, session))
+            return dict(self._register(kind, path, name, facts, asker))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -142,10 +137,10 @@ class Service:
         residual: bool,
         background_model: bool,
         quality: Quality,
-        session: str = "",
+        asker: Asker = NOBODY,
     ) -> Job:
         """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once."""
-        self._refuse_unknown(session)
+        self._refuse_unknown(asker)
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
         labels = [replace(label, name=normalized(label.name)) for label in labels]
@@ -171,11 +166,11 @@ class Service:
             "labels": [asdict(each) for each in labels],
             **how,
         }
-        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path(), session, asked))
+        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path(), asker, asked))
 
-    def train(self, source: str, solos: Sequence[str], *, network: str, session: str = "") -> Job:
+    def train(self, source: str, solos: Sequence[str], *, network: str, asker: Asker = NOBODY) -> Job:
         """Queue a training; ``network`` names one of `PRESETS`, and ``"default"`` is that of the settings."""
-        self._refuse_unknown(session)
+        self._refuse_unknown(asker)
         refuse_unwritable(source, "source name")
         uploads = [self._upload(solo, "solo") for solo in solos]
         total_s = sum(upload.facts["duration_s"] for upload in uploads)
@@ -185,7 +180,7 @@ class Service:
         config = self.training if network == "default" else replace(self.training, network=PRESETS[network].network)
         task = Training(source, [NamedFile(upload.path, upload.name) for upload in uploads], config)
         asked = {"source": source, "solos": [*solos], "network": network}
-        return self._submit(Job(task, frozenset(solos), self.store.new_path(), session, asked))
+        return self._submit(Job(task, frozenset(solos), self.store.new_path(), asker, asked))
 
     def job(self, identifier: str) -> Job:
         """Find a job.
@@ -284,10 +279,10 @@ class Service:
             raise HTTPException(404, f"a {kind} {GONE}")
         return upload
 
-    def _refuse_unknown(self, session: str) -> None:
+    def _refuse_unknown(self, asker: Asker) -> None:
         """Refuse a session that is not there."""
-        if session:
-            self.sessions.find(session)
+        if asker.session:
+            self.sessions.find(asker.session)
 
     def _superseded(self, session: Session) -> list[Job]:
         """List the separations that a session keeps no more: what others of the same mixture followed, but the last."""
@@ -300,9 +295,12 @@ class Service:
         return [job for job in earlier if job not in kept]
 
     def _submit(self, job: Job) -> Job:
-        """Queue a job."""
-        self.queue.submit(job)
-        self.sessions.add_job(job.session, job.identifier)
+        """Queue a job, or refuse it (503)."""
+        try:
+            self.queue.submit(job)
+        except QueueFullError as error:
+            raise HTTPException(503, str(error)) from error
+        self.sessions.add_job(job.asker.session, job.identifier)
         return job
 
     def _finish(self, job: Job, result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -317,12 +315,12 @@ class Service:
         """Move a dictionary's file from a job's output among the uploads."""
         path = self.store.new_path()
         (job.output / file).rename(path)
-        return self._register("dictionary", path, f"{facts['source']}{EXTENSION}", facts, job.session)
+        return self._register("dictionary", path, f"{facts['source']}{EXTENSION}", facts, job.asker)
 
-    def _register(self, kind: str, path: Path, name: str, facts: Mapping[str, Any], session: str) -> Mapping[str, Any]:
+    def _register(self, kind: str, path: Path, name: str, facts: Mapping[str, Any], asker: Asker) -> Mapping[str, Any]:
         """Enter a file among the uploads, and into a session, and describe it."""
-        identifier = self.store.add(kind, path, name, facts)
-        self.sessions.add_upload(session, identifier)
+        identifier = self.store.add(kind, path, name, facts, asker.client)
+        self.sessions.add_upload(asker.session, identifier)
         return {"id": identifier, "kind": kind, "name": name, **facts}
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
+from sepdict.web.uploads import Limits
+
 DOCUMENT_BYTES = 512 * 2**10  # five thousand marks
 MOST = 500  # of anything in a document
 GONE = "the session is no longer here; it is deleted an hour after its last use, and when the server ends"
@@ -88,6 +90,8 @@ class Session:
     ----------
     used : float
         Time of the last use, by the clock of all.
+    client : str
+        The machine whose page began it; empty for this one.
     uploads, jobs : list of str
         In the order in which they came.
     document : Document
@@ -98,6 +102,7 @@ class Session:
     """
 
     used: float
+    client: str = ""
     uploads: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     document: Document = field(default_factory=Document)
@@ -111,22 +116,19 @@ class Sessions:
 
     Parameters
     ----------
-    n_sessions : int
-        The most that are kept; those in which nothing is make room for new ones.
-    kept_s : float
-        Time from the last use of a session to its end.
+    limits : Limits
+        Here of the number of sessions; those in which nothing is make room for new ones.
     clock : callable
     """
 
-    n_sessions: int
-    kept_s: float
+    limits: Limits
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.RLock()  # jobs end in another thread
 
-    def create(self) -> str:
+    def create(self, client: str = "") -> str:
         """Begin a session and return its identifier.
 
         Raises
@@ -135,13 +137,9 @@ class Sessions:
             503 if there are too many.
         """
         with self._lock:
-            if len(self._sessions) >= self.n_sessions:
-                empty = [key for key, session in self._sessions.items() if not session.revision]
-                if not empty:
-                    raise HTTPException(503, f"{self.n_sessions} pages are open already; try again in an hour")
-                del self._sessions[min(empty, key=lambda key: self._sessions[key].used)]
+            self._make_room(client)
             identifier = secrets.token_hex(16)
-            self._sessions[identifier] = Session(self.clock())
+            self._sessions[identifier] = Session(self.clock(), client)
             return identifier
 
     def find(self, identifier: str) -> Session:
@@ -209,8 +207,20 @@ class Sessions:
     def sweep(self) -> None:
         """Forget sessions that were not used for a long time."""
         with self._lock:
-            oldest = self.clock() - self.kept_s
+            oldest = self.clock() - self.limits.kept_s
             self._sessions = {key: session for key, session in self._sessions.items() if session.used >= oldest}
+
+    def _make_room(self, client: str) -> None:
+        """Forget the oldest session in which nothing is, if there are too many or too many of a client, or refuse."""
+        most = self.limits.of(client, self.limits.n_sessions)
+        own = {key for key, session in self._sessions.items() if session.client == client}
+        for keys, n_most in ((own, most), (self._sessions.keys(), self.limits.n_sessions)):
+            if len(keys) >= n_most:
+                empty = [key for key in keys if not self._sessions[key].revision]
+                if not empty:
+                    raise HTTPException(503, f"{n_most} pages are open already; try again in an hour")
+                del self._sessions[min(empty, key=lambda key: self._sessions[key].used)]
+                return
 
     def _with(self, thing: str) -> list[Session]:
         """List the sessions that have an upload or a job."""

@@ -1,10 +1,11 @@
 """Uploaded and produced files, under random names in a temporary folder, deleted some time after their last use."""
 
+import asyncio
 import contextlib
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterable, Callable, Collection, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ class Limits:
         Longest solos of a source together, which are read whole.
     n_waiting : int
         Jobs in the queue; every mixture is one.
+    n_arriving : int
+        Uploads of one client that arrive at the same time; the page sends one by one.
+    share : float
+        How much of the files, bytes, waiting jobs and sessions another machine may have, 0 to 1; this one may have all.
+    stalled_s : float
+        Time in which nothing of an upload arrives, to its end.
     n_sessions : int
         Pages whose state is kept, each in half a MiB at most.
     n_earlier : int
@@ -52,10 +59,17 @@ class Limits:
     mixture_s: float = 20 * 60.0
     solos_s: float = 60 * 60.0
     n_waiting: int = 100
+    n_arriving: int = 8
+    share: float = 0.5
+    stalled_s: float = 30.0
     n_sessions: int = 200
     n_earlier: int = 10
     abandoned_s: float = 600.0
     kept_s: float = 3600.0
+
+    def of(self, client: str, n: int) -> int:
+        """Return how many of `n` a client may have."""
+        return max(1, int(self.share * n)) if client else n
 
 
 @dataclass
@@ -73,6 +87,8 @@ class Upload:
     n_bytes : int
     used : float
         Time of the last use, by the store's clock.
+    client : str
+        The machine that it came from; empty for this one.
     """
 
     kind: str
@@ -81,6 +97,15 @@ class Upload:
     facts: Mapping[str, Any]
     n_bytes: int
     used: float
+    client: str = ""
+
+
+@dataclass(eq=False)
+class Arrival:
+    """An upload that is not whole yet, and how much of it has arrived."""
+
+    client: str
+    n_bytes: int = 0
 
 
 @dataclass
@@ -102,52 +127,49 @@ class Uploads:
         self._open = contextlib.ExitStack()
         self.folder = self._open.enter_context(scratch_folder())
         self._lock = threading.RLock()  # jobs end in another thread
-        self._n_arriving = 0  # bytes promised or received of uploads that are not whole yet
-        self._n_files_arriving = 0
+        self._arrivals: list[Arrival] = []
 
     def new_path(self, extension: str = "") -> Path:
         """Return the path for a new file or folder."""
         return self.folder / f"{secrets.token_hex(16)}{extension}"
 
-    async def receive(self, content: AsyncIterable[bytes], path: Path, *, n_promised: int) -> int:
+    async def receive(self, content: AsyncIterable[bytes], path: Path, *, n_promised: int, client: str = "") -> int:
         """Write an upload to a file as it arrives, and return its size in bytes.
+
+        What has arrived counts, not what is promised: who promises much and sends nothing takes nobody's place.
 
         Raises
         ------
         HTTPException
-            If there are too many files, or too many bytes: 413; 507 if the disk is full.
+            If there are too many files, or too many bytes: 413; 408 if nothing arrives for some time; 429 if the client
+            sends too many at a time; 507 if the disk is full.
         """
         self._refuse_larger(n_promised)
-        self._refuse_more_files()
-        self._refuse_more_bytes(n_promised)
-        n_bytes, reserved = 0, n_promised
-        self._n_arriving += reserved
-        self._n_files_arriving += 1
+        self._refuse_more_files(client)
+        self._refuse_more_bytes(client, n_promised)
+        arrival = self._begin_arrival(client)
         try:
             with path.open("xb") as file:
-                async for chunk in content:
-                    n_bytes += len(chunk)
-                    self._refuse_larger(n_bytes)
-                    if n_bytes > reserved:
-                        self._refuse_more_bytes(n_bytes - reserved)
-                        self._n_arriving += n_bytes - reserved
-                        reserved = n_bytes
+                async for chunk in _ending_stalls(content, self.limits.stalled_s):
+                    arrival.n_bytes += len(chunk)
+                    self._refuse_larger(arrival.n_bytes)
+                    self._refuse_more_bytes(client)
                     file.write(chunk)
+            self._refuse_more_files(client)  # others may have arrived meanwhile
         except BaseException as error:
             path.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
             raise
         finally:
-            self._n_arriving -= reserved
-            self._n_files_arriving -= 1
-        return n_bytes
+            self._arrivals.remove(arrival)
+        return arrival.n_bytes
 
-    def add(self, kind: str, path: Path, name: str, facts: Mapping[str, Any]) -> str:
+    def add(self, kind: str, path: Path, name: str, facts: Mapping[str, Any], client: str = "") -> str:
         """Register an existing file, and return its identifier."""
         identifier = secrets.token_hex(16)
         with self._lock:
-            self.uploads[identifier] = Upload(kind, path, name, facts, path.stat().st_size, self.clock())
+            self.uploads[identifier] = Upload(kind, path, name, facts, path.stat().st_size, self.clock(), client)
         return identifier
 
     def find(self, identifier: str) -> Upload | None:
@@ -189,14 +211,44 @@ class Uploads:
         if n_bytes > self.limits.file_bytes:
             raise HTTPException(413, f"it is too large; expected {self.limits.file_bytes / MIB:.0f} MiB at most")
 
-    def _refuse_more_files(self) -> None:
+    def _refuse_more_files(self, client: str) -> None:
         """Refuse too many files."""
-        if len(self.uploads) + self._n_files_arriving >= self.limits.n_files:
-            raise HTTPException(413, f"there are {self.limits.n_files} files already; remove some, or join short ones")
-
-    def _refuse_more_bytes(self, n_new_bytes: int) -> None:
-        """Refuse more bytes than all files may have."""
         with self._lock:
-            n_bytes = sum(upload.n_bytes for upload in self.uploads.values()) + self._n_arriving
-        if n_bytes + n_new_bytes > self.limits.total_bytes:
-            raise HTTPException(413, f"all files together pass {self.limits.total_bytes / MIB:.0f} MiB; remove some")
+            stored = list(self.uploads.values())
+        most = self.limits.of(client, self.limits.n_files)
+        if len(stored) >= self.limits.n_files or sum(each.client == client for each in stored) >= most:
+            raise HTTPException(413, f"there are {most} files already; remove some, or join short ones")
+
+    def _refuse_more_bytes(self, client: str, n_new_bytes: int = 0) -> None:
+        """Refuse more bytes than all files, or those of a client, may have."""
+        with self._lock:
+            there: list[Upload | Arrival] = [*self.uploads.values(), *self._arrivals]
+        sizes = [(each.client, each.n_bytes) for each in there]
+        n_own = sum(n_bytes for owner, n_bytes in sizes if owner == client)
+        n_all = sum(n_bytes for _, n_bytes in sizes)
+        most = self.limits.of(client, self.limits.total_bytes)
+        if n_all + n_new_bytes > self.limits.total_bytes or n_own + n_new_bytes > most:
+            raise HTTPException(413, f"all files together pass {most / MIB:.0f} MiB; remove some")
+
+    def _begin_arrival(self, client: str) -> "Arrival":
+        """Count an upload that begins to arrive, or refuse too many at a time."""
+        if sum(each.client == client for each in self._arrivals) >= self.limits.n_arriving:
+            raise HTTPException(429, f"{self.limits.n_arriving} files are being sent already; send them one by one")
+        arrival = Arrival(client)
+        self._arrivals.append(arrival)
+        return arrival
+
+
+async def _ending_stalls(content: AsyncIterable[bytes], patience_s: float) -> AsyncIterator[bytes]:
+    """Pass on what arrives; refuse (408) what stops arriving."""
+    arriving = aiter(content)
+    while True:
+        try:
+            async with asyncio.timeout(patience_s):
+                chunk = await anext(arriving)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            told = f"nothing of it arrived for {patience_s:g} seconds; send it again"
+            raise HTTPException(408, told, headers={"connection": "close"}) from error
+        yield chunk

@@ -14,7 +14,7 @@ from sepdict.web.uploads import Limits
 
 ADDRESS = "http://localhost"
 SAME_ORIGIN = {"origin": ADDRESS}
-LIMITS = Limits(file_bytes=400_000, total_bytes=2_000_000, n_files=6, mixture_s=20, solos_s=30, n_waiting=3)
+LIMITS = Limits(file_bytes=400_000, total_bytes=2_000_000, n_files=6, mixture_s=20, solos_s=30, n_waiting=3, share=1)
 
 
 def service_of(client: TestClient) -> Any:

@@ -1,6 +1,7 @@
 """The server that the tests of the page ask: a plugin, for it is started once for each of their files."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,6 @@ def client(server: TestClient) -> Iterator[TestClient]:
     service = service_of(server)
     for identifier in list(service.store.uploads):
         service.store.remove(identifier)
-    service.queue.kept_s = -1.0
+    service.queue.limits = replace(LIMITS, kept_s=-1)
     service.queue.sweep()
-    service.queue.kept_s = LIMITS.kept_s
+    service.queue.limits = LIMITS

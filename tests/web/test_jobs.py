@@ -5,6 +5,7 @@ import contextlib
 import errno
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from fastapi import HTTPException
 from process_tasks import Doing
 
+from sepdict.web.clients import Asker, client_of
 from sepdict.web.jobs import ABANDONED, KILLED, Job, JobQueue, QueueFullError
+from sepdict.web.sessions import Sessions
 from sepdict.web.uploads import Limits, Uploads
 
-LIMITS: dict[str, Any] = {"n_waiting": 3, "abandoned_s": 600, "kept_s": 3600}
+LIMITS = Limits(n_waiting=3)
 
 
 class Clock:
@@ -39,7 +42,7 @@ def queue(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jo
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", "secret.wav")
         return {**result, "finished": True}
 
-    queue = JobQueue(finish, folder=tmp_path_factory.mktemp("queue"), **LIMITS, clock=clock)
+    queue = JobQueue(finish, folder=tmp_path_factory.mktemp("queue"), limits=LIMITS, clock=clock)
     with contextlib.closing(queue):
         yield queue
 
@@ -127,7 +130,7 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(queue: JobQueue, 
 def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
     job_of: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], really_started: None
 ) -> None:
-    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, **LIMITS)) as own:
+    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, limits=LIMITS)) as own:
         surprise = job_of("surprise")
         own.submit(surprise)
         wait_for(surprise, "failed")
@@ -183,7 +186,7 @@ def test_what_nobody_asks_about_ends_and_what_somebody_asks_about_goes_on(
 
 
 def test_closing_ends_what_runs(tmp_path: Path, job_of: Any) -> None:
-    queue = JobQueue(lambda _, result: result, folder=tmp_path, **LIMITS)
+    queue = JobQueue(lambda _, result: result, folder=tmp_path, limits=LIMITS)
     running, waiting = job_of("sleep"), job_of("never")
     queue.submit(running)
     queue.submit(waiting)
@@ -195,7 +198,8 @@ def test_closing_ends_what_runs(tmp_path: Path, job_of: Any) -> None:
 
 @pytest.fixture
 def store(clock: Clock) -> Iterator[Uploads]:
-    with contextlib.closing(Uploads(Limits(file_bytes=100, total_bytes=250, n_files=3), clock)) as store:
+    limits = Limits(file_bytes=100, total_bytes=250, n_files=3, n_arriving=2)
+    with contextlib.closing(Uploads(limits, clock)) as store:
         yield store
 
 
@@ -204,11 +208,12 @@ async def chunks(n_bytes: int) -> AsyncIterator[bytes]:
         yield bytes(10)
 
 
-def receive(store: Uploads, n_bytes: int, *, n_promised: int | None = None) -> str:
+def receive(store: Uploads, n_bytes: int, *, n_promised: int | None = None, client: str = "") -> str:
     path = store.new_path()
     n_promised = n_bytes if n_promised is None else n_promised
-    assert asyncio.run(store.receive(chunks(n_bytes), path, n_promised=n_promised)) == path.stat().st_size == n_bytes
-    return store.add("solo", path, "x", {})
+    receiving = store.receive(chunks(n_bytes), path, n_promised=n_promised, client=client)
+    assert asyncio.run(receiving) == path.stat().st_size == n_bytes
+    return store.add("solo", path, "x", {}, client)
 
 
 def test_files_are_deleted_an_hour_after_their_last_use_unless_a_job_needs_them(store: Uploads, clock: Clock) -> None:
@@ -251,3 +256,84 @@ def test_closing_deletes_everything(store: Uploads) -> None:
     receive(store, 10)
     store.close()
     assert not store.folder.exists()
+
+
+async def stalling(n_bytes: int, until: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+    yield bytes(n_bytes)
+    await (until or asyncio.Event()).wait()
+
+
+def test_an_upload_that_stalls_ends_and_leaves_nothing(store: Uploads) -> None:
+    store.limits = replace(store.limits, stalled_s=0.02)
+    with pytest.raises(HTTPException, match="408: nothing of it arrived"):
+        asyncio.run(store.receive(stalling(10), store.new_path(), n_promised=100))
+    assert list(store.folder.iterdir()) == []
+    receive(store, 100)
+
+
+def test_what_is_promised_and_does_not_arrive_takes_nobodys_place(store: Uploads) -> None:
+    async def promise_much_and_send_little() -> None:
+        end = asyncio.Event()
+        paths = [store.new_path() for _ in range(4)]
+        stalled = [asyncio.create_task(store.receive(stalling(10, end), path, n_promised=100)) for path in paths[:2]]
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException, match="429: 2 files are being sent already"):
+            await store.receive(chunks(10), paths[2], n_promised=10)
+        for client in ("192.0.2.1", "192.0.2.2"):
+            path = store.new_path()
+            await store.receive(chunks(100), path, n_promised=100, client=client)
+            store.add("solo", path, "x", {}, client)
+        with pytest.raises(HTTPException, match="all files together"):  # 20 bytes of it have arrived
+            await store.receive(chunks(40), paths[3], n_promised=40, client="192.0.2.3")
+        end.set()
+        assert await asyncio.gather(*stalled) == [10, 10]
+
+    asyncio.run(promise_much_and_send_little())
+
+
+def test_another_machine_gets_its_share_only(clock: Clock) -> None:
+    limits = Limits(total_bytes=1000, n_files=4, n_waiting=2, n_sessions=2, share=0.5)
+    with contextlib.closing(Uploads(limits, clock)) as store:
+        receive(store, 400, client="192.0.2.1")
+        with pytest.raises(HTTPException, match="413: all files together pass"):
+            receive(store, 110, client="192.0.2.1")
+        receive(store, 10, client="192.0.2.1")
+        with pytest.raises(HTTPException, match="413: there are 2 files already"):
+            receive(store, 10, client="192.0.2.1")
+        receive(store, 500)  # this machine may have all that is left
+        receive(store, 50, client="192.0.2.2")
+    sessions = Sessions(limits, clock)
+    sessions.add_upload(sessions.create("192.0.2.1"), "x")
+    with pytest.raises(HTTPException, match="503: 1 pages are open"):
+        sessions.create("192.0.2.1")
+    sessions.create()
+
+
+def test_another_machines_jobs_leave_places_in_the_line(job_of: Any, tmp_path: Path) -> None:
+    limits = Limits(n_waiting=2, share=0.5)
+    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, limits=limits)) as queue:
+        jobs = [replace(job_of("sleep"), asker=Asker("", "192.0.2.1")) for _ in range(3)]
+        queue.submit(jobs[0])
+        wait_for(jobs[0], "running")
+        queue.submit(jobs[1])
+        with pytest.raises(QueueFullError, match="1 jobs are waiting already"):
+            queue.submit(jobs[2])
+        queue.submit(job_of("sleep"))
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("127.0.0.1", ""),
+        ("127.0.0.2", ""),
+        ("::1", ""),
+        ("::ffff:127.0.0.1", ""),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("fe80::7%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_machine_is_known_by_its_address(host: str, client: str) -> None:
+    assert client_of(host) == client

@@ -12,6 +12,7 @@ from front_end import SAMPLE_RATE, mixture, sound
 from web_client import ended, in_library, service_of, uploaded, wav
 
 from sepdict.web.sessions import DOCUMENT_BYTES, Document, Sessions
+from sepdict.web.uploads import Limits
 
 pytest_plugins = ["web_server"]
 
@@ -158,8 +159,7 @@ def test_the_last_result_of_each_mixture_stays_and_of_earlier_ones_the_last_few(
     client: TestClient, session: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = service_of(client)
-    monkeypatch.setattr(service.queue, "kept_s", 3600)
-    monkeypatch.setattr(service, "limits", type(service.limits)(n_earlier=1))
+    monkeypatch.setattr(service, "limits", Limits(n_earlier=1))
     upload, first = separated(client, session)
     jobs = [first, *(separated(client, session, upload)[1] for _ in range(2))]
     _, other = separated(client, session, seed=1)
@@ -174,7 +174,7 @@ def test_the_last_result_of_each_mixture_stays_and_of_earlier_ones_the_last_few(
 
 
 def test_too_many_pages_are_refused_and_those_with_nothing_in_them_make_room(clock: Any) -> None:
-    sessions = Sessions(n_sessions=2, kept_s=3600, clock=clock)
+    sessions = Sessions(Limits(n_sessions=2), clock)
     first, second = sessions.create(), sessions.create()
     sessions.save(first, Document(), seen=0)
     third = sessions.create()
