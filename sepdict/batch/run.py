@@ -5,7 +5,6 @@ What is known to fail is refused before anything is computed; what fails later f
 
 import itertools
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +14,10 @@ from typing import Any
 
 from sepdict._core.devices import choose_device
 from sepdict._core.fs import sweep, writable_folder
-from sepdict._core.processes import in_processes
 from sepdict._core.settings import checks_types
 from sepdict.audio.io import open_audio, probe_audio
 from sepdict.batch.config import BatchConfig
+from sepdict.batch.executors import LocalProcesses
 from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import (
     NO_FILES,
@@ -36,7 +35,7 @@ from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.library import find_dictionary
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
 from sepdict.errors import AudioFileError, ConfigError
-from sepdict.progress import OnProgress, Progress, closes_progress, ignore_progress
+from sepdict.progress import OnProgress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
 from sepdict.separation.guides import Guide
 
@@ -149,8 +148,14 @@ def separate_files(
         on_track(result)
     with writable_folder(out):
         work = _prepare(plan, dictionaries, config, guides, dictionary_files, command, on_progress)
-        separate_all = _separate_in_processes if config.n_jobs > 1 and len(plan.pairs) > 1 else _separate_in_turn
-        separated = separate_all(work, plan.pairs, on_progress, on_track)
+        separated = LocalProcesses(config.n_jobs).carry_out(
+            partial(separate_track, work),
+            plan.pairs,
+            out,
+            died=_died,
+            on_result=on_track,
+            on_progress=on_progress,
+        )
     results = {**plan.results, **{result.mixture: result for result in separated}}
     return [results[Path(mixture)] for mixture in mixtures]
 
@@ -238,35 +243,10 @@ def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_ke
         log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), changes)
 
 
-def _separate_in_turn(
-    work: Work, pairs: Sequence[_Pair], on_progress: OnProgress, on_track: OnTrack
-) -> list[TrackResult]:
-    """Separate one track after the other."""
-    results = []
-    for pair in pairs:
-        results.append(separate_track(work, on_progress, pair))
-        on_track(results[-1])
-    return results
-
-
-def _separate_in_processes(
-    work: Work, pairs: Sequence[_Pair], on_progress: OnProgress, on_track: OnTrack
-) -> list[TrackResult]:
-    """Separate several tracks at a time."""
-    n_done = itertools.count(1)
-    on_progress(Progress("tracks", 0, len(pairs), math.nan))
-
-    def on_result(result: TrackResult) -> None:
-        on_track(result)
-        on_progress(Progress("tracks", next(n_done), len(pairs), math.nan))
-
-    def died(pair: _Pair) -> TrackResult:
-        sweep(pair[0].out)
-        mixture = pair[0].mixture
-        return TrackResult(mixture, f"{mixture}: its process was killed, perhaps for memory; try fewer jobs")
-
-    separate_one = partial(separate_track, work, ignore_progress)
-    return in_processes(separate_one, pairs, n_jobs=work.config.n_jobs, died=died, on_result=on_result)
+def _died(pair: _Pair, why: str) -> TrackResult:
+    """Return the result of a track whose process ended suddenly, and remove what it left."""
+    sweep(pair[0].out)
+    return TrackResult(pair[0].mixture, f"{pair[0].mixture}: {why}")
 
 
 def _begins(mixture: Path, start_s: float) -> bool:

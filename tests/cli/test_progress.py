@@ -149,7 +149,7 @@ def one_after_another_from_the_last(
 def test_several_at_a_time_count_when_they_are_done(
     tmp_path: Path, pair: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sepdict.batch.run.in_processes", one_after_another_from_the_last)
+    monkeypatch.setattr("sepdict.batch.executors.in_processes", one_after_another_from_the_last)
     write_mixtures(tmp_path, "a", "c", "d")
     write_bad(tmp_path / "b.wav", "text")
     result = run("separate", "a.wav", "b.wav", "c.wav", "d.wav", *pair, "-j", "2")

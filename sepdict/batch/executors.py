@@ -1,0 +1,103 @@
+"""Where the tasks of a batch are carried out: in this process one after another, or several at a time in others."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sepdict._core.processes import in_processes
+from sepdict.progress import OnProgress, Progress, ignore_progress
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Carries out the tasks of a batch."""
+
+    def carry_out(
+        self,
+        work: Callable[[OnProgress, Task], Result],
+        tasks: Sequence[Task],
+        out: Path,
+        *,
+        died: Callable[[Task, str], Result],
+        on_result: Callable[[Result], None],
+        on_progress: OnProgress,
+    ) -> list[Result]:
+        """Work on tasks, and return the results in the order of the tasks.
+
+        Parameters
+        ----------
+        work : callable
+            Importable by name, or a partial of such; what it holds, tasks and results can be pickled.
+        tasks : sequence
+        out : Path
+            The folder that the work writes to.
+        died : callable
+            Gives the result of a task whose process ended suddenly, and takes the reason; the others go on.
+        on_result : callable
+            Called in this process, in the order of completion; raising from it ends the work.
+        on_progress : callable
+            Of the work; where there are several tasks at a time, one step is a task.
+
+        Raises
+        ------
+        BaseException
+            What ``work`` raises.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Carries out tasks on this machine, so many at a time, each in a process of its own if there are several."""
+
+    n_jobs: int = 1
+
+    def carry_out(
+        self,
+        work: Callable[[OnProgress, Task], Result],
+        tasks: Sequence[Task],
+        out: Path,
+        *,
+        died: Callable[[Task, str], Result],
+        on_result: Callable[[Result], None],
+        on_progress: OnProgress,
+    ) -> list[Result]:
+        """Work on tasks; see `Executor`."""
+        if self.n_jobs == 1 or len(tasks) < 2:
+            return _in_turn(partial(work, on_progress), tasks, on_result)
+        return in_processes(
+            partial(work, ignore_progress),
+            tasks,
+            n_jobs=self.n_jobs,
+            died=lambda task: died(task, "its process was killed, perhaps for memory; try fewer jobs"),
+            on_result=counting(on_result, on_progress, len(tasks)),
+        )
+
+
+def counting(on_result: Callable[[Result], None], on_progress: OnProgress, n_tasks: int) -> Callable[[Result], None]:
+    """Report every result as a step of progress, after ``on_result``; begin with none."""
+    n_done = itertools.count(1)
+    on_progress(Progress("tracks", 0, n_tasks, math.nan))
+
+    def count(result: Result) -> None:
+        on_result(result)
+        on_progress(Progress("tracks", next(n_done), n_tasks, math.nan))
+
+    return count
+
+
+def _in_turn(
+    work: Callable[[Task], Result], tasks: Sequence[Task], on_result: Callable[[Result], None]
+) -> list[Result]:
+    """Work on one task after the other."""
+    results = []
+    for task in tasks:
+        results.append(work(task))
+        on_result(results[-1])
+    return results
