@@ -14,7 +14,7 @@ PROMISE = re.compile(r"^- \*\*(.+?)\*\*(.+?)(?=^- |^#|\Z)", re.MULTILINE | re.DO
 
 def opt_in(function: ast.FunctionDef) -> bool:
     marks = [ast.unparse(decorator) for decorator in function.decorator_list]
-    return any(f"pytest.mark.{name}" in marks for name in ("assault", "benchmark", "browser"))
+    return any(f"pytest.mark.{name}" in marks for name in ("assault", "benchmark", "browser", "slow"))
 
 
 @functools.cache

@@ -62,6 +62,7 @@ def scene(tmp_path: Path, generator: torch.Generator) -> rivals.Scene:
     return rivals.Scene.read(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", TINY)
 def test_stems_of_every_rival_sum_to_the_mixture(scene: rivals.Scene, rival: str) -> None:
     stems = TINY[rival](scene, 0).stems

@@ -100,6 +100,7 @@ def podcaster(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(TUTORIALS / "podcaster.py", out, str(out))
 
 
+@pytest.mark.slow
 def test_the_researcher_trains_what_is_missing_and_scores_each_variant_quality_and_source(tmp_path: Path) -> None:
     script, out = moved(TUTORIALS / "researcher.py", tmp_path, "solos"), tmp_path / "study"
     shorten_duet(tmp_path, duration_s=2)
@@ -152,6 +153,7 @@ def test_the_musician_is_told_what_was_gained_and_when_to_listen(musician: Run) 
     assert all(0 <= float(moment) < duration_s for moment in moments)
 
 
+@pytest.mark.slow
 def test_the_musician_learns_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"default": replace(sepdict.PRESETS["default"], n_steps=20)}
     for module in ("config", "train"):
@@ -169,7 +171,7 @@ def labels(path: Path) -> list[tuple[float, float]]:
     return [(label.start_s, label.end_s) for label in read_labels(path) if label.name == "violin"]
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_each_label_is_a_call_of_the_bird_and_each_call_is_labeled(recordist: Run) -> None:
     found, calls = labels(recordist.out / "dawn" / "labels.txt"), recordist.names["CALLS_S"]
     assert len(found) == len(calls)
@@ -179,13 +181,13 @@ def test_each_label_is_a_call_of_the_bird_and_each_call_is_labeled(recordist: Ru
         assert 0 <= begin < end <= probe_audio(recordist.out / "recordings" / "dawn.flac").duration_s
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_where_the_bird_is_silent_nothing_is_found(recordist: Run) -> None:
     assert labels(recordist.out / "noon" / "labels.txt") == []
     assert "noon.flac: nothing" in recordist.printed
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_the_table_of_songs_says_what_the_labels_say_and_how_loud_the_calls_were(recordist: Run) -> None:
     rows = list(csv.DictReader((recordist.out / "songs.csv").read_text().splitlines()))
     spans = [(float(row["begin_s"]), float(row["end_s"])) for row in rows]
@@ -197,7 +199,7 @@ def test_the_table_of_songs_says_what_the_labels_say_and_how_loud_the_calls_were
         assert float(row["level_db"]) == pytest.approx(Audio(call, true.sample_rate).level_db, abs=2)
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_the_next_run_of_the_recordist_keeps_what_is_there(recordist: Run) -> None:
     stem = recordist.out / "dawn" / "violin.wav"
     before = stem.stat().st_mtime_ns
@@ -243,6 +245,7 @@ def test_a_loud_episode_is_turned_down_as_a_whole(tmp_path: Path) -> None:
     torch.testing.assert_close(voice + bed, mix, rtol=0, atol=2 * STEP_OF_24_BITS)
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_duet_can_be_drawn(tmp_path: Path) -> None:
     script = moved(DOCS / "draw_duet.py", tmp_path, "violin.safetensors", "piano.safetensors")
     shorten_duet(tmp_path, duration_s=2)

@@ -46,7 +46,7 @@ def test_the_python_of_the_readme_runs(
     torch.testing.assert_close(sum(stems), mixture, rtol=0, atol=1e-6)  # 32-bit floats below one
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path / "cache"))  # not what other tests trained for fewer steps
@@ -64,7 +64,7 @@ def test_the_demo_command_of_the_readme_separates_well(tmp_path: Path, monkeypat
     }
 
 
-@pytest.mark.demo
+@pytest.mark.slow
 def test_the_marked_demo_of_the_readme_separates_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").symlink_to(DATA)
     monkeypatch.setattr("sepdict.marking.learning.MarkingConfig", brief_marking())

@@ -311,6 +311,7 @@ def read_sources(folder: Path) -> Tensor:
     return torch.cat([read_audio(path).samples for path in paths])  # (n_sources, n_samples)
 
 
+@pytest.mark.slow
 def test_float32_signals_are_measured_as_rational_arithmetic_does(fixtures: Path) -> None:
     with np.load(fixtures / "fast_bss_eval" / "data_issue_5.npz") as pair:
         target, estimate = pair["target"], pair["preds"]

@@ -92,6 +92,7 @@ def test_the_same_dictionary_under_two_names_cannot_be_told_apart(dictionaries: 
     assert expected.sentence == "violin and fiddle: cannot be told apart; expect about 0 dB"
 
 
+@pytest.mark.slow
 def test_the_same_seed_forecasts_the_same_and_nothing_else_is_touched(
     dictionaries: Sequence[Dictionary], pair: Comparison
 ) -> None:

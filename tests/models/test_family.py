@@ -143,6 +143,7 @@ def test_dropout_is_heard_in_training_and_nowhere_else() -> None:
 # linear: principal components
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUNDS)
 def test_a_linear_dictionary_is_the_principal_components_of_its_frames(name: str) -> None:
     """In as many dimensions as end before the widest gap between variances."""

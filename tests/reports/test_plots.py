@@ -151,5 +151,6 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_it_needs_no_display_no_pyplot_and_no_matplotlib_before_the_first_picture() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM, str(DATA / "violin.safetensors")], check=True)

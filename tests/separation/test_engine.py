@@ -509,6 +509,7 @@ def test_an_unknown_device_is_refused_by_name(dictionaries: list[Dictionary]) ->
 # Real sound: SEPDICT_AUDIO names a folder of sources, each with recordings under train/ and test/
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SEPDICT_AUDIO" not in os.environ, reason="SEPDICT_AUDIO names no folder of real recordings")
 @pytest.mark.parametrize("sources", [("speech/libri4406_M", "environment/rain"), ("music/violin", "environment/rain")])
 def test_real_sources_are_pulled_apart(sources: tuple[str, str]) -> None:

@@ -184,6 +184,7 @@ def test_machines_learn_from_batches_of_few_frames_too(n_batch: int) -> None:
 # In training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "network"), [("autoencoders", WIDE), ("autoencoders", CONVOLUTIONAL), ("boltzmann", BELIEFS)], ids=str
 )

@@ -103,6 +103,7 @@ def test_other_sounds_are_up_to_so_loud_beside_the_frame(loudness: float, genera
     assert float(louder.mean()) == pytest.approx(loudness / 2, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_denoising_encoder_says_of_a_corrupted_frame_more_nearly_what_it_says_of_the_clean_one(name: str) -> None:
     """On sound that neither heard in training, relative to how far codes of different frames are apart."""

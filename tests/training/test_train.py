@@ -369,6 +369,7 @@ def test_a_saved_dictionary_draws_the_same(network: NetworkConfig, tmp_path: Pat
     assert dict(loaded.card.training) == dict(dictionary.card.training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hop_length", [64, 1000, 2048])
 @pytest.mark.parametrize("seconds", [1.3, 2.1, 4.2])
 def test_networks_with_time_context_learn_from_short_recordings_too(hop_length: int, seconds: float) -> None:
