@@ -31,6 +31,8 @@ except ImportError:  # Windows: no locks, so nothing is taken for abandoned
 
 TEMPORARY = re.compile(r"\.sepdict-(?P<machine>[0-9a-f]{8})-[0-9a-f]{16}\.tmp")
 ABANDONED_S = 24 * 3600.0
+ANY_MACHINE = "0" * 8  # in the name of a lock that several machines share
+LOCK_PATIENCE_S, LOCK_PAUSE_S = 60.0, 0.05
 CANNOT_SYNCHRONIZE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES)
 ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -129,9 +131,12 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _is_old(path: Path) -> bool:
-    """Return True if an unlocked file is known to be abandoned: it is of this machine, or was not changed for a day."""
+    """Return True if an unlocked file is known to be abandoned.
+
+    It is of this machine, or a lock that machines share, or was not changed for a day.
+    """
     named = TEMPORARY.fullmatch(path.name)
-    if named is not None and named["machine"] == this_machine():
+    if named is not None and named["machine"] in (this_machine(), ANY_MACHINE):
         return True
     newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
     return time.time() - newest > ABANDONED_S
@@ -180,6 +185,52 @@ def _lock(descriptor: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, name: str) -> Iterator[None]:
+    """Run the ``with`` block in one process at a time of all that give this name and folder, on any machine.
+
+    The lock is a hidden file in the folder, which is removed afterwards. Where the file system has no locks, nothing is
+    held back.
+
+    Raises
+    ------
+    OSError
+        If another process still holds the lock after a minute, or the file cannot be made.
+    """
+    path = (
+        folder / f".sepdict-{ANY_MACHINE}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.tmp"
+    )
+    descriptor = _wait_for_lock(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # while the lock is held: who opened the file before sees then that it is gone
+        os.close(descriptor)
+
+
+def _wait_for_lock(path: Path) -> int:
+    """Open and lock a file that several processes share, and return its descriptor."""
+    waiting_ends = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        is_locked = _lock(descriptor)
+        if is_locked is None or (is_locked and _is_open_at(path, descriptor)):
+            return descriptor
+        os.close(descriptor)
+        if time.monotonic() > waiting_ends:
+            raise OSError(errno.ETIMEDOUT, "another process is writing there and does not end", str(path))
+        time.sleep(LOCK_PAUSE_S)
+
+
+def _is_open_at(path: Path, descriptor: int) -> bool:
+    """Return whether a path still leads to the file that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _synchronize(descriptor: int) -> None:

@@ -45,6 +45,8 @@ class Track:
     stems : mapping of name to Path
     manifest : Path
     report, labels : Path or None
+    found : str or None
+        The checksum of the manifest or journal that was there when the work was planned; None if there was none.
     """
 
     mixture: Path
@@ -55,6 +57,7 @@ class Track:
     manifest: Path
     report: Path | None = None
     labels: Path | None = None
+    found: str | None = None
 
     @classmethod
     def of(
@@ -113,6 +116,15 @@ class Track:
         """Files of an earlier run that this one does not replace; they are deleted when the new ones are written."""
         known = self.leftovers if self.is_unfinished else self.earlier_by_name.values()
         return [path for path in known if path not in self.outputs]
+
+    def planned(self) -> "Track":
+        """Return the same track, which remembers the manifest that is there now."""
+        return replace(self, found=_checksum(self.manifest))
+
+    @property
+    def was_written_since(self) -> bool:
+        """Return whether another process has begun to move this track's files into place since it was planned."""
+        return _checksum(self.manifest) not in (None, self.found)
 
     @property
     def is_unfinished(self) -> bool:
@@ -286,9 +298,14 @@ def find_references(
     return found
 
 
+def _checksum(path: Path) -> str | None:
+    """Return a file's checksum; None if there is none, or it may not be read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
 def _is_one_of(path: Path, checksums: Sequence[str]) -> bool:
     """Return whether a file has one of these checksums."""
-    try:
-        return path.is_file() and sha256_of(path) in checksums
-    except OSError:  # it may not be read
-        return False
+    return _checksum(path) in checksums

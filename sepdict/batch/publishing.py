@@ -9,6 +9,9 @@ not to be, no other file is touched, and the next run can continue.
     3  the new files are moved into place
     4  the finished manifest takes the journal's place
 
+One process at a time takes these steps for a track, and if another has finished the same work since it was planned, its
+files stay: what a second attempt at a track made is dropped, whether it came back late or began late.
+
 Signals wait for the end of these steps. An error undoes them. After a sudden end (a kill, a power cut), or where a step
 cannot be undone, the journal remains: a file belongs to the track only if it has a checksum that the journal gives for
 its name. A run that resumes replaces such files and no others.
@@ -20,12 +23,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sepdict._core.fs import hidden_folder, sha256_of, signals_held
+from sepdict._core.fs import hidden_folder, only_one, sha256_of, signals_held
 from sepdict.batch.layout import Track
-from sepdict.batch.manifest import Journal
-from sepdict.errors import AudioFileError, LabelFileError
+from sepdict.batch.manifest import Journal, read_record
+from sepdict.errors import AudioFileError, ConfigError, LabelFileError
 
 JOURNAL, ASIDE = "journal.json", "aside"  # in the hidden folder
+
+
+class DoneMeanwhileError(Exception):
+    """Another process has finished the same work since it was planned."""
 
 
 @contextlib.contextmanager
@@ -44,6 +51,8 @@ def publishing(track: Track, *, overwrite: bool = False, resumes: bool = False) 
     ------
     AudioFileError
         If they cannot be written, or exist by then and are not to be overwritten.
+    DoneMeanwhileError
+        If the same mixture was separated in the same way since the track was planned; then nothing is moved.
     """
     temporary = track.out
     try:
@@ -74,12 +83,31 @@ def _move_into_place(hidden: Track, track: Track, *, overwrite: bool, resumes: b
         except OSError:
             if not folder.exists():  # else another track's files came first
                 raise
+    with only_one(track.out, str(track.manifest.relative_to(track.out))):
+        _move_over(hidden, track, overwrite=overwrite, resumes=resumes)
+
+
+def _move_over(hidden: Track, track: Track, *, overwrite: bool, resumes: bool) -> None:
+    """Move a track's files to where others may be, if these are to be replaced."""
+    was_written_since = track.was_written_since
+    if was_written_since and _is_same_work(hidden, track):
+        raise DoneMeanwhileError
     there = list(filter(Path.exists, dict.fromkeys((*track.outputs, *track.earlier_files))))
-    ours = there if overwrite else track.leftovers if resumes else []
+    ours = there if overwrite else track.leftovers if resumes or was_written_since else []
     for path in there:
         if path not in ours:  # it was not there before the work: somebody else has the same folder
             raise AudioFileError(f"{path}: was written meanwhile; choose another output folder")
     _move_one_by_one(hidden, track, there)
+
+
+def _is_same_work(one: Track, other: Track) -> bool:
+    """Return whether the manifests of two tracks are of the same mixture, separated in the same way."""
+    records = [read_record(track.manifest) for track in (one, other)]
+    try:
+        first, second = ((record.order(), record.mixture_sha256()) for record in records if record is not None)
+    except (ConfigError, ValueError):  # one is missing, damaged, or a journal
+        return False
+    return first == second
 
 
 def _move_one_by_one(hidden: Track, track: Track, there: Sequence[Path]) -> None:

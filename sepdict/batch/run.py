@@ -197,7 +197,8 @@ def _plan(
     refuse_existing(tracks, references, overwrite=config.overwrite, resumes=config.skip_existing)
     if kept and config.references is not None:
         log.warning("stems that are kept are not scored; sepdict evaluate does that")
-    return _Plan(list(zip(tracks, references, strict=True)), clashing | kept, asked)
+    pairs = [(track.planned(), truth) for track, truth in zip(tracks, references, strict=True)]
+    return _Plan(pairs, clashing | kept, asked)
 
 
 def _guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> Sequence[Guide] | None:

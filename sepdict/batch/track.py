@@ -21,8 +21,9 @@ from sepdict.audio.writing import copy_audio, writing_audio, writing_stems
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.layout import Track
 from sepdict.batch.manifest import Excerpt, LabelFacts, Manifest, MixtureFacts, RunFacts, StemFacts
-from sepdict.batch.publishing import publishing
+from sepdict.batch.publishing import DoneMeanwhileError, publishing
 from sepdict.batch.result import Delivery, TrackResult
+from sepdict.batch.resume import kept_result
 from sepdict.batch.verification import null_test_of
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, AudioFileError, ConfigError, explain
@@ -67,9 +68,14 @@ class Work:
 def separate_track(
     work: Work, on_progress: OnProgress, track_and_references: tuple[Track, Mapping[str, Path]]
 ) -> TrackResult:
-    """Read, separate, score and write one track, and turn whatever goes wrong with it into a result."""
+    """Read, separate, score and write one track, and turn whatever goes wrong with it into a result.
+
+    What another process finished since the track was planned is kept: this is then a second attempt at the same work.
+    """
     track, truth = track_and_references
     on_progress = _marking_callback_errors(on_progress)
+    if track.was_written_since and (done := kept_result(track, work.run.order)):
+        return done
     try:
         moves = {"overwrite": work.config.overwrite, "resumes": work.config.skip_existing}
         with open_audio(track.mixture) as whole, publishing(track, **moves) as hidden:
@@ -110,6 +116,11 @@ def separate_track(
             manifest.write(hidden.manifest)
     except ConfigError:  # it fails every track alike
         raise
+    except DoneMeanwhileError:
+        changed = TrackResult(
+            track.mixture, f"{track.manifest}: was written meanwhile, and is damaged; separate it again"
+        )
+        return kept_result(track, work.run.order) or changed
     except _CallbackError as raised:
         raise raised.error from raised.error.__cause__
     except Exception as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from front_end import TINY, error_lines, run, sound, trained, write_mixtures
+from front_end import TINY, error_lines, run, sound, trained, tree, write_mixtures
 from process_tasks import failing_on, separate_track_without_b
 
 import sepdict.audio.io
@@ -127,3 +127,26 @@ def test_one_source_of_several_that_fails_leaves_the_others(tmp_path: Path) -> N
     assert "b: " in first
     assert "expected 1 s at least" in first
     assert last == "sepdict: 1 of 3 files failed"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_track_that_a_second_attempt_finds_done_is_kept(
+    tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """Run the same batch again while the first one separates: the second ends first."""
+    paths = write_mixtures(tmp_path, "a")
+    config = BatchConfig(QUICK, overwrite=overwrite)
+    if overwrite:
+        separate_files(paths, pair, tmp_path / "out", config)
+    theirs = dict[str, bytes | None]()
+
+    def meanwhile(_: object) -> None:
+        if not theirs:
+            theirs["begun"] = None
+            separate_files(paths, pair, tmp_path / "out", config)
+            theirs.update(tree(tmp_path / "out"))
+
+    (result,) = separate_files(paths, pair, tmp_path / "out", config, on_progress=meanwhile)
+    assert (result.error, result.kept) == (None, True)
+    del theirs["begun"]
+    assert tree(tmp_path / "out") == {name: content for name, content in theirs.items() if ".sepdict-" not in name}

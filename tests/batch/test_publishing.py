@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from front_end import read_json, trained, tree, write_mixtures
 
-from sepdict._core.fs import sha256_of, to_json, writable_folder
+from sepdict._core.fs import only_one, sha256_of, to_json, writable_folder
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
 from sepdict.batch.layout import Track, refuse_existing
-from sepdict.batch.publishing import publishing
+from sepdict.batch.publishing import DoneMeanwhileError, publishing
 from sepdict.batch.run import separate_files
 from sepdict.errors import AudioFileError, ConfigError
 from sepdict.separation.config import FitConfig, SeparationConfig
@@ -290,3 +290,57 @@ def test_a_batch_goes_on_where_it_was_killed_among_the_moves_of_a_track(
         "manifest/a.json",
         "manifest/b.json",
     }
+
+
+def attempt(track: Track, said: str, *, order: str = "a", overwrite: bool = False) -> Iterator[None]:
+    """Write files, pause before they are published, and then publish them: an attempt that may come back late."""
+    with publishing(track, overwrite=overwrite) as hidden:
+        for path in hidden.outputs[:-1]:
+            path.write_text(said)
+        facts = {"sepdict": "0", "said": said, "stems": track.stems, "report": True}
+        hidden.manifest.write_text(to_json({**facts, "order": order, "mixture": {"sha256": "5" * 64}}))
+        yield
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("filename", TEMPLATES)
+def test_an_attempt_that_comes_back_late_changes_nothing_of_its_successors_work(
+    tmp_path: Path, filename: str, overwrite: bool
+) -> None:
+    if overwrite:
+        publish(track_in(tmp_path, filename), "old")
+    track = track_in(tmp_path, filename).planned()
+    late, successor = (attempt(track, said, overwrite=overwrite) for said in ("late", "successor"))
+    next(late)
+    next(successor)
+    assert next(successor, "ended") == "ended"
+    before = tree(tmp_path)
+    with pytest.raises(DoneMeanwhileError):
+        next(late)
+    assert contents(track) == {"successor"}
+    assert files(tmp_path) == {name: content for name, content in before.items() if name in files(tmp_path)}
+    assert not list(tmp_path.glob(".sepdict-*"))
+
+
+@pytest.mark.parametrize("filename", [BY_SOURCE, FLAT])
+def test_a_second_attempt_goes_on_where_the_first_was_killed_among_its_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filename: str
+) -> None:
+    track = track_in(tmp_path, filename).planned()
+    with monkeypatch.context() as patch:
+        kill_at(patch, 4)
+        assert in_a_process_that_dies(lambda: list(attempt(track, "killed")))
+    assert track.is_unfinished
+    list(attempt(track, "second"))
+    assert contents(track) == {"second"}
+
+
+def test_moves_of_one_track_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = track_in(tmp_path, FLAT).planned()
+    with only_one(tmp_path, FLAT.format(track="song", source="manifest", ext="json")):
+        monkeypatch.setattr("sepdict._core.fs.LOCK_PATIENCE_S", 0.0)
+        with pytest.raises(AudioFileError, match="another process is writing there"):
+            list(attempt(track, "second"))
+    list(attempt(track, "second"))
+    assert contents(track) == {"second"}
+    assert not list(tmp_path.glob(".sepdict-*"))
