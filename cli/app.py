@@ -14,6 +14,7 @@ from .evaluate import evaluate
 from .info import info
 from .inspect_dictionary import inspect
 from .list_dictionaries import list_dictionaries
+from .live import live
 from .options.common import Verbose
 from .separate import separate
 from .serve import serve
@@ -24,6 +25,7 @@ from .usage import OneLineUsage, PlainCommand
 COMMANDS: dict[str, Callable[..., None]] = {
     "train-dictionary": train_dictionary,
     "separate": separate,
+    "live": live,
     "check": check,
     "evaluate": evaluate,
     "info": info,

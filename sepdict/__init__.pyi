@@ -47,6 +47,8 @@ from .separation.config import SeparationConfig as SeparationConfig
 from .separation.engine import separate as separate
 from .separation.guides import LabelGuide as LabelGuide
 from .separation.guides import StemGuide as StemGuide
+from .separation.live import LiveSeparator as LiveSeparator
+from .separation.live import open_live as open_live
 from .separation.mask_estimator import MaskEstimator as MaskEstimator
 from .separation.mask_estimator import train_mask_estimator as train_mask_estimator
 from .separation.result import Separation as Separation

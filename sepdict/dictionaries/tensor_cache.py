@@ -43,7 +43,9 @@ def cached_tensors(prefix: str, key: str, like: Mapping[str, Tensor]) -> dict[st
 
 
 def keep_tensors(prefix: str, key: str, tensors: dict[str, Tensor], *, n_most: int) -> None:
-    """Write tensors to the cache, and delete the least recently used files of the prefix beyond so many.
+    """Write tensors to the cache instead of those of the same key, for which there were reasons to compute new ones.
+
+    Of all files of the prefix, the least recently used beyond so many are deleted.
 
     Raises
     ------
@@ -54,7 +56,11 @@ def keep_tensors(prefix: str, key: str, tensors: dict[str, Tensor], *, n_most: i
     """
     content = safetensors.torch.save(tensors)
     cache_folder().mkdir(parents=True, exist_ok=True)
-    write_atomically(_path_of(prefix, key, content), content)
+    kept = _path_of(prefix, key, content)
+    write_atomically(kept, content)
+    for path in cache_folder().glob(f"{prefix}-{key}-*.safetensors"):
+        if path != kept:
+            path.unlink(missing_ok=True)
     keep_latest(f"{prefix}-*.safetensors", n_most)
 
 

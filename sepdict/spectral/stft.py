@@ -107,7 +107,7 @@ def stft(samples: Tensor, config: StftConfig) -> Tensor:
         padded.reshape(-1, padded.shape[-1]),
         config.n_fft,
         config.hop_length,
-        window=_window(config, samples),
+        window=window_of(config, samples),
         center=False,
         return_complex=True,
     )
@@ -152,7 +152,7 @@ def istft(spectrogram: Tensor, config: StftConfig, *, n_samples: int) -> Tensor:
         spectrogram.reshape(-1, n_bins, n_frames),
         config.n_fft,
         config.hop_length,
-        window=_window(config, spectrogram.real),
+        window=window_of(config, spectrogram.real),
         center=True,  # drops the half window that stft padded in front
         length=n_samples,
     )
@@ -190,6 +190,6 @@ def audible(magnitude: Tensor, config: StftConfig, sample_rate: int) -> Tensor:
     return magnitude * heard[:, None]
 
 
-def _window(config: StftConfig, like: Tensor) -> Tensor:
+def window_of(config: StftConfig, like: Tensor) -> Tensor:
     """Make the window on the signal's device and in its precision."""
     return WINDOWS[config.window](config.n_fft, dtype=like.dtype, device=like.device)

@@ -192,6 +192,6 @@ def error_lines(result: typer.testing.Result) -> Sequence[str]:
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
     errors = [line for line in lines if line.startswith("sepdict: ")]
-    notes = r"separating |telling |learning |marked in |heard |with |note: |training |\d+ %: "
+    notes = r"separating |keeping |telling |learning |marked in |heard |with |note: |training |\d+ %: "
     assert all(re.match(rf"sepdict: |{notes}", line) for line in lines)
     return errors

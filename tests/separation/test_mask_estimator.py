@@ -467,6 +467,7 @@ def test_a_cache_that_cannot_be_used_is_made_anew_though_its_name_is_right(
     made, n_made = cached()
     assert n_made == 3
     assert masks_of(made, torch.randn(1, 3000)).isfinite().all()
+    assert len(list(cache_folder().iterdir())) == 1  # the useless file is gone
     assert cached()[1] == 0
 
 
