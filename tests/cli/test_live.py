@@ -136,11 +136,11 @@ def test_devices_are_opened_at_the_dictionaries_rate_and_dropouts_counted(
     result = typer.testing.CliRunner().invoke(app, arguments)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "0 s, 2 dropouts" in result.stderr
-    assert read_json("".join(succeed(*arguments, "--json"))) == {"duration_s": 0.16 * 2, "n_dropouts": 2}
     asked = {name: devices.asked[name] for name in ("samplerate", "blocksize", "channels", "device")}
     assert asked == {"samplerate": 8000, "blocksize": 128, "channels": 2, "device": (2, "Loud speakers")}
     out = np.concatenate(devices.out).T
     np.testing.assert_allclose(out[:, 384:], samples[:, :-384], rtol=0, atol=1e-6)
+    assert read_json("".join(succeed(*arguments, "--json"))) == {"duration_s": 0.16 * 2, "n_dropouts": 2}
 
 
 def test_a_device_that_gives_other_blocks_ends_the_command(
