@@ -16,6 +16,7 @@ from .options.common import Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
     BitDepth,
     ClipMode,
+    Cluster,
     Corrections,
     Dictionaries,
     Duration,
@@ -72,6 +73,7 @@ def separate(
     quality: Quality = "standard",
     segment_s: Segment = None,
     jobs: Jobs = 1,
+    cluster: Cluster = None,
     device: Device = None,
     overwrite: Replace = False,
     skip_existing: SkipExisting = False,
@@ -138,7 +140,7 @@ def separate(
     if kept is not None:
         _print(kept, as_json=as_json, quiet=quiet)
         return
-    _separate(names, files, output, config, marked, keep=keep, as_json=as_json, quiet=quiet)
+    _separate(names, files, output, config, marked, cluster, keep=keep, as_json=as_json, quiet=quiet)
 
 
 def _read_labels(files: Sequence[Path]) -> list["Label"]:
@@ -192,19 +194,25 @@ def _separate(
     output: Path,
     config: "BatchConfig",
     labels: Sequence["Label"],
+    cluster: str | None,
     *,
     keep: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Learn what labels mark, separate files, showing the progress, and print the results."""
+    from sepdict.batch.executors import connected
     from sepdict.batch.run import separate_files
     from sepdict.dictionaries.dictionary import Dictionary
 
     loaded, paths = [Dictionary.load(path) for path in dictionary_files], list(names)
     files = {dictionary.source: path for dictionary, path in zip(loaded, dictionary_files, strict=True)}
     results: list[TrackResult] = []
-    with _printed_afterwards(results, paths, quiet=quiet, as_json=as_json), ProgressReport(quiet=quiet) as progress:
+    with (
+        _printed_afterwards(results, paths, quiet=quiet, as_json=as_json),
+        connected(cluster) as client,
+        ProgressReport(quiet=quiet) as progress,
+    ):
         listener = _Listener(progress, paths, config, results, given=list(files), marked=names_of(labels))
         if labels:
             loaded, config = learn(
@@ -217,6 +225,7 @@ def _separate(
             config,
             command=["sepdict", *sys.argv[1:]],
             dictionary_files=files,
+            client=client,
             on_progress=listener.on_progress,
             on_track=listener.on_track,
         )

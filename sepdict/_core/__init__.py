@@ -23,6 +23,7 @@ INTERNAL_API = {
     "sepdict.audio.marks": ("moments_by_source",),
     "sepdict.audio.parts": ("Part", "find_parts", "refuse_overlaps"),
     "sepdict.audio.writing": ("copy_audio", "writing_stems"),
+    "sepdict.batch.executors": ("connected",),
     "sepdict.batch.layout": ("find_mixtures",),
     "sepdict.batch.resume": ("results_if_all_kept",),
     "sepdict.batch.run": ("separate_files",),

@@ -1,10 +1,12 @@
 """Names: valid names of sources, comparison of names, and display of text from other people's files."""
 
 import itertools
+import os
 import re
 import reprlib
 import unicodedata
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from sepdict.errors import ConfigError
 
@@ -22,6 +24,7 @@ _PROMPTING = re.compile(f"(?![\n{UNDECODED}])[{HIDDEN}]")
 _DEVICE = re.compile(rf"(?:{DEVICES}) *(?:\..*)?", re.IGNORECASE)
 _INVISIBLE = re.compile(f"[{HIDDEN}{ZERO_WIDTH}]")
 _FOREIGN = re.compile(rf'[<>:"/\\|?*{HIDDEN}{ZERO_WIDTH}]')  # the first ones Windows has other uses for
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # a single letter would be a drive
 _WRITABLE = re.compile(r"(?![.\s])[^/\\]+(?<![.\s])")
 
 
@@ -114,3 +117,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     take\x1b[2J\u202e.wav
     """
     return (_PROMPTING if lines else _HIDDEN).sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def refusal_of_url(path: str | PurePath) -> str:
+    """Return why a path cannot be used if it is a URL, such as ``s3://bucket/recordings``; nothing if it is none."""
+    if not _URL.match(str(path)) or os.path.exists(path):
+        return ""
+    url = _URL.sub(r"\1://", str(path))  # a path has lost a slash
+    return f"{url}: is a URL; expected a file or folder: mount the store as one, or copy from it first"

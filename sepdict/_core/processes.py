@@ -204,12 +204,12 @@ def _serve(work: Callable[[Any, Send], Any], connection: Connection, n_threads: 
             try:
                 outcome = Outcome(work(task, send))
             except Exception as error:
-                outcome = Outcome(error=_picklable(error))
+                outcome = Outcome(error=portable(error))
             connection.send(outcome)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _picklable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return the exception, or where it cannot be pickled one with its words."""
     try:
         pickle.loads(pickle.dumps(error))

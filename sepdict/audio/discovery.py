@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sepdict._core.names import normalized
+from sepdict._core.names import normalized, refusal_of_url
 from sepdict.errors import AudioFileError
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, as
         elif matches := sorted(glob.glob(str(path), recursive=recursive)):
             found += map(Path, matches)
         else:
-            raise AudioFileError(f"{path}: no such file or folder")
+            raise AudioFileError(refusal_of_url(path) or f"{path}: no such file or folder")
     return list(dict.fromkeys(found))
 
 

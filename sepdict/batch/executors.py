@@ -1,14 +1,18 @@
 """Where the tasks of a batch are carried out: in this process one after another, or several at a time in others."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol, TypeVar
 
+from sepdict._core.on_demand import why
 from sepdict._core.processes import in_processes
+from sepdict.errors import ConfigError, LibraryError
 from sepdict.progress import OnProgress, Progress, ignore_progress
 
 Task = TypeVar("Task")
@@ -17,6 +21,22 @@ Result = TypeVar("Result")
 
 class Executor(Protocol):
     """Carries out the tasks of a batch."""
+
+    def refuse_unfit(self, out: Path, reads: Sequence[Path]) -> None:
+        """Refuse, before any work, what cannot do it.
+
+        Parameters
+        ----------
+        out : Path
+            The folder that the work writes to; it is there.
+        reads : sequence of Path
+            Some of the files and folders that the work reads.
+
+        Raises
+        ------
+        ConfigError
+        """
+        ...
 
     def carry_out(
         self,
@@ -58,6 +78,9 @@ class LocalProcesses:
 
     n_jobs: int = 1
 
+    def refuse_unfit(self, out: Path, reads: Sequence[Path]) -> None:
+        """Refuse nothing: the work is done where it was asked for."""
+
     def carry_out(
         self,
         work: Callable[[OnProgress, Task], Result],
@@ -78,6 +101,56 @@ class LocalProcesses:
             died=lambda task: died(task, "its process was killed, perhaps for memory; try fewer jobs"),
             on_result=counting(on_result, on_progress, len(tasks)),
         )
+
+
+def executor_of(n_jobs: int, client: object) -> Executor:
+    """Return what carries out tasks: the cluster of a Dask client, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        If it is no client, or several jobs of this machine are asked for as well.
+    """
+    if client is None:
+        return LocalProcesses(n_jobs)
+    if n_jobs > 1:
+        raise ConfigError(
+            f"{n_jobs} jobs are asked for, and a cluster has as many as its workers; leave one of them out"
+        )
+    executor: Executor = _cluster().DaskCluster(client)
+    return executor
+
+
+@contextlib.contextmanager
+def connected(where: str | None) -> Iterator[object]:
+    """Connect to a Dask scheduler for the ``with`` block, and yield the client; None for no scheduler.
+
+    Parameters
+    ----------
+    where : str, optional
+        The scheduler's address, the path of a scheduler file, or ``"auto"`` for what Dask's configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If no scheduler answers there.
+    LibraryError
+        If Dask is not installed.
+    """
+    if where is None:
+        yield None
+        return
+    with _cluster().connected(where) as client:
+        yield client
+
+
+def _cluster() -> ModuleType:
+    """Load the module that needs Dask."""
+    try:
+        from sepdict.batch import cluster
+    except ImportError as error:
+        raise LibraryError(f"a cluster needs Dask ({why(error)}); pip install 'sepdict[cluster]'") from error
+    return cluster
 
 
 def counting(on_result: Callable[[Result], None], on_progress: OnProgress, n_tasks: int) -> Callable[[Result], None]:

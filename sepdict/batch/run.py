@@ -14,10 +14,11 @@ from typing import Any
 
 from sepdict._core.devices import choose_device
 from sepdict._core.fs import sweep, writable_folder
+from sepdict._core.names import refusal_of_url
 from sepdict._core.settings import checks_types
 from sepdict.audio.io import open_audio, probe_audio
 from sepdict.batch.config import BatchConfig
-from sepdict.batch.executors import LocalProcesses
+from sepdict.batch.executors import executor_of
 from sepdict.batch.guides import guides_of
 from sepdict.batch.layout import (
     NO_FILES,
@@ -41,6 +42,8 @@ from sepdict.separation.guides import Guide
 
 log = logging.getLogger(__name__)
 
+MOST_LOOKED_AT = 20  # mixtures, to see whether other machines see them
+
 
 @checks_types
 @closes_progress
@@ -51,6 +54,7 @@ def separate_folder(
     config: BatchConfig | None = None,
     *,
     recursive: bool = False,
+    client: object = None,
     on_progress: OnProgress = ignore_progress,
     on_track: OnTrack = lambda _: None,
 ) -> list[TrackResult]:
@@ -63,7 +67,7 @@ def separate_folder(
     folder : path of a folder
     dictionaries : sequence of Dictionary, path or installed name
         One per source.
-    out, config, on_progress, on_track
+    out, config, client, on_progress, on_track
         As in `separate_files`.
     recursive : bool
         Whether its subfolders are searched, too; tracks are then named by their path below ``folder``.
@@ -84,7 +88,14 @@ def separate_folder(
     loaded = as_dictionaries(found)
     files = {each.source: file for each, file in zip(loaded, found, strict=True) if not isinstance(file, Dictionary)}
     return separate_files(
-        mixtures, loaded, out, config, dictionary_files=files, on_progress=on_progress, on_track=on_track
+        mixtures,
+        loaded,
+        out,
+        config,
+        dictionary_files=files,
+        client=client,
+        on_progress=on_progress,
+        on_track=on_track,
     )
 
 
@@ -98,6 +109,7 @@ def separate_files(
     *,
     dictionary_files: Mapping[str, Path] = NO_FILES,
     command: Sequence[str] = (),
+    client: object = None,
     on_progress: OnProgress = ignore_progress,
     on_track: OnTrack = lambda _: None,
 ) -> list[TrackResult]:
@@ -118,6 +130,9 @@ def separate_files(
         The files that the dictionaries were loaded from, for the manifest.
     command : sequence of str
         The words of the command line, for the manifest.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers separate the mixtures; they see all folders under the same paths. By default
+        this machine does, with as many processes as ``config.n_jobs`` says.
     on_progress : callable
         As in `separate`; with several processes one step of progress is a track.
     on_track : callable
@@ -133,11 +148,18 @@ def separate_files(
     ------
     ConfigError, AudioFileError
         Before anything is computed: if files of all mixtures would overwrite each other, a file to be written exists
-        and ``overwrite`` is not set, ``out`` cannot be written to, there is no reference, or the dictionaries
-        do not go together.
+        and ``overwrite`` is not set, ``out`` cannot be written to, there is no reference, the dictionaries
+        do not go together, or workers of a cluster cannot work.
+    LibraryError
+        If there is a client, and Dask cannot be loaded.
     """
+    if why := refusal_of_url(out):
+        raise ConfigError(why)
     out = Path(out).absolute()
     config = BatchConfig() if config is None else config
+    executor = executor_of(config.n_jobs, client)
+    if client is not None and config.guide_stems:
+        raise ConfigError("a guide is audio, which is not sent to a cluster; separate its mixture on this machine")
     refuse_unfit(dictionaries)
     choose_device(config.separation.device)
     for path in config.guide_stems.values():
@@ -147,16 +169,20 @@ def separate_files(
     for result in plan.results.values():
         on_track(result)
     with writable_folder(out):
+        if plan.pairs:
+            executor.refuse_unfit(out, _some_that_are_read(plan, config))
         work = _prepare(plan, dictionaries, config, guides, dictionary_files, command, on_progress)
-        separated = LocalProcesses(config.n_jobs).carry_out(
+        given = {track.mixture.absolute(): track.mixture for track, _ in plan.pairs}
+        separated = executor.carry_out(
             partial(separate_track, work),
-            plan.pairs,
+            plan.pairs if client is None else [_absolute(pair) for pair in plan.pairs],
             out,
             died=_died,
-            on_result=on_track,
+            on_result=lambda result: on_track(_as_given(result, given)),
             on_progress=on_progress,
         )
-    results = {**plan.results, **{result.mixture: result for result in separated}}
+    known = [*plan.results.values(), *(_as_given(result, given) for result in separated)]
+    results = {result.mixture: result for result in known}
     return [results[Path(mixture)] for mixture in mixtures]
 
 
@@ -242,6 +268,25 @@ def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_ke
     if found:
         changes = "; ".join(dict.fromkeys(itertools.chain(*found)))
         log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), changes)
+
+
+def _absolute(pair: _Pair) -> _Pair:
+    """Return a task as other machines understand it, which work in another folder."""
+    track, references = pair
+    whole = {name: path.absolute() for name, path in references.items()}
+    return replace(track, mixture=track.mixture.absolute()), whole
+
+
+def _as_given(result: TrackResult, given: Mapping[Path, Path]) -> TrackResult:
+    """Return a result with the mixture's path as it was given."""
+    return replace(result, mixture=given[result.mixture.absolute()])
+
+
+def _some_that_are_read(plan: _Plan, config: BatchConfig) -> list[Path]:
+    """List one mixture of each of some folders, and the folder of references: what must be seen wherever one works."""
+    one_each = {track.mixture.parent: track.mixture for track, _ in reversed(plan.pairs)}
+    some = list(itertools.islice(one_each.values(), MOST_LOOKED_AT))
+    return some if config.references is None else [*some, Path(config.references)]
 
 
 def _died(pair: _Pair, why: str) -> TrackResult:

@@ -25,7 +25,7 @@ from sepdict._core.devices import seeded_generator
 from sepdict._core.fs import write_atomically
 from sepdict._core.schema import refuse_other_keys
 from sepdict.dictionaries.card import FILE_NAMES, SCHEMA, Card
-from sepdict.dictionaries.header import FORMAT, read_entry
+from sepdict.dictionaries.header import FORMAT, FORMAT_VERSION, read_entry
 from sepdict.dictionaries.tensor_file import MAX_FILE_BYTES, MAX_HEADER_BYTES, TensorFileError, TensorSpec, open_tensors
 from sepdict.errors import ConfigError, DictionaryFileError
 from sepdict.models.autoencoder import Autoencoder, build_autoencoder
@@ -33,7 +33,6 @@ from sepdict.models.layers import is_finite
 from sepdict.spectral.bands import n_bands
 from sepdict.spectral.stft import spectral_shape
 
-FORMAT_VERSION = 5  # rises with every change after which older files would be read wrongly
 EXEMPLARS = FILE_NAMES["exemplars"]
 N_TRIAL_FRAMES = 8
 EXTREME = 100.0  # far beyond a fit's excitations, which stay within a few deviations

@@ -8,6 +8,7 @@ from sepdict.dictionaries.tensor_file import INVALID_JSON, TensorFileError, open
 from sepdict.errors import DictionaryFileError
 
 FORMAT = "sepdict.dictionary"
+FORMAT_VERSION = 5  # rises with every change after which older files would be read wrongly
 
 
 def read_entry(path: Path, metadata: Any) -> dict[str, Any]:

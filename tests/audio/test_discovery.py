@@ -120,3 +120,15 @@ def test_what_ffmpeg_writes_under_an_extension_is_found_and_read(tmp_path: Path)
     assert find_audio_files([tmp_path]) == sorted(paths)
     for path in paths:
         assert read_audio(path).duration_s == pytest.approx(0.75, abs=0.15), path
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/recordings/", "gs://bucket/a.wav", "https://example.org/a.wav"])
+def test_a_url_is_refused_as_one(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (url, Path(url)):
+        with pytest.raises(AudioFileError) as refusal:
+            find_audio_files([path])
+        expected = f"{url.rstrip('/')}: is a URL; expected a file or folder: mount"
+        assert str(refusal.value).startswith(expected)
+    (file,) = write_mixtures(tmp_path / "s3:", "a")
+    assert find_audio_files(["s3:/a.wav"]) == [Path("s3:/a.wav")] == [file.relative_to(tmp_path)]

@@ -57,6 +57,34 @@ def refuse_to_stop(path: str, _: Send) -> None:
     time.sleep(60)
 
 
+def kill_at_poison(log: Path, _: OnProgress, task: str) -> str:
+    """Kill the worker of one task, and note each attempt."""
+    (log / f"{task}-{time.monotonic_ns()}").touch()
+    if task == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task.upper()
+
+
+def kill_once(flag: Path, _: OnProgress, task: str) -> str:
+    """Kill the worker of the first attempt at one of the tasks."""
+    if task == "c" and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task.upper()
+
+
+def wait_for_release(folder: Path, on_progress: OnProgress, task: str) -> str:
+    """Go on, with progress, until a file of the task's name is there, or the folder itself is a file."""
+    try:
+        while folder.is_dir() and not (folder / task).exists():
+            on_progress(Progress("fit", 1, 2, 0.0))
+            time.sleep(0.01)
+        return task.upper()
+    except BaseException:
+        (folder / f"ended {task}").touch()
+        raise
+
+
 class UnportableError(Exception):
     """Cannot be made again from what it holds."""
 

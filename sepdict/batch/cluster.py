@@ -1,0 +1,315 @@
+"""A Dask cluster that carries out the tasks of a batch: paths go there, small results come back, never audio.
+
+The only module that loads Dask, and loaded only where a cluster is asked for.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import os
+import queue
+import reprlib
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import dask.config
+from dask.utils import parse_timedelta
+from distributed import CancelledError, Client, Future, KilledWorker
+from distributed.comm.core import connect
+from distributed.core import send_recv
+from distributed.security import Security
+from distributed.versions import VersionMismatchWarning
+
+from sepdict._core.fs import hidden_folder, sweep
+from sepdict._core.processes import Outcome
+from sepdict._core.version import __version__
+from sepdict.batch.attempts import MOST_ATTEMPTS, GivenUp, Stopped, attempt, stop, write_work
+from sepdict.batch.executors import Result, Task, counting
+from sepdict.batch.workers import Answer, Needs, answer, refuse_unfit, shares, use_threads
+from sepdict.errors import ConfigError
+from sepdict.progress import OnProgress
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+TASKS_PER_THREAD = 2  # one that is worked on, one that waits there, so that no thread is idle
+LOOKING_S = 1.0  # between two looks for new workers
+STOPPING_S = 60.0  # for attempts to end
+KILLED = f"it killed its worker {MOST_ATTEMPTS} times, perhaps for memory; give workers more, or shorten the segments"
+
+
+@contextlib.contextmanager
+def connected(where: str) -> Iterator[Client]:
+    """Connect to a scheduler for the ``with`` block.
+
+    Parameters
+    ----------
+    where : str
+        The scheduler's address, the path of a scheduler file, or ``"auto"`` for what Dask's configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If no scheduler answers there in the time that Dask's setting ``distributed.comm.timeouts.connect`` gives.
+    """
+    address = _address(where)
+    with _dask_silent():
+        _greet(address, parse_timedelta(dask.config.get("distributed.comm.timeouts.connect")))
+        with Client(address, set_as_default=False) as client:
+            yield client
+
+
+def _greet(address: str, wait_s: float) -> None:
+    """Refuse an address at which no scheduler answers in time; a client alone would wait for ever in some cases."""
+
+    async def ask() -> Any:
+        comm = await connect(address, timeout=wait_s, **Security().get_connection_args("client"))
+        try:
+            return await send_recv(comm, op="identity")
+        finally:
+            comm.abort()
+
+    try:
+        kind = asyncio.run(asyncio.wait_for(ask(), wait_s))["type"]
+    except TypeError as error:  # there is no context of TLS
+        how = "name them in Dask's configuration (distributed.comm.tls)"
+        raise ConfigError(f"{address}: wants certificates of TLS, and there are none here; {how}") from error
+    except ValueError as error:
+        raise ConfigError(f"{address}: is no scheduler's address; expected one like tcp://host:8786") from error
+    except Exception as error:  # whatever something else answers
+        how = "check the address, and that the scheduler runs"
+        raise ConfigError(f"{address}: no Dask scheduler answered within {wait_s:g} s; {how}") from error
+    if kind != "Scheduler":
+        raise ConfigError(f"{address}: is the address of a {kind.lower()}; expected the scheduler's")
+
+
+def _address(where: str) -> str:
+    """Return the address of a scheduler."""
+    if where == AUTO:
+        address = dask.config.get("scheduler-address", None)
+        if address is None:
+            raise ConfigError("Dask's configuration names no scheduler; have DASK_SCHEDULER_ADDRESS name one")
+        return str(address)
+    if "://" in where or not (os.sep in where or where.endswith(".json") or Path(where).exists()):
+        return where
+    try:
+        return str(json.loads(Path(where).read_bytes())["address"])
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read ({error.strerror}); expected a scheduler file of Dask") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{where}: names no address; expected a scheduler file of Dask") from error
+
+
+@contextlib.contextmanager
+def _dask_silent() -> Iterator[None]:
+    """Keep Dask's own log and warnings from the screen: what matters is reported in our words."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
+    before = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VersionMismatchWarning)
+        for name in names:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
+
+
+class DaskCluster:
+    """Carries out tasks on the workers of a Dask cluster, an `Executor`.
+
+    The folders of inputs and outputs must be the same on all machines, under the same paths. A task whose worker ends
+    suddenly is tried again elsewhere, twice at most. The connection to the scheduler may be cut and come back. Workers
+    that join later get work.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Not an asynchronous one.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
+
+    def __init__(self, client: object) -> None:
+        if not isinstance(client, Client) or client.asynchronous:
+            raise ConfigError(
+                f"client is {reprlib.repr(client)}; expected a distributed.Client that is not asynchronous"
+            )
+        self.client = client
+        self._reads: Sequence[Path] = ()
+        self._met: dict[str, Answer] = {}
+        self._n_threads: dict[str, int] = {}  # of the workers that are there
+        self._asked_at = -math.inf
+
+    def refuse_unfit(self, out: Path, reads: Sequence[Path]) -> None:
+        """Refuse workers that cannot do the work; see `Executor`."""
+        self._reads = reads
+        with hidden_folder(out) as folder:
+            self._meet(folder)
+        if not self._n_threads:
+            raise ConfigError(f"the scheduler {self._where} has no workers; start some (dask worker {self._where})")
+
+    def carry_out(
+        self,
+        work: Callable[[OnProgress, Task], Result],
+        tasks: Sequence[Task],
+        out: Path,
+        *,
+        died: Callable[[Task, str], Result],
+        on_result: Callable[[Result], None],
+        on_progress: OnProgress,
+    ) -> list[Result]:
+        """Work on tasks; see `Executor`."""
+        told = counting(on_result, on_progress, len(tasks))
+        results: dict[int, Result] = {}
+        with hidden_folder(out) as folder:
+            write_work(folder, work)
+            with _Flights(self.client, folder, tasks) as flights:
+                while len(results) < len(tasks):
+                    self._meet(folder)
+                    flights.fill(sum(self._n_threads.values()) * TASKS_PER_THREAD)
+                    for number, outcome in flights.landed():
+                        if isinstance(outcome, GivenUp):
+                            results[number] = died(tasks[number], KILLED)
+                        elif outcome.error is None:
+                            results[number] = outcome.result
+                        else:
+                            raise outcome.error
+                        told(results[number])
+            if self._met.keys() - self._n_threads.keys():
+                self.client.run(sweep, out, on_error="ignore")  # what killed workers left on machines of their own
+        return [results[number] for number in range(len(tasks))]
+
+    @property
+    def _where(self) -> str:
+        """The scheduler's address."""
+        return str(getattr(self.client.scheduler, "address", "of the cluster"))
+
+    def _meet(self, folder: Path) -> None:
+        """Look which workers there are, ask those that are new, and share out the cores anew if that changed."""
+        if time.monotonic() - self._asked_at < LOOKING_S and self._n_threads:
+            return
+        self._asked_at = time.monotonic()
+        try:
+            there = self.client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, ValueError):  # the connection is cut, perhaps for a moment
+            return
+        if not there and self._n_threads:
+            log.warning("the scheduler %s has no workers any more; waiting for some", self._where)
+        self._ask([worker for worker in there if worker not in self._met], folder)
+        n_threads = {worker: facts["nthreads"] for worker, facts in there.items() if worker in self._met}
+        if n_threads != self._n_threads:
+            self._n_threads = n_threads
+            own = shares({worker: self._met[worker] for worker in n_threads}, n_threads)
+            for n in set(own.values()):
+                self._run(use_threads, n, workers=[worker for worker in own if own[worker] == n])
+
+    def _ask(self, workers: Sequence[str], folder: Path) -> None:
+        """Ask new workers for their versions and what they see; refuse what does not fit."""
+        for worker, found in self._run(version, "sepdict", workers=workers).items():
+            if found != __version__:
+                has = "no sepdict" if isinstance(found, PackageNotFoundError) else f"sepdict {found}"
+                raise ConfigError(f"worker {worker} has {has}, here it is {__version__}; install the same on both")
+        for worker, found in self._run(answer, Needs.of(folder, self._reads), workers=workers).items():
+            if not isinstance(found, Answer):
+                raise ConfigError(f"worker {worker} cannot work ({type(found).__name__}: {found})")
+            refuse_unfit(worker, found)
+            self._met[worker] = found
+
+    def _run(self, function: Callable[..., Any], *args: Any, workers: Sequence[str]) -> dict[str, Any]:
+        """Call a function on workers, and return what it returns or raises; leave out those that ended meanwhile."""
+        if not workers:
+            return {}
+        told = self.client.run(function, *args, workers=list(workers), on_error="return")
+        return {worker: each for worker, each in told.items() if not isinstance(each, OSError)}
+
+
+class _Flights:
+    """The tasks of a run that are on their way, as a context manager: after an error it ends them.
+
+    Parameters
+    ----------
+    client : Client
+    folder : Path
+        The run's.
+    tasks : sequence
+    """
+
+    def __init__(self, client: Client, folder: Path, tasks: Sequence[Any]) -> None:
+        self.client, self.folder, self.tasks = client, folder, tasks
+        self.ahead = iter(range(len(tasks)))
+        self.again = deque[int]()
+        self.under_way: dict[Future[Any], int] = {}
+        self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.n_kills: dict[int, int] = {}
+
+    def __enter__(self) -> "_Flights":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let attempts that go on end where they are, and cancel the others."""
+        try:
+            if kind is not None and self.client.status == "running":
+                stop(self.folder)
+                until = time.monotonic() + STOPPING_S
+                while self.under_way and time.monotonic() < until:
+                    self._wait()
+        finally:
+            with contextlib.suppress(Exception):
+                self.client.cancel(list(self.under_way))
+
+    def fill(self, n_most: int) -> None:
+        """Submit tasks until so many are under way."""
+        while len(self.under_way) < n_most:
+            number = self.again.popleft() if self.again else next(self.ahead, None)
+            if number is None:
+                return
+            key = f"sepdict-{number}-{uuid.uuid4().hex}"
+            future = self.client.submit(attempt, self.folder, number, self.tasks[number], key=key, pure=False)
+            self.under_way[future] = number
+            future.add_done_callback(self.ended.put)
+
+    def landed(self) -> Iterator[tuple[int, Outcome | GivenUp]]:
+        """Return the outcomes that came since, after a moment also none; what was lost is tried again."""
+        for future, number in self._wait():
+            outcome = self._outcome(future, number)
+            if isinstance(outcome, Outcome | GivenUp):
+                yield number, outcome
+            else:
+                self.again.append(number)
+
+    def _wait(self) -> list[tuple["Future[Any]", int]]:
+        """Wait a moment for futures that end."""
+        with contextlib.suppress(queue.Empty):
+            future = self.ended.get(timeout=LOOKING_S)
+            return [(future, self.under_way.pop(future))]
+        if self.client.status == "closed":
+            raise ConfigError("the connection to the scheduler is lost; start it, and go on with --skip-existing")
+        return []
+
+    def _outcome(self, future: "Future[Any]", number: int) -> Outcome | GivenUp | Stopped | None:
+        """Return what became of an attempt; None if it is not known."""
+        if future.status == "cancelled":  # the connection to the scheduler was cut
+            return None
+        try:
+            outcome: Outcome | GivenUp | Stopped = future.result()
+        except KilledWorker:  # which counts also those that only waited on a worker that was killed
+            self.n_kills[number] = self.n_kills.get(number, 0) + 1
+            return GivenUp() if self.n_kills[number] == MOST_ATTEMPTS else None
+        except CancelledError:
+            return None
+        except Exception as error:
+            raise ConfigError(f"a worker cannot work ({type(error).__name__}: {error})") from error
+        return outcome
