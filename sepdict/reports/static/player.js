@@ -20,6 +20,7 @@
  * @property {string} [spectrogram] URL of a picture that spans the whole duration from its left to its right edge
  * @property {string} [mask] the same of the mask, and
  * @property {string} [excitation] of the excitations: where any track has one, the user can choose what is shown
+ * @property {{volume?: number, muted?: boolean, soloed?: boolean}} [level] how it is set at the start
  * @property {number} [hue] 1 to 6, as in player.css; stems have them in turn
  */
 
@@ -48,8 +49,8 @@ let nPlayers = 0;
  *
  * Stems sound from the start and the mixture is mute, for the stems already add up to it; what is soloed sounds alone,
  * also where it is mute. Sounds are loaded when they are first to be played. The element gets the attribute
- * `data-state` (idle, loading, playing, paused or error), and an event `position`, `detail: {time, duration,
- * playing}`, whenever time moves.
+ * `data-state` (idle, loading, playing, paused or error), an event `position`, `detail: {time, duration, playing}`,
+ * whenever time moves, and an event `levels`, `detail: [{volume, muted, soloed}, …]`, whenever tracks are set otherwise.
  *
  * @param {HTMLElement} element emptied first
  * @param {object} options
@@ -69,9 +70,8 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
   const channels = tracks.map((track) => ({
     track,
     hue: track.hue ?? (track.role === "stem" ? (hue++ % N_HUES) + 1 : 0),
-    soloed: false,
-    muted: hasStems && track.role === "mixture",
-    volume: 1,
+    ...{ soloed: false, muted: hasStems && track.role === "mixture", volume: 1 },
+    ...track.level,
   }));
   const sound = new Sound(channels, sampleRate);
   const listening = new AbortController(); // ends all listeners outside the element
@@ -168,18 +168,22 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
   }
 
   function solo(index, on) {
-    channels[index].soloed = on;
-    refresh();
+    setLevel(index, { soloed: on });
   }
 
   function mute(index, on) {
-    channels[index].muted = on;
-    refresh();
+    setLevel(index, { muted: on });
   }
 
   function setVolume(index, volume) {
-    channels[index].volume = Math.min(1, Math.max(0, volume));
+    setLevel(index, { volume: Math.min(1, Math.max(0, volume)) });
+  }
+
+  function setLevel(index, level) {
+    Object.assign(channels[index], level);
     refresh();
+    const detail = channels.map(({ volume, muted, soloed }) => ({ volume, muted, soloed }));
+    element.dispatchEvent(new CustomEvent("levels", { detail }));
   }
 
   function show(name) {

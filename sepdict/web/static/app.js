@@ -1,136 +1,141 @@
 /** The page: mixtures, dictionaries for them, and what comes of them. */
 
-import {
-  about,
-  asDuration,
-  asRate,
-  catchFocus,
-  complain,
-  dropped,
-  make,
-  renew,
-  sentence,
-  takeFiles,
-} from "./elements.js";
-import { asCount, createMarking, labelsOf, namesOf, troubleOf } from "./marking.js";
+import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
+import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
+import { asTotal, dictionaryItem, forget, soundItem } from "./lists.js";
+import { createMarking, labelsOf, troubleOf } from "./marking.js";
 import { settings, showOptions } from "./options.js";
-import { askForAll, followAll, forgetResults, sendAll } from "./jobs.js";
-import { createResults, isDone, resultOf } from "./results.js";
-import { ask, drop, patience } from "./server.js";
+import { createResults } from "./results.js";
+import { askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
+import { attempt, begin, openSession, ownChange, saveSoon } from "./session.js";
+import {
+  addUpload,
+  changed,
+  chosenDictionaries,
+  forgetAll,
+  isDone,
+  jobsOf,
+  remove,
+  resultsNow,
+  setJob,
+  sourcesOf,
+  state,
+  whenChanged,
+} from "./state.js";
+import { createTraining } from "./training.js";
 
-const KEEP_ALIVE_MS = 5 * 60 * 1000; // what lies in an open page does not grow old
 const N_NAMED = 5; // of what is gone; of more it is said how many
 const find = (selector) => document.querySelector(selector);
 const mixtureSection = find("#mixture");
 const sourcesSection = find("#sources");
 const listenSection = find("#listen");
-const training = find("#training");
-const learningPlace = find("#learning");
 const results = createResults(find("#result"));
-const marking = createMarking(find("#marking"), { onChange: refresh });
-const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general
+const marking = createMarking(find("#marking"), { onChange: changed });
+const training = createTraining(sourcesSection, { addOnce });
 
-let limits = null;
-let mixtures = []; // what the server said of them
-let dictionaries = []; // {id, source, …, own: whether it came with this page, chosen, kept: its id in the library}
-let solos = [];
-let separations = []; // entries as in results.js
-let known = false; // whether it was asked what dictionaries there are
-let separating = false;
-let learning = false;
+let asking = false;
+let watching = false;
 
+whenChanged(refresh);
+whenSilent(showSilence);
 takeFiles(find('[data-kind="mixture"]'), addMixtures);
 takeFiles(find('[data-kind="dictionary"]'), addDictionaries);
-takeFiles(find('[data-kind="solo"]'), addSolos);
-find("#open-training").addEventListener("click", () => openTraining(training.hidden));
-find("#close-training").addEventListener("click", () => openTraining(false));
-find("#source").addEventListener("input", refresh);
-training.addEventListener("submit", (event) => {
-  event.preventDefault();
-  train();
-});
 find("#separate").addEventListener("click", separate);
-for (const option of ["#residual", "#standard"]) find(option).addEventListener("change", refresh);
+find("#try-now").addEventListener("click", askNow);
+find("#anew").addEventListener("click", () => {
+  history.replaceState(null, "", "/");
+  location.reload();
+});
+for (const option of ["#residual", "#background-model", "#standard"]) find(option).addEventListener("change", changed);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", dropAnywhere);
-window.addEventListener("beforeunload", (event) => {
-  const isUnkept = dictionaries.some((each) => each.own && !each.kept);
-  if (separating || learning || mixtures.length || isUnkept) event.preventDefault();
-});
-setInterval(keepAlive, KEEP_ALIVE_MS);
+window.addEventListener("beforeunload", (event) => isSending() && event.preventDefault());
 start();
 
 async function start() {
   refresh();
-  let said = false;
-  while (!known) {
-    try {
-      limits = await ask("GET", "/api/limits");
-      for (const facts of await ask("GET", "/api/dictionaries")) dictionaries.push({ ...facts, chosen: false });
-      known = true;
-    } catch (error) {
-      if (!said) complain(sourcesSection, [sentence(error.message), "Trying again every two seconds."]);
-      said = true;
-      await patience();
-    }
+  try {
+    await listLibrary();
+    if (!(await openSession({ onTaken, onGone }))) showGone();
+  } catch (error) {
+    complain(find("#session"), [sentence(error.message)]);
   }
-  if (said) complain(sourcesSection, []);
+}
+
+async function listLibrary() {
+  state.limits = await lookUp("/api/limits");
+  const library = await lookUp("/api/dictionaries");
+  const chosen = chosenDictionaries().map(({ id, kept }) => kept ?? id);
+  const own = state.dictionaries.filter((each) => each.own);
+  state.dictionaries = [...library.map((facts) => ({ ...facts, chosen: chosen.includes(facts.id) })), ...own];
+  state.known = true;
   refresh();
 }
 
-/** Do something, and say in a section what went wrong; returns whether nothing did. */
-async function attempt(section, work) {
-  complain(section, []);
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (error.name !== "AbortError") complain(section, [sentence(error.message)]);
-    if (error.status === 404) await keepAlive();
-    return false;
-  } finally {
-    refresh();
-  }
+/** Show what the server had that was new to this page; `first` is what was set on a page that is opened again. */
+function onTaken(first) {
+  if (first) training.open(first.training);
+  if (first) state.heard = first.heard;
+  if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
+  marking.showAnew();
+  training.watch();
+  watch();
+}
+
+/** Go on in a new session, and say what is gone: this page was open, so something of it is still here. */
+async function onGone() {
+  const own = state.dictionaries.filter((each) => each.own && !each.kept).map(({ source }) => source);
+  const stems = resultsNow().filter(({ report, before }) => isDone(report) || before);
+  const what = [...[...state.mixtures, ...state.solos].map(({ name }) => name), ...own];
+  const gone = [...what, ...stems.map(({ name }) => `the stems of ${name}`)];
+  const hasMarks = state.mixtures.some(({ marks }) => marks.length);
+  marking.close();
+  await listLibrary();
+  forgetAll();
+  await begin();
+  if (!gone.length) return;
+  const more = gone.length > N_NAMED ? ` and ${gone.length - N_NAMED} more` : "";
+  const marksStay = hasMarks ? " Marks are there again when you add the same recordings again." : "";
+  complain(find("#session"), [
+    `The server no longer has ${gone.slice(0, N_NAMED).join(", ")}${more}: it ended meanwhile, or heard nothing of ` +
+      `this page for an hour. Please add again what you need.${marksStay}`,
+  ]);
+}
+
+/** Say that nothing is left of what the address names. */
+function showGone() {
+  for (const section of [mixtureSection, sourcesSection, listenSection]) section.hidden = true;
+  find("#gone").hidden = false;
+  find("#anew").focus();
+}
+
+/** Say for how long the server has not answered; of 0 seconds, nothing. */
+function showSilence(seconds) {
+  find("#silence").hidden = !seconds;
+  find("#silence .pause").textContent = seconds < 2 ? "" : `Asking again every ${seconds} seconds.`;
 }
 
 function addMixtures(files) {
-  return attempt(mixtureSection, () =>
-    sendAll(mixtureSection, files, "mixture", limits, (sent) => {
-      addOnce(mixtures, { ...sent, marks: [] });
-      refresh();
-    }),
-  );
+  return attempt(mixtureSection, () => sendAll(mixtureSection, files, "mixture", state.limits, (sent) => addOnce(sent)));
 }
 
 function addDictionaries(files) {
-  return attempt(sourcesSection, () =>
-    sendAll(sourcesSection, files, "dictionary", limits, (sent) => {
-      addOnce(dictionaries, { ...sent, own: true, chosen: true });
-      refresh();
-    }),
-  );
-}
-
-function addSolos(files, folder) {
-  if (folder && !find("#source").value) find("#source").value = folder;
-  return attempt(training, () =>
-    sendAll(training, files, "solo", limits, (sent) => {
-      addOnce(solos, sent);
-      refresh();
-    }),
-  );
+  const onSent = (sent) => addOnce(sent, { chosen: true });
+  return attempt(sourcesSection, () => sendAll(sourcesSection, files, "dictionary", state.limits, onSent));
 }
 
 /** Enter what was sent, unless a file of the same content is there. */
-function addOnce(list, sent) {
-  const there = list.find((other) => other.sha256 === sent.sha256);
+function addOnce(sent, more = {}) {
+  const list = { mixture: state.mixtures, solo: state.solos, dictionary: state.dictionaries }[sent.kind];
+  const there = list.find(({ id, sha256 }) => sha256 === sent.sha256 && id !== sent.id);
   if (!there) {
-    list.push(sent);
+    addUpload(sent, more);
+    ownChange();
     return;
   }
   forget(sent.id);
-  if (sent.chosen) there.chosen = true;
-  refresh();
+  if (more.chosen) there.chosen = true;
+  changed();
   const name = there.name ?? there.source; // those of the library have no file's name
   throw new Error(`${sent.name}: is here already${name === sent.name ? "" : `, as ${name}`}`);
 }
@@ -144,159 +149,94 @@ async function dropAnywhere(event) {
   if (others.length) await addMixtures(others);
 }
 
-function openTraining(open) {
-  training.hidden = !open;
-  find("#open-training").setAttribute("aria-expanded", String(open));
-  if (open) find("#source").focus();
-}
-
-async function train() {
-  const byKeyboard = leaveFocus();
-  learning = true;
-  refresh();
-  const taken = [...solos];
-  await attempt(learningPlace, async () => {
-    const source = find("#source").value.trim();
-    const network = training.querySelector("[name=network]:checked").value;
-    const request = { source, network, solos: taken.map((solo) => solo.id) };
-    const job = await ask("POST", "/api/trainings", request);
-    showRemarks([]);
-    const onReport = (_, { warnings }) => showRemarks(warnings);
-    const [end] = await followAll(learningPlace, [job], onReport, { nameOf: () => source, byKeyboard });
-    if (end.state === "failed") throw Object.assign(new Error(end.message), { status: end.lost ? 404 : 0 });
-    if (end.state !== "done") return;
-    dictionaries.push({ ...end.result, own: true, chosen: true });
-    showRemarks([]);
-    takeAway(source, taken);
-    const notes = end.warnings.join("; ");
-    if (notes) complain(sourcesSection, [`${source} is ready. Note: ${notes}.`], { calm: true });
-  });
-  learning = false;
-  refresh();
-  if (!byKeyboard) return; // Space may be the player's
-  const made = [...sourcesSection.querySelectorAll(".dictionaries input")].at(-1) ?? find("#open-training");
-  catchFocus(training.hidden ? made : training.querySelector("[type=submit]:enabled") ?? find("#source"));
-}
-
-/** Take what was learned from out of the panel, and leave there what was prepared meanwhile. */
-function takeAway(source, taken) {
-  for (const solo of taken) forget(solo.id);
-  solos = solos.filter((solo) => !taken.includes(solo));
-  if (find("#source").value.trim() === source) find("#source").value = "";
-  if (solos.length || find("#source").value) return;
-  training.reset(); // the kind, too
-  openTraining(false);
-}
-
-/** Take the focus from what is about to be disabled; returns whether the keyboard had brought it there. */
-function leaveFocus() {
-  const byKeyboard = document.activeElement.matches(":focus-visible");
-  document.activeElement.blur();
-  return byKeyboard;
-}
-
-/** Show what there is to think of the solos while they are learned. */
-function showRemarks(remarks) {
-  const place = find("#remarks");
-  if (place.childElementCount === remarks.length) return; // said already
-  place.hidden = !remarks.length;
-  place.replaceChildren(...remarks.map((remark) => make("p", {}, [remark])));
-}
-
 /** Separate all mixtures that were not in the same way before; what there is of them stays until there is another. */
 async function separate() {
-  const byKeyboard = leaveFocus();
-  separating = true;
-  refresh();
-  const dictionariesOf = chosenDictionaries().map(({ id }) => id);
-  const entries = mixtures.map((mixture) => {
-    const { id, name } = mixture;
-    const how = settings(sourcesOf(mixture).length === 1);
-    const request = { mixture: id, dictionaries: dictionariesOf, labels: labelsOf(mixture), ...how };
-    const old = separations.find((one) => one.request.mixture === id);
-    const before = old ? resultOf(old) : null;
-    const isSame = before && JSON.stringify(before.request) === JSON.stringify(request);
-    return isSame ? before : { name, request, report: null, before };
-  });
-  let begun = [];
+  const focused = document.activeElement;
+  const byKeyboard = focused.matches(":focus-visible");
+  focused.blur(); // it is about to be disabled
+  asking = true;
+  changed();
+  const same = resultsNow().map(({ report, before }) => asText((isDone(report) ? report : before)?.request));
+  const wanted = state.mixtures.map(requestFor).filter((request) => !same.includes(asText(request)));
   await attempt(listenSection, async () => {
-    const refused = await askForAll(listenSection, entries.filter(({ report }) => !report));
-    begun = entries.filter((one) => one.report && !isDone(one));
-    if (refused && !begun.length) throw refused; // nothing was begun, so nothing is replaced
-    replaceBy(entries);
-    await followSeparations(begun, byKeyboard);
+    const onAsked = (report) => {
+      setJob(report);
+      ownChange();
+    };
+    const refused = await askForAll(listenSection, wanted, onAsked);
+    asking = false;
+    await watch({ byKeyboard });
     if (refused) throw refused;
   });
-  separating = false;
-  refresh();
-  if (begun.some(isDone)) results.reveal();
+  asking = false;
+  changed();
+  if (resultsNow().some(({ report }) => isDone(report))) results.reveal();
   if (byKeyboard) catchFocus(find("#separate"));
 }
 
-/** Follow separations that were begun to their ends. */
-async function followSeparations(begun, byKeyboard) {
-  const onReport = (index, report) => {
-    const entry = begun[index];
-    entry.report = report;
-    if (isDone(entry)) listLearned(report.result.learned);
-    if (isDone(entry) && entry.before) forgetResults([entry.before]);
-    if (isDone(entry)) entry.before = null;
-    results.show(separations);
-  };
-  const jobs = begun.map(({ report }) => report);
-  const nameOf = (index) => (begun.length > 1 ? begun[index].name : "");
-  const ends = await followAll(listenSection, jobs, onReport, { nameOf, byKeyboard });
-  if (ends.some(({ lost }) => lost)) await keepAlive();
-  if (begun.length === 1 && separations.length < 2 && ends[0].state === "failed") throw new Error(ends[0].message);
+function requestFor(mixture) {
+  const how = settings(sourcesOf(mixture).length === 1);
+  const dictionaries = chosenDictionaries().map(({ id }) => id);
+  return { mixture: mixture.id, dictionaries, labels: labelsOf(mixture), ...how };
 }
 
-/** List the dictionaries that were learned from marks, to be kept or chosen for other mixtures. */
-function listLearned(learned) {
-  const before = (facts) => dictionaries.some(({ sha256 }) => sha256 === facts.sha256);
-  dictionaries.push(...learned.filter((facts) => !before(facts)).map((facts) => ({ ...facts, own: true, chosen: false })));
+/** Write a request so that the same ones are the same text, whoever has put the keys in which order. */
+function asText(request) {
+  if (!request) return "";
+  const { mixture, dictionaries, residual, background_model: model, quality } = request;
+  return JSON.stringify([mixture, dictionaries, labelsOf({ marks: request.labels }), residual, model, quality]);
 }
 
-/** Make these the separations that are shown; what is in none of them any more is not needed. */
-function replaceBy(entries) {
-  const needed = entries.flatMap((one) => [one, one.before]);
-  forgetResults(separations.flatMap((one) => [one, one.before]).filter((one) => one && !needed.includes(one)));
-  separations = entries;
-  refresh();
+/** Follow what the server separates, wherever that was begun, to its end. */
+async function watch({ byKeyboard = false } = {}) {
+  if (watching || asking) return; // all that is asked for is followed together
+  watching = true;
+  const unfinished = () => jobsOf("separation").filter(isUnfinished);
+  try {
+    for (let jobs = unfinished(); jobs.length; jobs = unfinished()) {
+      changed();
+      const nameOf = (index) => (jobs.length > 1 ? jobs[index].name : "");
+      await followAll(listenSection, jobs, hear, { nameOf, byKeyboard });
+    }
+  } finally {
+    watching = false;
+    changed();
+  }
+  const [only, ...others] = resultsNow();
+  const { state: how, message } = only?.report ?? {};
+  if (!others.length && how === "failed") complain(listenSection, [message]);
 }
 
-function chosenDictionaries() {
-  return dictionaries.filter((each) => each.chosen);
-}
-
-/** The sources of a mixture: of the dictionaries that are chosen, and what is marked. */
-function sourcesOf(mixture) {
-  return [...new Set([...chosenDictionaries().map(({ source }) => source), ...namesOf(mixture)])];
+/** Enter what is heard of a separation, and the dictionaries that were learned for it. */
+function hear(_, report) {
+  if (!state.jobs.some(({ id }) => id === report.id)) return; // it was taken away meanwhile
+  if (report.lost) remove(report.id);
+  else setJob(report);
+  if (isDone(report)) for (const facts of report.result.learned) addUpload(facts);
+  changed();
 }
 
 function refresh() {
-  const items = (sounds, without) => sounds.map((sound) => soundItem(sound, () => without(sound)));
-  const mixtureItems = items(mixtures, (gone) => {
-    if (marking.mixture === gone) marking.close();
-    mixtures = mixtures.filter((other) => other !== gone);
-  });
-  renew(mixtureSection.querySelector(".files"), mixtureItems);
-  find("#mixtures-total").textContent = asTotal(mixtures);
-  find('[data-kind="mixture"] label span').textContent = mixtures.length ? "Add more" : "Choose recordings";
-  renew(sourcesSection.querySelector(".dictionaries"), dictionaries.map(dictionaryItem));
-  find("#no-dictionaries").hidden = !known || dictionaries.length > 0;
-  const soloItems = items(solos, (gone) => (solos = solos.filter((other) => other !== gone)));
-  renew(training.querySelector(".files"), soloItems);
-  find("#solos-total").textContent = asTotal(solos);
-  training.querySelector("[type=submit]").disabled = learning || !solos.length || !find("#source").value.trim();
+  renew(mixtureSection.querySelector(".files"), state.mixtures.map((mixture) => soundItem(mixture, marking.open)));
+  if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
+  find("#mixtures-total").textContent = asTotal(state.mixtures);
+  find('[data-kind="mixture"] label span').textContent = state.mixtures.length ? "Add more" : "Choose recordings";
+  const items = state.dictionaries.map((each) => dictionaryItem(each, sourcesSection));
+  renew(sourcesSection.querySelector(".dictionaries"), items);
+  find("#no-dictionaries").hidden = !state.known || state.dictionaries.length > 0;
+  training.refresh();
   refreshOptions();
-  results.show(separations);
-  mixtureSection.classList.toggle("ready", mixtures.length > 0);
-  sourcesSection.classList.toggle("ready", chosenDictionaries().length > 0 || mixtures.some((each) => each.marks.length));
-  listenSection.classList.toggle("ready", separations.some(isDone));
+  results.show();
+  mixtureSection.classList.toggle("ready", state.mixtures.length > 0);
+  const isMarked = state.mixtures.some(({ marks }) => marks.length);
+  sourcesSection.classList.toggle("ready", chosenDictionaries().length > 0 || isMarked);
+  listenSection.classList.toggle("ready", resultsNow().some(({ report }) => isDone(report)));
+  saveSoon();
 }
 
 /** Offer what means something with the sources that are marked or chosen. */
 function refreshOptions() {
+  const { mixtures } = state;
   const chosen = chosenDictionaries().map(({ source }) => source);
   const twice = chosen.find((source, index) => chosen.indexOf(source) !== index);
   const nSources = mixtures.length ? mixtures.map((each) => sourcesOf(each).length) : [chosen.length];
@@ -306,108 +246,7 @@ function refreshOptions() {
   find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
   const sources = nSources.includes(0) ? "a mark or a dictionary" : clash && "one dictionary for each source";
   const missing = [mixtures.length ? "" : "a mixture", sources, ...mixtures.map(troubleOf)].filter(Boolean);
-  find("#separate").disabled = separating || missing.length > 0;
-  find("#missing").textContent = missing.length && !separating ? `Needs ${missing.join(" and ")}.` : "";
-}
-
-function asTotal(sounds) {
-  const total = sounds.reduce((sum, sound) => sum + sound.duration_s, 0);
-  return sounds.length > 1 ? `${sounds.length} recordings, ${asDuration(total)} together` : "";
-}
-
-/** A sound in a list; what is removed here is also forgotten there. */
-function soundItem(sound, remove) {
-  const channels = { 1: "mono", 2: "stereo" }[sound.n_channels] ?? `${sound.n_channels} channels`;
-  const onRemove = () => {
-    forget(sound.id);
-    remove();
-    refresh();
-  };
-  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}`;
-  const actions = [action("Remove", sound.name, onRemove)];
-  if (sound.marks) actions.unshift(action("Mark", sound.name, () => marking.open(sound)));
-  return make("li", {}, [
-    about(sound.name, facts + (sound.marks ? asCount(sound) : "")),
-    make("span", { class: "end" }, actions),
-  ]);
-}
-
-function dictionaryItem(dictionary) {
-  const { id, name, source, own, kept } = dictionary;
-  const onChange = () => {
-    dictionary.chosen = box.checked;
-    refresh();
-  };
-  const box = make("input", { type: "checkbox", change: onChange });
-  box.checked = dictionary.chosen;
-  const kind = KINDS[dictionary.network] ? `, ${KINDS[dictionary.network]}` : "";
-  const isOnly = dictionaries.every((other) => other === dictionary || other.source !== source);
-  const from = isOnly ? "" : own ? `${name}, ` : "in the library, ";
-  const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
-  const label = make("label", {}, [box, about(source, heard)]);
-  const onRemove = () => {
-    forget(id);
-    dictionaries = dictionaries.filter((other) => other !== dictionary);
-    refresh();
-  };
-  const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
-  const actions = [make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
-  if (own) {
-    actions.unshift(
-      kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, () => keep(dictionary)),
-    );
-    actions.push(action(kept ? "Remove from this page" : "Remove", source, onRemove));
-  }
-  return make("li", {}, [label, make("span", { class: "end" }, actions)]);
-}
-
-function action(text, of, click) {
-  return make("button", { type: "button", class: "quiet", "aria-label": `${text} ${of}`, click }, [text]);
-}
-
-function keep(dictionary) {
-  return attempt(sourcesSection, async () => {
-    dictionary.kept = (await ask("POST", `/api/dictionaries/${dictionary.id}/keep`)).id;
-  });
-}
-
-/** Tell the server that an upload is not needed any more. */
-function forget(id) {
-  drop(`/api/uploads/${id}`);
-}
-
-/** Use everything that is in the page, and drop what the server no longer has, and say so. */
-async function keepAlive() {
-  const lost = new Set();
-  const use = (path, id) => ask("GET", `${path}/${id}`).catch((error) => error.status === 404 && lost.add(id));
-  const uploads = [...mixtures, ...solos, ...dictionaries.filter((each) => each.own)];
-  for (const { id } of uploads) await use("/api/uploads", id);
-  const jobs = separations.flatMap((one) => [one.report, one.before?.report]).filter(Boolean);
-  for (const { id } of jobs) await use("/api/jobs", id);
-
-  const isGone = ({ id }) => lost.has(id);
-  const isUndone = (one) => lost.has((one.report ?? one.before?.report)?.id);
-  sayGone(mixtureSection, mixtures.filter(isGone), "add");
-  sayGone(training, solos.filter(isGone), "add");
-  sayGone(sourcesSection, dictionaries.filter((each) => isGone(each) && !each.kept), "train or add");
-  const hadStems = (one) => resultOf(one) || one.report?.lost;
-  sayGone(listenSection, separations.filter((one) => isUndone(one) && hadStems(one)), "separate", "the stems of ");
-  if (marking.mixture && isGone(marking.mixture)) marking.close();
-  mixtures = mixtures.filter((each) => !isGone(each));
-  solos = solos.filter((each) => !isGone(each));
-  dictionaries = dictionaries
-    .map((each) => (isGone(each) && each.kept ? { ...each, id: each.kept, own: false } : each))
-    .filter((each) => !isGone(each));
-  separations = separations.filter((one) => !isUndone(one));
-  refresh();
-}
-
-/** Say in a section that the server no longer has something, and what can be done. */
-function sayGone(section, gone, remedy, what = "") {
-  if (!gone.length) return;
-  const named = gone.slice(0, N_NAMED).map(({ name }) => name);
-  const more = gone.length > N_NAMED ? ` and ${gone.length - N_NAMED} more` : "";
-  const why = "it ended meanwhile, or heard nothing of this page for an hour";
-  const all = `${what}${named.join(", ")}${more}`;
-  complain(section, [`The server no longer has ${all}: ${why}. Please ${remedy} again what you need.`]);
+  const isBusy = asking || watching;
+  find("#separate").disabled = isBusy || missing.length > 0;
+  find("#missing").textContent = missing.length && !isBusy ? `Needs ${missing.join(" and ")}.` : "";
 }

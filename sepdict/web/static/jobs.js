@@ -1,7 +1,8 @@
 /** Work that the server does, as the page shows it. */
 
 import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
-import { ask, drop, follow, isUnfinished, send } from "./server.js";
+import { ask, follow, isUnfinished, send } from "./server.js";
+import { ofSession } from "./session.js";
 
 const STAGES = {
   train: "Learning the sound",
@@ -12,11 +13,19 @@ const STAGES = {
   tracks: "Separating the recordings",
 };
 
+let nSending = 0;
+
+/** Tell whether files are being sent, which nothing but this page can go on with. */
+export function isSending() {
+  return nSending > 0;
+}
+
 /** Send files one after another, with one bar for all; what is refused is said in the end. */
 export async function sendAll(section, files, kind, limits, onSent) {
   const canceling = new AbortController();
   const onCancel = () => canceling.abort();
   const refused = [];
+  nSending += 1;
   try {
     for (const [index, file] of files.entries()) {
       const which = files.length > 1 ? ` (${index + 1} of ${files.length})` : "";
@@ -27,13 +36,15 @@ export async function sendAll(section, files, kind, limits, onSent) {
       onProgress(0);
       try {
         refuseTooLarge(file, limits);
-        await onSent(await send(file, kind, { onProgress, signal: canceling.signal }));
+        const path = await ofSession("/api/uploads", { kind, name: file.name });
+        await onSent(await send(file, path, { onProgress, signal: canceling.signal }));
       } catch (error) {
         if (error.name === "AbortError") break;
         refused.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
       }
     }
   } finally {
+    nSending -= 1;
     showProgress(section);
   }
   complain(section, refused);
@@ -47,12 +58,12 @@ function refuseTooLarge(file, limits) {
   if (!file.size) throw new Error(`${file.name}: is empty; expected a file with something in it`);
 }
 
-/** Ask for separations, until one is refused; returns the refusal, or null. */
-export async function askForAll(section, entries) {
-  for (const [index, entry] of entries.entries()) {
-    if (entries.length > 1) showProgress(section, { text: `Asking for ${index + 1} of ${entries.length}` });
+/** Ask for separations, until one is refused; returns the refusal, or null. `onAsked` hears of the jobs. */
+export async function askForAll(section, requests, onAsked) {
+  for (const [index, request] of requests.entries()) {
+    if (requests.length > 1) showProgress(section, { text: `Asking for ${index + 1} of ${requests.length}` });
     try {
-      entry.report = await ask("POST", "/api/separations", entry.request);
+      onAsked(await ask("POST", await ofSession("/api/separations"), request));
     } catch (error) {
       showProgress(section);
       return error;
@@ -61,16 +72,11 @@ export async function askForAll(section, entries) {
   return null;
 }
 
-/** Tell the server that the results of separations are not needed any more. */
-export function forgetResults(entries) {
-  for (const { report } of entries) if (report) drop(`/api/jobs/${report.id}/result`);
-}
-
 /**
  * Follow jobs, which the server does in their order, to their ends.
  *
  * Canceling ends the one that runs and all that have not begun. `onReport(index, report)` hears of every look at one.
- * A job that is lost is reported as failed. `nameOf(index)` says what to call one; `byKeyboard`, that Cancel is to have
+ * A job that is not there any more is lost: another page has taken it away, or all is gone. `nameOf(index)` says what to call one; `byKeyboard`, that Cancel is to have
  * the focus if what was pressed has lost it.
  */
 export async function followAll(section, jobs, onReport, { nameOf = () => "", byKeyboard = false } = {}) {

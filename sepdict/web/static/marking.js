@@ -15,7 +15,7 @@ const FILES = { audacity: ".txt", raven: ".selections.txt" };
 
 /** Labels of a mixture, as the server takes them. */
 export function labelsOf({ marks }) {
-  return marks.map(({ start_s, end_s, name, low_hz, high_hz }) => ({ start_s, end_s, name, low_hz, high_hz }));
+  return marks.map(({ start_s, end_s, name, low_hz = null, high_hz = null }) => ({ start_s, end_s, name, low_hz, high_hz }));
 }
 
 /** The sources that are marked in a mixture, in the order in which they are first heard. */
@@ -39,8 +39,8 @@ export function troubleOf({ name: mixture, marks }) {
  *
  * @param {HTMLElement} panel with elements for the parts, as in the page
  * @param {{onChange: () => void}} options called after every change of marks
- * @returns {{open: (mixture: object) => void, close: () => void, readonly mixture: object|null}}
- *   a mixture has its marks in `marks`
+ * @returns {{open: (mixture: object) => void, close: () => void, showAnew: () => void, readonly mixture: object|null}}
+ *   a mixture has its marks in `marks`; `showAnew` shows them if others are there now
  */
 export function createMarking(panel, { onChange }) {
   const find = (selector) => panel.querySelector(selector);
@@ -51,6 +51,7 @@ export function createMarking(panel, { onChange }) {
   let zoom = 1;
   let dragging = null; // where a drag began, in seconds
   let playedTo = null; // the mark that sounds, if one does
+  let shown = null; // the marks that are listed
 
   find(".play").addEventListener("click", () => toggle(null));
   find(".add").addEventListener("click", addHere);
@@ -122,7 +123,12 @@ export function createMarking(panel, { onChange }) {
     onChange();
   }
 
+  function showAnew() {
+    if (mixture && mixture.marks !== shown) refresh();
+  }
+
   function refresh() {
+    shown = mixture.marks;
     renew(find(".marks"), mixture.marks.map(item));
     drawMarks();
   }
@@ -293,6 +299,7 @@ export function createMarking(panel, { onChange }) {
   return {
     open,
     close,
+    showAnew,
     get mixture() {
       return mixture;
     },

@@ -2,94 +2,126 @@
 
 import { about, catchFocus, make, renew, sentence } from "./elements.js";
 import { createPlayer } from "./player.js";
+import { drop } from "./server.js";
+import { ownChange } from "./session.js";
+import { changed, earlierResults, isDone, remove, resultsNow, state } from "./state.js";
 
 const STATES = { waiting: "waiting", running: "being separated …", canceled: "canceled" };
 const ESTIMATING = "learning to tell the sources apart …";
 const SILENT = "The recording is silent: there is nothing in it to take apart.";
 
 /**
- * Show results inside an element.
+ * Show the results of separations inside an element, those of mixtures on the page and earlier ones.
  *
  * @param {HTMLElement} place with elements for the parts, as in the page
- * @returns {{show: (entries: Entry[]) => void, reveal: () => void}}
- *
- * @typedef {object} Entry
- * @property {string} name of the mixture
- * @property {{mixture: string}} request what was asked for
- * @property {object|null} report what the server says of the job, or null where it has none yet
- * @property {Entry|null} before what is done of the same mixture: it stays until there is something to replace it
+ * @returns {{show: () => void, reveal: () => void}}
  */
 export function createResults(place) {
   const find = (selector) => place.querySelector(selector);
-  let entries = [];
-  let heard = null; // what is in the player
+  let heard = null; // the report of the job in the player
+  let wasNow = false; // whether that was the result of a mixture on the page, and no earlier one
   let player = null;
-  let shown = ""; // what the list says: an element that is pressed must not be replaced for nothing
+  let shown = ""; // what the lists say: an element that is pressed must not be replaced for nothing
 
-  function show(now) {
-    entries = now;
+  function show() {
+    const [entries, earlier] = [resultsNow(), earlierResults()];
     const done = entries.map(resultOf).filter(Boolean);
-    place.hidden = !done.length && entries.length < 2;
-    const anew = done.find(({ request }) => request.mixture === heard?.request.mixture);
-    if (!done.includes(heard)) listen(anew ?? done[0] ?? null);
-    showList(done);
+    const troubled = entries.some(({ report }) => report.message);
+    place.hidden = !done.length && !earlier.length && !troubled && entries.length < 2;
+    const wanted = wantedOf(done, earlier);
+    if (wanted?.id !== heard?.id) listen(wanted, entries.length);
+    wasNow = done.some(({ id }) => id === heard?.id);
+    showLists(entries, done, earlier, troubled);
   }
 
-  function showList(done) {
-    const several = entries.length > 1;
-    const rows = entries.map((entry) => [entry.name, entry.report?.id, factsOf(entry)]);
-    const says = JSON.stringify([heard?.report.id, rows]);
+  /** Find what is to be heard: what was before, or what has taken its place. */
+  function wantedOf(done, earlier) {
+    const all = [...done, ...earlier];
+    const same = all.find(({ id }) => id === (heard?.id ?? state.heard));
+    const anew = done.find(({ request }) => request.mixture === heard?.request.mixture);
+    if (same && !(wasNow && anew && earlier.includes(same))) return same;
+    return anew ?? done[0] ?? null;
+  }
+
+  function showLists(entries, done, earlier, troubled) {
+    const several = entries.length > 1 || earlier.length > 0 || troubled;
+    const says = JSON.stringify([several, heard?.id, entries.map((each) => [each.report.id, factsOf(each)]), earlier]);
     if (says === shown) return;
     shown = says;
     find("#results").hidden = !several;
     renew(find("#results"), several ? entries.map(item) : []);
+    find("#earlier").hidden = !earlier.length;
+    renew(find("#earlier ul"), earlier.map(earlierItem));
     find("#together").hidden = done.length < 2;
     if (done.length < 2) return;
-    const [first, ...more] = done.map(({ report }) => report.id);
+    const [first, ...more] = done.map(({ id }) => id);
     const query = more.map((id) => `more=${id}`).join("&");
     find("#together a").href = `/api/jobs/${first}/stems.zip?${query}`;
   }
 
   function item(entry) {
-    const { name } = entry;
-    const attributes = entry.report?.state === "failed" ? { class: "failed" } : {};
-    const result = resultOf(entry);
-    if (!result) return make("li", attributes, [about(name, factsOf(entry))]);
-    const choice = make("input", { type: "radio", name: "heard", change: () => listen(result) });
-    choice.checked = result === heard;
-    const zip = { class: "button quiet", href: `/api/jobs/${result.report.id}/stems.zip`, download: "" };
+    const attributes = entry.report.state === "failed" ? { class: "failed" } : {};
+    const [result, words] = [resultOf(entry), about(entry.name, factsOf(entry))];
+    return result ? choiceItem(attributes, result, words) : make("li", attributes, [words]);
+  }
+
+  /** A result that others have followed, which can be taken away. */
+  function earlierItem(report) {
+    const { id, name, result, ended } = report;
+    const facts = `${result.stems.join(", ")}; ${explained(result)}, ${asTime(ended)}`;
+    const onRemove = () => {
+      drop(`/api/jobs/${id}/result`);
+      remove(id);
+      ownChange();
+    };
+    const label = `Remove the result of ${name}, ${asTime(ended)}`;
+    const gone = make("button", { type: "button", class: "quiet", "aria-label": label, click: onRemove }, ["Remove"]);
+    return choiceItem({}, report, about(name, facts), [gone]);
+  }
+
+  function choiceItem(attributes, report, words, actions = []) {
+    const choose = () => {
+      wasNow = false; // nothing is to take its place
+      listen(report, 2);
+      changed();
+    };
+    const choice = make("input", { type: "radio", name: "heard", change: choose });
+    choice.checked = report.id === heard?.id;
+    const zip = { class: "button quiet", href: `/api/jobs/${report.id}/stems.zip`, download: "" };
+    const link = make("a", { ...zip, "aria-label": `Stems of ${report.name} as zip` }, ["Zip"]);
     return make("li", attributes, [
-      make("label", {}, [choice, about(name, factsOf(entry))]),
-      make("span", { class: "end" }, [make("a", { ...zip, "aria-label": `Stems of ${name} as zip` }, ["Zip"])]),
+      make("label", {}, [choice, words]),
+      make("span", { class: "end" }, [link, ...actions]),
     ]);
   }
 
-  /** Put the stems of a mixture into the player; without one, take them away. */
-  function listen(entry) {
+  /** Put the stems of a mixture into the player, as it was set before; without a report, take them away. */
+  function listen(report, nMixtures) {
     player?.destroy();
     player = null;
-    heard = entry;
-    find("#heard").hidden = !entry;
-    if (!entry) return;
-    const { result, warnings } = entry.report;
-    const at = `/api/jobs/${entry.report.id}`;
-    const tracks = result.stems.map((name, index) => ({
-      name,
+    heard = report;
+    state.heard = report?.id ?? "";
+    find("#heard").hidden = !report;
+    if (!report) return;
+    const { id, name, result, warnings } = report;
+    const at = `/api/jobs/${id}`;
+    const stems = result.stems.map((stem, index) => ({
+      name: stem,
       role: result.has_residual && index === result.stems.length - 1 ? "residual" : "stem",
       url: `${at}/${index}.wav`,
       spectrogram: `${at}/${index}.png`,
     }));
-    const whole = { name: entry.name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
-    const which = entries.length > 1 ? `${entry.name}: ` : "";
-    const outcome = which + (result.is_silent ? SILENT : `${explained(result)} of the mixture's energy is explained.`);
-    find("#outcome").textContent = [outcome, ...warnings.map(sentence)].join(" ");
+    const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
+    const which = nMixtures > 1 ? `${name}: ` : "";
+    const outcome = result.is_silent ? SILENT : `${asShare(result)} of the mixture's energy is explained.`;
+    find("#outcome").textContent = [which + outcome, ...warnings.map(sentence)].join(" ");
     player = createPlayer(find("#player"), {
-      tracks: [whole, ...tracks],
+      tracks: [whole, ...stems].map((track, index) => ({ ...track, level: state.levels[id]?.[index] })),
       duration: result.duration_s,
       sampleRate: result.sample_rate,
     });
-    const links = tracks.map(({ name, url }) =>
-      make("a", { class: "button", href: url, download: `${name}.wav` }, [name]),
+    const links = stems.map(({ name: stem, url }) =>
+      make("a", { class: "button", href: url, download: `${stem}.wav` }, [stem]),
     );
     const all = make("a", { class: "button", href: `${at}/stems.zip`, download: "" }, ["All as zip"]);
     find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download"]), ...links, all);
@@ -100,29 +132,38 @@ export function createResults(place) {
     if (catchFocus(find("#outcome"))) find("#player").scrollIntoView({ block: "nearest" });
   }
 
+  find("#player").addEventListener("levels", ({ detail }) => {
+    state.levels = { ...state.levels, [heard.id]: { ...detail } };
+    changed();
+  });
   return { show, reveal };
 }
 
-export function isDone({ report }) {
-  return report?.state === "done";
-}
-
 /** Find what there is to be heard of an entry, now or from before; null where there is nothing. */
-export function resultOf(entry) {
-  return isDone(entry) ? entry : entry.before;
+function resultOf({ report, before }) {
+  return isDone(report) ? report : before;
 }
 
-function factsOf({ name, report, before }) {
-  const state = report ? factsOfReport(name, report) : "not begun";
-  return before ? `${factsOf(before)} as it was before; ${state}` : state;
+function factsOf({ report, before }) {
+  const now = factsOfReport(report);
+  return before ? `${factsOfReport(before)} as it was before; ${now}` : now;
 }
 
-function factsOfReport(name, { state, result, message, stage }) {
-  if (state === "done") return result.is_silent ? "silent" : `${explained(result)} explained`;
-  if (state === "failed") return message.replace(`${name}: `, "");
-  return state === "running" && stage === "estimate" ? ESTIMATING : STATES[state];
+function factsOfReport({ name, state: how, result, message, stage }) {
+  if (how === "done") return explained(result);
+  if (how === "failed") return message.replace(`${name}: `, "");
+  if (how === "canceled" && message) return `canceled, for ${message}`;
+  return how === "running" && stage === "estimate" ? ESTIMATING : STATES[how];
 }
 
-function explained({ explained_energy: share }) {
+function explained(result) {
+  return result.is_silent ? "silent" : `${asShare(result)} explained`;
+}
+
+function asShare({ explained_energy: share }) {
   return `${Math.round(100 * share)}\u00a0%`;
+}
+
+function asTime(moment) {
+  return new Date(moment).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }

@@ -1,9 +1,11 @@
 /** What the page asks of the server. */
 
 const POLL_MS = 400;
-const RETRY_MS = 2000; // while the server does not answer
+const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 15000]; // while the server does not answer
+const SAID_AFTER = 3; // questions in vain: once is a nap of this computer
+const PATIENCE_MS = 20_000; // with an answer that takes no work
 
-/** What the server refuses, in its words. */
+/** What the server refuses, in its words; 0 is the status of no answer. */
 export class Refusal extends Error {
   constructor(status, message) {
     super(message);
@@ -12,15 +14,20 @@ export class Refusal extends Error {
 }
 
 /** Ask for JSON. */
-export async function ask(method, path, content) {
-  const options = { method };
+export async function ask(method, path, content, options = {}) {
+  const asked = { method, ...options };
   if (content !== undefined) {
-    options.headers = { "Content-Type": "application/json" };
-    options.body = JSON.stringify(content);
+    asked.headers = { "Content-Type": "application/json" };
+    asked.body = JSON.stringify(content);
   } else if (method === "POST") {
-    options.body = "";
+    asked.body = "";
   }
-  return answered(path, options);
+  return answered(path, asked);
+}
+
+/** Ask for what the server only has to look up, again and again until it answers. */
+export function lookUp(path, onSilent) {
+  return persist(() => ask("GET", path, undefined, { signal: AbortSignal.timeout(PATIENCE_MS) }), onSilent);
 }
 
 /** Ask with a small file as it is. */
@@ -29,13 +36,13 @@ export function askWith(file, path) {
 }
 
 async function answered(path, options) {
-  let answer;
   try {
-    answer = await fetch(path, options);
-  } catch {
+    const answer = await fetch(path, options);
+    return understood(answer.status, await answer.text());
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
     throw new Refusal(0, "the server does not answer; is sepdict serve still running?");
   }
-  return understood(answer.status, await answer.text());
 }
 
 /** Tell the server that something is not needed any more; an answer does not matter. */
@@ -43,12 +50,45 @@ export function drop(path) {
   ask("DELETE", path).catch(() => {});
 }
 
-/** Wait before asking again a server that does not answer. */
-export function patience() {
-  return sleep(RETRY_MS);
+const waiting = new Set(); // those who asked in vain: how often, and how to wake them
+let tellSilence = () => {};
+
+/** Have somebody told of the seconds until the server is asked again, and of 0 when it answers again. */
+export function whenSilent(tell) {
+  tellSilence = tell;
 }
 
-function sleep(ms) {
+/** Ask the server at once, whatever the pause. */
+export function askNow() {
+  for (const { wake } of waiting) wake();
+}
+
+/** Do something that asks the server, until it answers, with growing pauses; `onSilent` hears of every failure. */
+export async function persist(work, onSilent = () => {}) {
+  const self = { nFailed: 0, wake: () => {} };
+  try {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (error.status !== 0) throw error;
+      }
+      self.nFailed += 1;
+      waiting.add(self);
+      onSilent();
+      const pause = PAUSES_MS[Math.min(self.nFailed, PAUSES_MS.length) - 1];
+      if (self.nFailed >= SAID_AFTER) tellSilence(pause / 1000);
+      await Promise.race([sleep(pause), new Promise((resolve) => (self.wake = resolve))]);
+    }
+  } finally {
+    if (waiting.delete(self)) {
+      askNow(); // the others, too
+      if (![...waiting].some(({ nFailed }) => nFailed >= SAID_AFTER)) tellSilence(0);
+    }
+  }
+}
+
+export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
@@ -58,10 +98,10 @@ export function isUnfinished({ state }) {
 }
 
 /** Send a file as it is; `onProgress` hears the share that has arrived, 0 to 1. */
-export function send(file, kind, { onProgress, signal }) {
+export function send(file, path, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch says nothing of how far an upload is
-    request.open("POST", `/api/uploads?${new URLSearchParams({ kind, name: file.name })}`);
+    request.open("POST", path);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.addEventListener("progress", (event) => onProgress(event.loaded / (event.total || 1)));
     request.addEventListener("load", () => {
@@ -85,13 +125,7 @@ export async function follow(job, onReport) {
   while (isUnfinished(report)) {
     onReport(report);
     await sleep(POLL_MS);
-    try {
-      report = await ask("GET", `/api/jobs/${job.id}`);
-    } catch (error) {
-      if (error.status) throw error;
-      onReport({ ...report, silent: true }); // it may only be a nap of this computer
-      await patience();
-    }
+    report = await lookUp(`/api/jobs/${job.id}`, () => onReport({ ...report, silent: true }));
   }
   return report;
 }

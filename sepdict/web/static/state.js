@@ -1,0 +1,151 @@
+/** What is on the page: what the server has of it, and what is set in it. */
+
+import { labelsOf, namesOf } from "./marking.js";
+
+export const state = {
+  limits: null,
+  known: false, // whether the server has said what there is
+  mixtures: [], // as the server describes uploads, with `marks`
+  solos: [],
+  dictionaries: [], // {id, source, …, own: whether it is this page's, chosen, kept: its id in the library}
+  jobs: [], // as the server reports them, in the order in which they were asked for
+  marksOfOthers: {}, // of recordings that are not here any more, by their checksums
+  heard: "", // the job in the player
+  levels: {}, // of the tracks of jobs, by their numbers
+};
+
+const find = (selector) => document.querySelector(selector);
+const TICKED = { residual: "#residual", background_model: "#background-model", standard: "#standard" };
+const removed = new Set(); // what the user has taken away; what the server said before does not bring it back
+let onChange = () => {};
+
+/** Have something done after every change. */
+export function whenChanged(act) {
+  onChange = act;
+}
+
+/** Say that something on the page is another now. */
+export function changed() {
+  onChange();
+}
+
+/** Enter an upload, unless it is there. */
+export function addUpload(facts, more = {}) {
+  if (removed.has(facts.id)) return;
+  const list = { mixture: state.mixtures, solo: state.solos, dictionary: state.dictionaries }[facts.kind];
+  if (list.some(({ id }) => id === facts.id)) return;
+  list.push({ ...entryOf(facts), ...more });
+}
+
+function entryOf(facts) {
+  if (facts.kind === "dictionary") return { ...facts, own: true, chosen: false };
+  if (facts.kind !== "mixture") return facts;
+  const marks = state.marksOfOthers[facts.sha256] ?? [];
+  delete state.marksOfOthers[facts.sha256];
+  return { ...facts, marks };
+}
+
+/** Enter what the server says of a job. */
+export function setJob(report) {
+  const index = state.jobs.findIndex(({ id }) => id === report.id);
+  if (index >= 0) state.jobs[index] = report;
+  else if (!removed.has(report.id)) state.jobs.push(report);
+}
+
+/** Take an upload or a job away. */
+export function remove(gone) {
+  removed.add(gone);
+  for (const list of ["mixtures", "solos", "dictionaries", "jobs"]) {
+    state[list] = state[list].filter(({ id }) => id !== gone);
+  }
+}
+
+/** Forget all that a server had that ended, but the marks, which are of use when the recordings are added again. */
+export function forgetAll() {
+  for (const mixture of state.mixtures) state.marksOfOthers[mixture.sha256] = labelsOf(mixture);
+  Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {} });
+  state.dictionaries = state.dictionaries.filter(({ own }) => !own);
+}
+
+/** Take over what the server has; what is known already stays the same object. */
+export function take({ uploads, jobs }) {
+  const here = uploads.filter(({ id }) => !removed.has(id));
+  const listed = (kind, known) => {
+    const facts = here.filter((each) => each.kind === kind);
+    return facts.map((each) => Object.assign(known.find(({ id }) => id === each.id) ?? entryOf(each), each));
+  };
+  state.mixtures = listed("mixture", state.mixtures);
+  state.solos = listed("solo", state.solos);
+  const own = listed("dictionary", state.dictionaries);
+  const isOwn = ({ id }) => own.some(({ kept }) => kept === id);
+  const others = state.dictionaries.filter((each) => !each.own && !isOwn(each));
+  state.dictionaries = [...others, ...own];
+  state.jobs = jobs.filter(({ id }) => !removed.has(id));
+}
+
+/** Write down what is set, as the server keeps it. */
+export function read() {
+  const marks = { ...state.marksOfOthers };
+  for (const mixture of state.mixtures) if (mixture.marks.length) marks[mixture.sha256] = labelsOf(mixture);
+  const ticked = Object.entries(TICKED).map(([name, box]) => [name, find(box).checked]);
+  return {
+    marks,
+    chosen: chosenDictionaries().map(({ id }) => id),
+    source: find("#source").value,
+    network: find("[name=network]:checked").value,
+    training: !find("#training").hidden,
+    ...Object.fromEntries(ticked),
+    heard: state.heard,
+    levels: state.levels,
+  };
+}
+
+/** Set what was written down. */
+export function set(written) {
+  const marks = { ...written.marks };
+  for (const mixture of state.mixtures) {
+    const now = marks[mixture.sha256] ?? [];
+    if (JSON.stringify(labelsOf(mixture)) !== JSON.stringify(labelsOf({ marks: now }))) mixture.marks = now;
+    delete marks[mixture.sha256];
+  }
+  state.marksOfOthers = marks;
+  for (const dictionary of state.dictionaries) dictionary.chosen = written.chosen.includes(dictionary.id);
+  if (find("#source").value !== written.source) find("#source").value = written.source;
+  find(`[name=network][value=${written.network}]`).checked = true;
+  for (const [name, box] of Object.entries(TICKED)) find(box).checked = written[name];
+  state.levels = written.levels;
+}
+
+export function chosenDictionaries() {
+  return state.dictionaries.filter((each) => each.chosen);
+}
+
+/** The sources of a mixture: of the dictionaries that are chosen, and what is marked. */
+export function sourcesOf(mixture) {
+  return [...new Set([...chosenDictionaries().map(({ source }) => source), ...namesOf(mixture)])];
+}
+
+/** List the jobs of a kind, "separation" or "training". */
+export function jobsOf(wanted) {
+  return state.jobs.filter(({ kind }) => kind === wanted);
+}
+
+export function isDone(report) {
+  return report?.state === "done";
+}
+
+/** What there is of each mixture now: its last job, and, until that is done, the last one that is done before it. */
+export function resultsNow() {
+  const entries = state.mixtures.map(({ id, name }) => {
+    const jobs = jobsOf("separation").filter(({ request }) => request.mixture === id);
+    const [report, done] = [jobs.at(-1), jobs.filter(isDone).at(-1)];
+    return { name, report, before: done === report ? null : (done ?? null) };
+  });
+  return entries.filter(({ report }) => report);
+}
+
+/** Results that others have followed, or whose mixtures are not on the page any more; the last first. */
+export function earlierResults() {
+  const now = resultsNow().flatMap(({ report, before }) => [report, before]);
+  return jobsOf("separation").filter((report) => isDone(report) && !now.includes(report)).reverse();
+}
