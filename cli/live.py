@@ -59,9 +59,9 @@ def live(
 ) -> None:
     """Separate sound as it comes, from a device or a pipe.
 
-    It goes from an audio input to an output, or from stdin to stdout; Ctrl-C ends it. What is kept comes out one window
-    late (64 ms at 16 kHz, 186 ms at 44.1 kHz), beside what audio devices take. With one dictionary, the other source is
-    named residual.
+    It goes from an audio input to an output, or from stdin to stdout; Ctrl-C ends it. What is kept comes out a window
+    and a hop late (80 ms at 16 kHz, 232 ms at 44.1 kHz), beside what audio devices take. With one dictionary, the other
+    source is named residual.
     """
     from sepdict.dictionaries.library import find_dictionary
     from sepdict.errors import ConfigError

@@ -16,13 +16,14 @@ class MaskNetwork(nn.Module):
     """Estimates which share of every band of a mixture each source has, from the frame and its neighbors.
 
     Between a first and a last layer that see single frames, residual layers see ``CONTEXT_FRAMES`` frames. The masks
-    are those of the middle one; those of a causal network are of the last one, ``n_later`` frames after the middle.
+    are those of the middle one, or of a later one, so that only ``n_ahead`` frames come after it.
     """
 
-    def __init__(self, n_sources: int, n_bands: int, width: int, *, causal: bool = False) -> None:
+    def __init__(self, n_sources: int, n_bands: int, width: int, *, n_ahead: int = N_AROUND) -> None:
         super().__init__()
         self.n_sources = n_sources
-        self.n_later = N_AROUND if causal else 0
+        self.n_ahead = n_ahead
+        self.n_later = N_AROUND - n_ahead  # frames from the middle one to the one whose masks they are
         self.first = Layer(n_bands, width, 1)
         self.context = nn.ModuleList(Layer(width, width, n_frames) for n_frames in CONTEXT_FRAMES)
         self.last = Layer(width, n_sources * n_bands, 1)

@@ -110,7 +110,7 @@ def separation_page(
         sound=sound,
         cards=_cards(manifest, dictionaries),
         form=_form(manifest),
-        trust=_trust(timeline, sound["duration_s"]),
+        trust=_trust(timeline, sound["duration_s"], has_rest=manifest["settings"]["residual"]),
         levels=_levels(timeline, sources),
         marks=svg.time_marks(sound["duration_s"]),
         loss=_loss(manifest["loss"]["curve"]),
@@ -262,16 +262,19 @@ def _levels(timeline: Timeline, sources: Sequence[str]) -> list[tuple[str, str, 
     return [(*pair, number % N_HUES + 1) for number, pair in enumerate(zip(sources, outlines, strict=True))]
 
 
-def _trust(timeline: Timeline, duration_s: float) -> dict[str, Any]:
-    """Draw the explained energy over time as bars: good, poor, and faint ones, which are too soft to be judged."""
+def _trust(timeline: Timeline, duration_s: float, *, has_rest: bool) -> dict[str, Any]:
+    """Draw the explained energy over time as bars: good, poor, and faint ones, which are too soft to be judged.
+
+    Where the rest has a stem of its own, none is poor: what is not explained is there.
+    """
     step_s, explained = timeline.explained(max(SHORTEST_STEP_S, duration_s / N_STEPS))
     energy = torch.stack([part.sum() for part in timeline.energy.split(round(step_s / timeline.step_s))])
     judged = energy > 10 ** (SOFTEST_DB / 10) * energy.max()
-    poor = judged & (explained < POOREST)
+    poor = judged & (explained < POOREST) & (not has_rest)
     kinds = {"good": judged & ~poor, "poor": poor, "faint": ~judged}
     bars = {kind: svg.bars(torch.where(there, explained, torch.nan).tolist(), 0, 1) for kind, there in kinds.items()}
     moments = _poorest(torch.where(poor, explained, torch.nan), step_s)
-    return {"bars": bars, "poorest": moments, "poor_share": POOREST, "softest_db": SOFTEST_DB}
+    return {"bars": bars, "poorest": moments, "poor_share": POOREST, "softest_db": SOFTEST_DB, "has_rest": has_rest}
 
 
 def _poorest(shares: Tensor, step_s: float) -> list[tuple[float, float]]:

@@ -103,8 +103,8 @@ class MaskEstimatorConfig:
         Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
     n_residual_steps : int
         The same where there is a single dictionary, and the rest of the mixture has to be learned from itself.
-    causal : bool
-        Whether the network sees no frame after the one whose masks it gives, as a stream asks for; 0.2 dB worse.
+    n_ahead : int
+        How many frames after the one whose masks it gives the network sees, of 3. Streams have to wait for them.
     seed : int
         The same seed on the same machine gives the same mask estimator.
 
@@ -122,7 +122,7 @@ class MaskEstimatorConfig:
     learning_rate: float = 3e-3
     n_adaptation_steps: int = 50
     n_residual_steps: int = 100
-    causal: bool = False
+    n_ahead: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -136,6 +136,7 @@ class MaskEstimatorConfig:
             "learning_rate": (0, 1),
             "n_adaptation_steps": (0, math.inf),
             "n_residual_steps": (0, math.inf),
+            "n_ahead": (0, 3),
             "seed": (0, 2**63 - 1),
         }
         refuse_out_of_range(self, ranges)
@@ -226,7 +227,8 @@ class SeparationConfig:
         """
         if has_mask_estimator and not self.has_residual(n_dictionaries):
             return self
-        unguided = replace(self, fit=replace(self.fit, guide_weight=0.0))
+        residual = self.has_residual(n_dictionaries)
+        unguided = replace(self, fit=replace(self.fit, guide_weight=0.0), residual=residual)
         if not has_mask_estimator or self.mask_estimator is None:
             return replace(unguided, mask_estimator=None)
         settings = replace(self.mask_estimator, n_adaptation_steps=0)

@@ -137,7 +137,7 @@ def train_mask_estimator(
     chosen, generator = choose_device(device), seeded_generator(config.seed)
     exemplars = exemplars_by_source(loaded, chosen)
     widths = _widths(loaded[0].card.stft.n_bins, chosen)
-    network = MaskNetwork(len(exemplars), len(widths), config.width, causal=config.causal)
+    network = MaskNetwork(len(exemplars), len(widths), config.width, n_ahead=config.n_ahead)
     initialize(network, generator)
     torch.nn.init.zeros_(network.last.weight)  # begin with equal shares
     _learn(network.to(chosen), list(exemplars.values()), widths, config, generator, "estimate", on_progress)

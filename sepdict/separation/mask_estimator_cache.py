@@ -42,7 +42,7 @@ def cached_mask_estimator(
     refuse_unfit(dictionaries)
     key = _key_of(dictionaries, config)
     sources = sources_of(dictionaries)
-    network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width, causal=config.causal)
+    network = MaskNetwork(len(sources), n_bands(dictionaries[0].card.stft.n_bins), config.width, n_ahead=config.n_ahead)
     weights = cached_tensors(PREFIX, key, network.state_dict())
     if weights is not None:
         network.load_state_dict(weights)

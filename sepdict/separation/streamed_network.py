@@ -1,4 +1,4 @@
-"""The network of a causal mask estimator over a stream: one frame in, the masks of that frame out.
+"""The network of a mask estimator over a stream: one frame in, the masks of one a little before out.
 
 Convolutions over time remember the frames that they need, so that each frame is computed once. NumPy computes, in
 arrays that are made at the beginning: a stream must not wait for memory.
@@ -9,25 +9,16 @@ from typing import TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sepdict.errors import ConfigError
 from sepdict.models.layers import Layer
-from sepdict.models.mask_network import FAINTEST_BAND, N_AROUND, SMALLEST_SQUARE, MaskNetwork
+from sepdict.models.mask_network import FAINTEST_BAND, SMALLEST_SQUARE, MaskNetwork
 
 Floats: TypeAlias = NDArray[np.float32]
 
 
 class StreamedMaskNetwork:
-    """Gives the same masks as a causal `MaskNetwork`, frame by frame.
-
-    Raises
-    ------
-    ConfigError
-        If the network is not causal.
-    """
+    """Gives the same masks as a `MaskNetwork`, frame by frame, ``n_ahead`` frames late."""
 
     def __init__(self, network: MaskNetwork, n_channels: int) -> None:
-        if network.n_later < N_AROUND:
-            raise ConfigError("the mask estimator sees later frames; expected a causal one")
         n_bands = network.first.weight.shape[1]
         self._shape, self._level = _zeros(n_channels, n_bands), _zeros(n_channels, 1)
         self._first = _Affine(network.first, n_channels)
@@ -39,7 +30,7 @@ class StreamedMaskNetwork:
             self.masks_of(_zeros(n_channels, n_bands))
 
     def masks_of(self, bands: Floats) -> Floats:
-        """Estimate the masks of the frame that comes next.
+        """Take the next frame, and estimate the masks of the one that came ``n_ahead`` frames before.
 
         Parameters
         ----------

@@ -85,7 +85,7 @@ def test_the_command_separates_from_stdin_to_stdout(files: dict[str, Path]) -> N
     }
     for keep, result in runs.items():
         assert result.exit_code == 0
-        assert f"keeping {keep} at 8000 Hz, 64 ms late" in result.stderr
+        assert f"keeping {keep} at 8000 Hz, 80 ms late" in result.stderr
         assert "the last 1 bytes are no whole sample" in result.stderr
     parts = [of_raw(result.stdout_bytes, "f32", 1) for result in runs.values()]
     np.testing.assert_allclose(sum(parts)[:, -samples.shape[1] :], samples, rtol=0, atol=1e-6)
@@ -139,7 +139,7 @@ def test_devices_are_opened_at_the_dictionaries_rate_and_dropouts_counted(
     asked = {name: devices.asked[name] for name in ("samplerate", "blocksize", "channels", "device")}
     assert asked == {"samplerate": 8000, "blocksize": 128, "channels": 2, "device": (2, "Loud speakers")}
     out = np.concatenate(devices.out).T
-    np.testing.assert_allclose(out[:, 384:], samples[:, :-384], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(out[:, 512:], samples[:, :-512], rtol=0, atol=1e-6)
     assert read_json("".join(succeed(*arguments, "--json"))) == {"duration_s": 0.16 * 2, "n_dropouts": 2}
 
 

@@ -331,12 +331,12 @@ def test_a_report_says_where_its_command_runs_and_that_it_would_replace(
     assert "Run it" not in page.text
 
 
-def shared_out(explained: Sequence[float], energy: Sequence[float]) -> dict[str, Any]:
+def shared_out(explained: Sequence[float], energy: Sequence[float], *, has_rest: bool = False) -> dict[str, Any]:
     """Make what a page shows of shares explained and of energies, in steps of a quarter of a second."""
     loud = torch.tensor(energy)
     error = loud * (1 - torch.tensor(explained))
     timeline = Timeline(0.25, loud, error, torch.ones(1, len(loud)), (torch.ones(1, len(loud)),))
-    return sepdict.reports.separation_report._trust(timeline, 0.25 * len(loud))
+    return sepdict.reports.separation_report._trust(timeline, 0.25 * len(loud), has_rest=has_rest)
 
 
 def test_soft_steps_are_neither_drawn_as_poor_nor_listed() -> None:
@@ -347,6 +347,15 @@ def test_soft_steps_are_neither_drawn_as_poor_nor_listed() -> None:
         "faint": svg.bars([np.nan, np.nan, 0.4, np.nan], 0, 1),
     }
     assert trust["poorest"] == [(0.25, pytest.approx(0.5))]
+
+
+def test_nothing_is_poor_where_the_rest_has_a_stem_of_its_own(tmp_path: Path) -> None:
+    trust = shared_out([0.9, 0.5], [1, 1], has_rest=True)
+    assert trust["bars"] == {"good": svg.bars([0.9, 0.5], 0, 1), "poor": svg.bars([np.nan] * 2, 0, 1), "faint": ""}
+    assert trust["poorest"] == []
+    _, page = report(tmp_path, mixture(n_samples=16000), separation=SeparationConfig(residual=True))
+    assert "All else is in the stem residual." in page.text
+    assert "80 %" not in page.text
 
 
 def test_only_what_is_poor_is_listed_and_moments_are_apart() -> None:

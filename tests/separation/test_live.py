@@ -3,6 +3,7 @@
 import functools
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,27 +111,38 @@ def test_broken_samples_are_counted_taken_for_silence_and_soon_forgotten() -> No
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])
-def test_a_streamed_network_gives_the_masks_of_the_whole(n_channels: int) -> None:
+@pytest.mark.parametrize("n_ahead", [0, 1, 3])
+def test_a_streamed_network_gives_the_masks_of_the_whole(n_ahead: int, n_channels: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    network = MaskNetwork(3, 20, 16, causal=True).requires_grad_(False)
+    network = MaskNetwork(3, 20, 16, n_ahead=n_ahead).requires_grad_(False)
     initialize(network, generator)
     bands = torch.rand(n_channels, 20, 40, generator=generator).square()
     bands[..., 5] = 0
     streamed = StreamedMaskNetwork(network, n_channels)
     frames = [streamed.masks_of(bands[..., frame].contiguous().numpy()).copy() for frame in range(40)]
-    masks = torch.from_numpy(np.stack(frames, axis=-1))  # (n_sources, n_channels, n_bands, n_frames)
-    torch.testing.assert_close(masks, network(bands).exp().movedim(1, 0), rtol=0, atol=1e-5)
+    masks = torch.from_numpy(np.stack(frames[n_ahead:], axis=-1))  # (n_sources, n_channels, n_bands, n_frames)
+    whole = network(bands).exp().movedim(1, 0)[..., : 40 - n_ahead]
+    torch.testing.assert_close(masks, whole, rtol=0, atol=1e-5)
 
 
-def test_a_causal_network_sees_the_past_and_not_the_future() -> None:
-    network = MaskNetwork(2, 20, 16, causal=True).requires_grad_(False)
+@pytest.mark.parametrize("n_ahead", [0, 1, 3])
+def test_a_network_sees_as_far_ahead_as_it_may(n_ahead: int) -> None:
+    network = MaskNetwork(2, 20, 16, n_ahead=n_ahead).requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     initialize(network, generator)
     bands = torch.rand(20, 30, generator=generator)
     changed = bands.clone()
     changed[:, 15] = torch.rand(20, generator=generator)
     differs = (network(bands) - network(changed)).abs().amax(dim=(0, 1)) > 1e-6
-    assert differs.nonzero().flatten().tolist() == list(range(15, 22))
+    assert differs.nonzero().flatten().tolist() == list(range(15 - n_ahead, 22 - n_ahead))
+
+
+@pytest.mark.parametrize("n_ahead", [0, 1])
+def test_a_stream_waits_a_window_and_for_the_frames_ahead(n_ahead: int) -> None:
+    dictionaries = [dictionary(source, WINDOWS[0]) for source in ("hiss", "hum")]
+    live = open_live(dictionaries, keep=["hum", "hiss"], config=replace(BRIEF, n_ahead=n_ahead))
+    assert live.n_delayed == 256 + 64 * n_ahead
+    torch.testing.assert_close(through(live, hum()), hum(), rtol=0, atol=2e-6)
 
 
 def test_blocks_take_no_memory() -> None:
@@ -171,5 +183,3 @@ def test_what_cannot_be_kept_is_refused() -> None:
         opened(["hum"], n_channels=0)
     with pytest.raises(ShapeError, match=r"the block has shape \(64,\); expected \(1, 64\)"):
         opened(["hum"]).process(np.zeros(64, dtype=np.float32))
-    with pytest.raises(ConfigError, match="sees later frames; expected a causal one"):
-        StreamedMaskNetwork(MaskNetwork(2, 20, 16), 1)
