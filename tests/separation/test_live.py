@@ -93,6 +93,15 @@ def test_the_level_does_not_matter() -> None:
     torch.testing.assert_close(soft, through(opened(["hum"]), mixture), rtol=0, atol=1e-5)
 
 
+def test_an_offset_goes_in_slow_shares_and_changes_nothing_else() -> None:
+    mixture, stft = sound("hiss") + hum(), StftConfig(512, 128)  # the window spreads an offset over two bins
+    kept = through(opened(["hum"], stft=stft), mixture)
+    more = through(opened(["hum"], stft=stft), mixture + 0.5) - kept
+    settled = more[:, RATE // 2 :]
+    assert float(settled.diff().abs().max()) < 1e-3
+    assert 0 < float(settled.min()) <= float(settled.max()) < 0.5
+
+
 def test_silence_stays_silent() -> None:
     assert not through(opened(["hum"]), torch.zeros(1, RATE)).any()
 
