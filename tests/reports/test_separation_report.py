@@ -353,7 +353,7 @@ def test_nothing_is_poor_where_the_rest_has_a_stem_of_its_own(tmp_path: Path) ->
     trust = shared_out([0.9, 0.5], [1, 1], has_rest=True)
     assert trust["bars"] == {"good": svg.bars([0.9, 0.5], 0, 1), "poor": svg.bars([np.nan] * 2, 0, 1), "faint": ""}
     assert trust["poorest"] == []
-    _, page = report(tmp_path, mixture(n_samples=16000), separation=SeparationConfig(residual=True))
+    _, page = report(tmp_path, mixture(n_samples=16000), residual=True)
     assert "All else is in the stem residual." in page.text
     assert "80 %" not in page.text
 
