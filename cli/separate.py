@@ -12,11 +12,10 @@ import typer
 
 from .console import NothingFoundError, ProgressReport, find_audio, print_table, report_error, report_failures, say
 from .learning import learn, names_of
-from .options.common import Device, Json, Quiet, Recursive, Verbose
+from .options.common import Cluster, Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
     BitDepth,
     ClipMode,
-    Cluster,
     Corrections,
     Dictionaries,
     Duration,

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .console import ProgressReport, find_audio, note, report_error, report_failures, say
-from .options.common import Device, Json, Overwrite, Quiet, Recursive, Verbose
+from .options.common import Cluster, Device, Json, Overwrite, Quiet, Recursive, Verbose
 from .options.training import (
     Activation,
     Augment,
@@ -34,6 +34,7 @@ from .options.training import (
     stft_of,
     training_config,
 )
+from .train_on_cluster import train_on_cluster
 
 if TYPE_CHECKING:
     from sepdict.audio.parts import Part
@@ -102,6 +103,7 @@ def train_dictionary(
     divergence: Divergence = None,
     seed: Seed = None,
     device: Device = None,
+    cluster: Cluster = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -111,6 +113,8 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one keeps nothing.
     """
+    if cluster is not None and not each:
+        raise typer.BadParameter("it trains a dictionary per task; give --each", param_hint="--cluster")
     sounds = [*solos, *(background or [])]
     found = _find_recordings(sounds, recursive=recursive)  # before torch is loaded, which takes seconds
     orders = _orders(solos, output, name, each=each)
@@ -131,16 +135,23 @@ def train_dictionary(
     n_files = n_failed = 0
     plan = {order.source: {"train": 1.0} for order in orders}
     with _json_at_the_end(as_json) as made, ProgressReport(quiet=quiet, plan=plan) as report:
-        for order in orders:
+
+        def tell(trained: _Trained) -> None:
+            made.append(trained)
+            if not as_json:
+                say(str(trained.file) if quiet else f"{trained.file}\n{_outcome(trained)}")
+
+        if cluster is not None:
+            n_failed = _train_on(cluster, orders, found, background or [], config, device, report, tell)
+            n_files = n_failed + sum(len(trained.card.heard) for trained in made)
+        for order in orders if cluster is None else ():
             trained, n_not_read = _carry_out(order, found, config, backgrounds, device, report, alone=len(orders) == 1)
             report.job_progress.end(order.source, well=trained is not None)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
             if trained is None:
                 continue
-            made.append(trained)
             n_files += len(trained.card.heard)
-            if not as_json:
-                say(str(trained.file) if quiet else f"{trained.file}\n{_outcome(trained)}")
+            tell(trained)
             if trained.card.training["stopped"] == "interrupted" and order is not orders[-1]:
                 raise KeyboardInterrupt  # what comes after it is not wanted, either
     report_failures(n_failed, n_files)
@@ -221,6 +232,31 @@ def _carry_out(
             return None, n_failed + len(recordings)
 
 
+def _train_on(
+    cluster: str,
+    orders: Sequence[_Order],
+    found: Mapping[str, Sequence["Part"]],
+    background: Sequence[str],
+    config: "TrainingConfig",
+    device: str | None,
+    report: ProgressReport,
+    tell: Callable[[_Trained], None],
+) -> int:
+    """Train all dictionaries on a cluster, and count the recordings that failed."""
+    from sepdict.batch.training import TrainingTask
+
+    tasks = [TrainingTask.planned(order.source, _each_once(order.solos, found), order.output) for order in orders]
+    return train_on_cluster(
+        cluster,
+        tasks,
+        config,
+        _each_once(background, found),
+        device,
+        report,
+        lambda output, card, seconds: tell(_Trained(output, card, seconds)),
+    )
+
+
 def _train(
     order: _Order,
     recordings: list["Audio"],
@@ -277,21 +313,12 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
 
 def _read_all(arguments: Sequence[str], found: Mapping[str, Sequence["Part"]]) -> tuple[list["Audio"], int]:
     """Read the recordings that were found for arguments; report and count those that cannot be read."""
-    from sepdict.audio.io import read_part
-    from sepdict.errors import AudioFileError, explain
+    from sepdict.batch.training import read_recordings
 
-    recordings, n_failed = [], 0
-    for part in _each_once(arguments, found):
-        try:
-            recording = read_part(part)
-            if not recording.samples.any():
-                raise AudioFileError(f"{part}: is digital silence; expected the sound to learn")
-            recordings.append(recording)
-        except Exception as error:
-            log.debug("%s: cannot be read", part, exc_info=error)
-            report_error(explain(part, error))
-            n_failed += 1
-    return recordings, n_failed
+    recordings, errors = read_recordings(_each_once(arguments, found))
+    for error in errors:
+        report_error(error)
+    return recordings, len(errors)
 
 
 def _find_recordings(arguments: Sequence[str], *, recursive: bool) -> dict[str, list["Part"]]:

@@ -40,3 +40,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress and no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the log, and where an error came from.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS|FILE|auto",
+        help="Work on the machines of a Dask cluster: its scheduler's address, such as tcp://host:8786, a scheduler "
+        "file, or auto for what Dask's configuration names.",
+        show_default=False,
+    ),
+]

@@ -199,13 +199,3 @@ SkipExisting = Annotated[
     ),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at a time; pays on many cores.")]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster",
-        metavar="ADDRESS|FILE|auto",
-        help="Work on the machines of a Dask cluster: its scheduler's address, such as tcp://host:8786, a scheduler "
-        "file, or auto for what Dask's configuration names.",
-        show_default=False,
-    ),
-]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dask_cluster import local_cluster
 from distributed import Client, LocalCluster
-from front_end import error_lines, fail, mixture, read_json, run, trained, write_bad
+from front_end import TINY, error_lines, fail, mixture, read_json, run, sound, trained, tree, write_bad
 
 from sepdict.audio.writing import write_audio
 from sepdict.batch.verification import check_folder
@@ -92,3 +92,25 @@ def test_the_command_says_in_one_line_why_there_is_no_cluster(
     said = fail(*words, "--cluster", "tcp://127.0.0.1:1")
     assert said.endswith("pip install 'sepdict[cluster]'")
     assert not (tmp_path / "out").exists()
+
+
+def test_dictionaries_are_trained_on_a_cluster_as_they_are_here(
+    tmp_path: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sepdict.training.config.PRESETS", {"default": TINY})
+    monkeypatch.chdir(tmp_path)
+    for seed, source in enumerate(("hiss", "hum", "bad")):
+        (tmp_path / source).mkdir()
+        write_audio(tmp_path / source / "solo.wav", sound("hum", n_samples=9000, seed=seed))
+    write_bad(tmp_path / "bad" / "solo.wav", "text")
+    write_bad(tmp_path / "hum" / "other.wav", "text")
+    words = ["train-dictionary", "hiss", "hum", "bad", "--each"]
+    results = [run(*words, "-o", "here"), run(*words, "-o", "there", "--cluster", cluster.scheduler_address)]
+    assert [result.exit_code for result in results] == [3, 3]
+    here, there = (error_lines(result) for result in results)
+    assert there[-1] == here[-1] == "sepdict: 2 of 4 files failed"
+    assert sorted(line.replace(f"{tmp_path}/", "") for line in there) == sorted(here)
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+    assert sorted(tree(tmp_path / "there")) == ["hiss.safetensors", "hum.safetensors"]
+    (line,) = (line for line in run(*words[:3], "--cluster", "auto").stderr.splitlines() if "--each" in line)
+    assert "--cluster" in line

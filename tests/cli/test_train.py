@@ -231,7 +231,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_training(
 ) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     before = tree(tmp_path)
-    monkeypatch.setattr("sepdict.audio.io.read_part", None)  # would be called first
+    monkeypatch.setattr("sepdict.batch.training.read_part", None)  # would be called first
     assert said in fail("train-dictionary", solos, "-o", tmp_path / name)
     assert tree(tmp_path) == before
 
@@ -560,7 +560,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
         raise KeyboardInterrupt
 
     before = tree(tmp_path)
-    monkeypatch.setattr("sepdict.audio.io.read_part", interrupt)
+    monkeypatch.setattr("sepdict.batch.training.read_part", interrupt)
     result = run("train-dictionary", solos, "-o", tmp_path / "new" / "v.safetensors")
     assert (result.exit_code, result.stdout) == (130, "")
     assert error_lines(result) == ["sepdict: interrupted"]
@@ -659,6 +659,6 @@ def test_the_command_names_every_kind_of_network() -> None:
 def test_a_name_that_no_file_can_have_is_refused_before_anything_is_heard(
     solos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sepdict.audio.io.read_part", None)  # would be called first
+    monkeypatch.setattr("sepdict.batch.training.read_part", None)  # would be called first
     said = fail("train-dictionary", solos, "-o", tmp_path / "v.safetensors", "--name", "a/b")
     assert "source name is 'a/b'; expected a name that can be a file's" in said

@@ -1,0 +1,65 @@
+"""`sepdict train-dictionary --each --cluster`: a dictionary per task, on the machines of a Dask cluster."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import ProgressReport, report_error
+
+if TYPE_CHECKING:
+    from sepdict.audio.parts import Part
+    from sepdict.batch.training import Trained, TrainingTask
+    from sepdict.dictionaries.card import Card
+    from sepdict.training.config import TrainingConfig
+
+
+def train_on_cluster(
+    where: str,
+    tasks: Sequence["TrainingTask"],
+    config: "TrainingConfig",
+    backgrounds: Sequence["Part"],
+    device: str | None,
+    report: ProgressReport,
+    on_trained: Callable[[Path, "Card", float], None],
+) -> int:
+    """Train dictionaries, report errors, and count the recordings that failed."""
+    from sepdict._core.fs import writable_folder
+    from sepdict.batch.executors import connected, executor_of
+    from sepdict.batch.training import train_one
+
+    out = tasks[0].output.parent
+    with connected(where) as client, writable_folder(out):
+        executor = executor_of(1, client)
+        executor.refuse_unfit(out, [task.parts[0].path for task in tasks] + [part.path for part in backgrounds])
+        report.begin(f"training {len(tasks)} dictionaries, several at a time")
+
+        def tell(trained: "Trained") -> None:
+            for error in trained.errors:
+                report_error(error)
+            report.job_progress.end(trained.task.source, well=trained.card is not None)
+            if trained.card is not None:
+                on_trained(trained.task.output, trained.card, trained.seconds)
+
+        results = executor.carry_out(
+            partial(train_one, config, [absolute(part) for part in backgrounds], device),
+            [replace(task, parts=[absolute(part) for part in task.parts]) for task in tasks],
+            out,
+            died=_died,
+            on_result=tell,
+            on_progress=report.step,
+        )
+    return sum(len(trained.errors) for trained in results)
+
+
+def absolute(part: "Part") -> "Part":
+    """Return a part as other machines understand it, which work in another folder."""
+    return replace(part, path=Path(part.path).absolute())
+
+
+def _died(task: "TrainingTask", why: str) -> "Trained":
+    """Return the result of a task that could not be done."""
+    from sepdict.batch.training import Trained
+
+    return Trained(task, errors=[f"{task.source}: {why}"] * len(task.parts))
