@@ -81,6 +81,7 @@ def separate_folder(
     --------
     >>> results = separate_folder("mixtures", [violin, piano], "separated")  # doctest: +SKIP
     """
+    executor_of(1, client)  # a wrong client is refused first
     if Path(folder).is_file():
         raise AudioFileError(f"{folder}: is a file; expected a folder of mixtures")
     mixtures = find_mixtures(folder, recursive=recursive, out=out)
