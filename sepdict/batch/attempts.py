@@ -3,6 +3,9 @@
 A run has a hidden folder beside its outputs, which every worker sees. The work itself is read from there, and no audio
 goes any other way than through files. A file in it stands for each attempt that goes on: those of a worker that was
 killed remain, and when there are too many of a task, it is not tried again.
+
+PyTorch, which takes seconds, is loaded within an attempt: what loads where a worker receives tasks keeps it from
+answering its scheduler.
 """
 
 import functools
@@ -13,13 +16,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from sepdict._core.processes import Outcome, portable
 from sepdict.batch.workers import my_n_threads
 from sepdict.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from sepdict._core.processes import Outcome
 
 MOST_ATTEMPTS = 3
 WORK, STOP = "work", "stop"  # in the run's folder
@@ -51,7 +54,7 @@ def stop(folder: Path) -> None:
     (folder / STOP).touch()
 
 
-def attempt(folder: Path, number: int, task: Any) -> Outcome | GivenUp | Stopped:
+def attempt(folder: Path, number: int, task: bytes) -> "Outcome | GivenUp | Stopped":
     """Work on a task of a run, here on a worker.
 
     Parameters
@@ -60,23 +63,33 @@ def attempt(folder: Path, number: int, task: Any) -> Outcome | GivenUp | Stopped
         The run's.
     number : int
         The task's.
-    task : object
+    task : bytes
+        As pickled: what it is made of may have to be loaded.
     """
     if _has_ended(folder):
         return Stopped()
+    from sepdict._core.processes import Outcome, portable
+
     try:
         mark = _begin(folder, number)
         if mark is None:
             return GivenUp()
         try:
-            torch.set_num_threads(my_n_threads())
-            return Outcome(_read_work(folder)(_stopping_with(folder), task))
+            return Outcome(_work(folder, pickle.loads(task)))
         finally:
             mark.unlink(missing_ok=True)
     except _StopError:
         return Stopped()
     except Exception as error:
         return Stopped() if _has_ended(folder) else Outcome(error=portable(error))
+
+
+def _work(folder: Path, task: Any) -> Any:
+    """Do the work of a run with a task, on this worker's share of the cores."""
+    import torch
+
+    torch.set_num_threads(my_n_threads())
+    return _read_work(folder)(_stopping_with(folder), task)
 
 
 def _begin(folder: Path, number: int) -> Path | None:

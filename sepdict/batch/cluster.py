@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import queue
 import reprlib
 import time
@@ -203,13 +204,13 @@ class DaskCluster:
             return
         self._asked_at = time.monotonic()
         try:
-            there = self.client.scheduler_info(n_workers=-1)["workers"]
+            there = self.client.nthreads()  # scheduler_info() may answer with none, by a race of its own
         except (OSError, ValueError):  # the connection is cut, perhaps for a moment
             return
         if not there and self._n_threads:
             log.warning("the scheduler %s has no workers any more; waiting for some", self._where)
         self._ask([worker for worker in there if worker not in self._met], folder)
-        n_threads = {worker: facts["nthreads"] for worker, facts in there.items() if worker in self._met}
+        n_threads = {worker: n for worker, n in there.items() if worker in self._met}
         if n_threads != self._n_threads:
             self._n_threads = n_threads
             own = shares({worker: self._met[worker] for worker in n_threads}, n_threads)
@@ -277,7 +278,8 @@ class _Flights:
             if number is None:
                 return
             key = f"sepdict-{number}-{uuid.uuid4().hex}"
-            future = self.client.submit(attempt, self.folder, number, self.tasks[number], key=key, pure=False)
+            task = pickle.dumps(self.tasks[number])
+            future = self.client.submit(attempt, self.folder, number, task, key=key, pure=False)
             self.under_way[future] = number
             future.add_done_callback(self.ended.put)
 
