@@ -21,8 +21,8 @@
     GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
 
 What is uploaded or asked for with ``session=ID`` in the query is in that session, and used when the session is asked
-for. Errors are ``{"error": "one line"}``. Sessions, uploads, jobs and their files are deleted an hour after their last
-use, or at the end.
+for. A job ends when nobody asked for it or its session for ten minutes. What is here is deleted
+an hour after their last use, or at the end. Errors are ``{"error": "one line"}``.
 """
 
 import asyncio

@@ -1,7 +1,5 @@
 """The player and the report in a real Chromium, clicked, pressed and dragged, as wide as a phone and as a laptop."""
 
-import base64
-import io
 import json
 import shlex
 from collections.abc import Iterator
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 import torch
 from front_end import mixture, trained
 
@@ -41,18 +38,26 @@ SIZES = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "heig
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
+    return report_in(tmp_path_factory.mktemp("report"), residual=True)
+
+
+@pytest.fixture(scope="module")
+def report_without_rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report_in(tmp_path_factory.mktemp("report"), residual=False)
+
+
+def report_in(folder: Path, *, residual: bool) -> Path:
     path = write_audio(folder / "song.wav", mixture(n_samples=round(8000 * DURATION_S), n_channels=2))
     sources = [trained("hiss"), trained("hum")]
     config = SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None)
-    options = BatchConfig(replace(config, residual=True), report=True)
+    options = BatchConfig(replace(config, residual=residual), report=True)
     (result,) = separate_files([path], sources, folder / "out", options, command=COMMAND)
     assert result.report is not None
     return result.report
 
 
 @pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
-def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
+def page(request: pytest.FixtureRequest, browser: Any, report: Path, report_without_rest: Path) -> Iterator[Any]:
     """The report, opened; it must ask for nothing and complain of nothing."""
     size, scheme = request.param
     opened = browser.new_page(viewport=SIZES[size], color_scheme=scheme)
@@ -62,7 +67,8 @@ def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.goto(report.as_uri())
     yield opened
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    reports = {report.as_uri(), report_without_rest.as_uri()}
+    assert {url for url in asked if not url.startswith("data:")} <= reports
     assert complaints == []
     opened.close()
 
@@ -120,12 +126,60 @@ def test_solo_and_mute_say_and_do_what_they_are(page: Any) -> None:
     assert (audible(page), pressed(page, "Mute hum")) == (["hiss", "residual"], True)
     page.get_by_role("button", name="Solo hum").click()
     assert (audible(page), pressed(page, "Solo hum")) == (["hum"], True)
-    page.get_by_role("button", name="Solo song.wav").click()
-    assert audible(page) == ["song.wav", "hum"]
-    page.get_by_role("button", name="Solo song.wav").click()
+    page.get_by_role("button", name="Solo hiss").click()  # which ends the other
+    assert (audible(page), pressed(page, "Solo hum")) == (["hiss"], False)
+    page.get_by_role("button", name="Solo hum").click(modifiers=["Shift"])
+    assert audible(page) == ["hiss", "hum"]
+    page.get_by_role("button", name="Solo hum").click()
+    assert audible(page) == ["hum"]
     page.get_by_role("button", name="Solo hum").click()
     page.get_by_role("button", name="Mute hum").click()
     assert (audible(page), pressed(page, "Solo hum")) == (["hiss", "hum", "residual"], False)
+
+
+def test_the_mixture_never_sounds_beside_the_stems_that_add_up_to_it(page: Any) -> None:
+    page.get_by_role("button", name="Mute song.wav").click()
+    assert audible(page) == ["song.wav"]
+    page.get_by_role("button", name="Solo hum").click()
+    assert audible(page) == ["hum"]
+    page.get_by_role("button", name="Solo song.wav").click(modifiers=["Shift"])
+    assert audible(page) == ["song.wav"]
+
+
+LISTEN = """() => {
+  const sounding = [];
+  const connect = AudioBufferSourceNode.prototype.connect;
+  AudioBufferSourceNode.prototype.connect = function (gain) {
+    sounding.push({ buffer: this.buffer, gain });
+    return connect.call(this, gain);
+  };
+  window.loudness = () => sounding.map(({ buffer, gain }) => {
+    const samples = [0, 1].flatMap((channel) => Array.from(buffer.getChannelData(channel)));
+    return gain.gain.value * Math.sqrt(samples.reduce((sum, each) => sum + each ** 2, 0) / samples.length);
+  });
+}"""
+
+
+def test_the_mixture_is_compared_with_what_is_heard_at_equal_loudness(page: Any) -> None:
+    page.evaluate(LISTEN)
+    compare = page.get_by_role("button", name="Mixture", exact=True)
+    page.get_by_role("button", name="Solo hum").click()
+    page.get_by_label("Volume of hum").fill("0.5")
+    page.locator("h1").click()
+    play(page)
+    names = page.locator(".player-name").all_inner_texts()
+    heard = {}
+    for name in ("hum", "song.wav"):
+        assert (audible(page), compare.get_attribute("aria-pressed")) == ([name], str(name != "hum").lower())
+        page.wait_for_timeout(300)  # it is faded
+        loudness = dict(zip(names, page.evaluate("loudness()"), strict=True))
+        heard[name] = loudness.pop(name)
+        assert max(loudness.values()) < 1e-3 * heard[name]
+        page.keyboard.press("a")
+    assert heard["song.wav"] == pytest.approx(heard["hum"], rel=0.01)
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Solo hiss").click()  # ends it
+    assert (audible(page), compare.get_attribute("aria-pressed")) == (["hiss"], "false")
 
 
 def test_keys_still_play_after_a_click(page: Any) -> None:
@@ -154,6 +208,9 @@ def test_keys_play_move_and_solo(page: Any) -> None:
     assert time_s(page) == DURATION_S
     page.keyboard.press("2")
     assert audible(page) == ["hiss"]
+    page.keyboard.press("Shift+3")
+    assert audible(page) == ["hiss", "hum"]
+    page.keyboard.press("Shift+3")
     page.keyboard.press("2")
     assert audible(page) == ["hiss", "hum", "residual"]
 
@@ -197,7 +254,8 @@ def test_every_view_shows_its_pictures(page: Any) -> None:
     assert len(sources) == 3
 
 
-def test_moments_can_be_jumped_to(page: Any) -> None:
+def test_moments_can_be_jumped_to(page: Any, report_without_rest: Path) -> None:
+    page.goto(report_without_rest.as_uri())
     moment = page.locator("button[data-seek]").first  # the last may be just before the end
     moment.click()
     page.locator("#player[data-state=playing]").wait_for()
@@ -243,9 +301,9 @@ def test_keys_are_named_only_where_there_are_any(browser: Any, report: Path, tou
     page.close()
 
 
-def test_without_scripts_the_page_speaks_of_no_player(browser: Any, report: Path) -> None:
+def test_without_scripts_the_page_speaks_of_no_player(browser: Any, report_without_rest: Path) -> None:
     page = browser.new_page(java_script_enabled=False)
-    page.goto(report.as_uri())
+    page.goto(report_without_rest.as_uri())
     assert page.locator("noscript p").is_visible()
     assert not page.get_by_text("You hear the stems").is_visible()
     assert not page.get_by_text("Spectrograms reach").is_visible()
@@ -340,39 +398,3 @@ def test_a_long_name_stays_in_the_page(browser: Any, tmp_path: Path) -> None:
         for head in page.locator(".player-head").all():
             assert head.evaluate("head => head.scrollWidth <= head.clientWidth")
         page.close()
-
-
-def test_what_cannot_be_loaded_is_said(browser: Any) -> None:
-    page = browser.new_page()
-    script = (resources.files("sepdict.reports") / "static" / "player.js").read_text("utf-8")
-    tracks = [{"name": "<i>hum", "role": "stem", "url": "data:audio/flac;base64,AAAA"}]
-    start = f"createPlayer(document.body, {{ duration: 1, tracks: {tracks} }});"
-    page.set_content(f'<!doctype html><body></body><script type="module">{script}\n{start}</script>')
-    page.get_by_role("button", name="Play").click()
-    page.locator("[data-state=error]").wait_for()
-    assert page.get_by_role("status").inner_text().startswith("<i>hum cannot be loaded (")
-    page.close()
-
-
-MEASURE = """async ([urls, rate]) => {
-  const [one, other] = await Promise.all(urls.map(async (url) => {
-    const bytes = Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (character) => character.charCodeAt(0));
-    const sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.buffer);
-    return Array.from(sound.getChannelData(0));
-  }));
-  return [one, other];
-}"""
-
-
-def test_compressed_copies_begin_where_the_files_do(browser: Any, tmp_path: Path) -> None:
-    from sepdict.reports.media import sound_url
-
-    path = write_audio(tmp_path / "song.wav", mixture(n_samples=24000))
-    page = browser.new_page()
-    urls = [sound_url(path, gain=1, lossless=lossless) for lossless in (True, False)]
-    whole, compressed = (torch.tensor(samples) for samples in page.evaluate(MEASURE, [urls, 8000]))
-    page.close()
-    content = base64.b64decode(urls[0].partition(",")[2])
-    assert len(whole) == soundfile.info(io.BytesIO(content)).frames == len(compressed)
-    lags = torch.nn.functional.conv1d(compressed[None, None], whole[None, None, 2000:-2000])[0, 0]
-    assert int(lags.argmax()) == 2000

@@ -32,6 +32,7 @@ const MARK_MARGIN = 0.06; // of a picture's height: closer to its edges no frequ
 const N_HUES = 6; // of stems, in player.css
 const START_DELAY_S = 0.03; // so far ahead sources are scheduled, that all of them start at once
 const FADE_S = 0.015; // of solo, mute and volume, that nothing clicks
+const MOST_MEASURED = 1e6; // samples of a channel, for its loudness
 const STEP_S = 1; // of an arrow key, and with Shift
 const LONG_STEP_S = 10;
 const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
@@ -43,12 +44,14 @@ const CONTROLS = "button, input, select, textarea, a, summary, [contenteditable]
 
 let latest = null; // the player that keys pressed anywhere on the page are meant for
 let nPlayers = 0;
+const known = new WeakMap(); // how loud sounds are
 
 /**
  * Build a player inside an element.
  *
- * Stems sound from the start and the mixture is mute, for the stems already add up to it; what is soloed sounds alone,
- * also where it is mute. Sounds are loaded when they are first to be played. The element gets the attribute
+ * Stems sound from the start and the mixture is mute, for the stems already add up to it: where the mixture is heard, it
+ * is heard alone. What is soloed sounds alone, also where it is mute; a solo ends others, unless Shift, Ctrl or Command
+ * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Sounds are loaded when they are first to be played. The element gets the attribute
  * `data-state` (idle, loading, playing, paused or error), an event `position`, `detail: {time, duration, playing}`,
  * whenever time moves, and an event `levels`, `detail: [{volume, muted, soloed}, …]`, whenever tracks are set otherwise.
  *
@@ -60,12 +63,13 @@ let nPlayers = 0;
  * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
  *   that is another; with neither, frequencies are not marked
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
- *   solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
+ *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
  *   setVolume: (index: number, volume: number) => void, show: (view: string) => void, destroy: () => void,
  *   readonly time: number, readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
  */
 export function createPlayer(element, { tracks, duration, sampleRate, spectrogramRate = sampleRate }) {
   const hasStems = tracks.some((track) => track.role !== "mixture");
+  let comparing = false;
   let hue = 0;
   const channels = tracks.map((track) => ({
     track,
@@ -73,6 +77,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     ...{ soloed: false, muted: hasStems && track.role === "mixture", volume: 1 },
     ...track.level,
   }));
+  const mixture = hasStems ? channels.find(({ track }) => track.role === "mixture") : undefined;
   const sound = new Sound(channels, sampleRate);
   const listening = new AbortController(); // ends all listeners outside the element
   let position = 0; // seconds, where it stands while it is not playing
@@ -81,7 +86,10 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
 
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
-  const view = buildView(element, channels, duration, marks, { toggle, seek, drag, solo, mute, setVolume, show });
+  const view = buildView(element, channels, duration, marks, {
+    ...{ toggle, seek, drag, mute, setVolume, show, canCompare: Boolean(mixture) },
+    ...{ compare: () => compare(!comparing), solo: toggleSolo },
+  });
   const resized = new ResizeObserver(() => view.drawTicks());
   resized.observe(view.ruler);
   element.addEventListener("pointerdown", () => (latest = element));
@@ -107,12 +115,22 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
 
   function refresh() {
     const anySolo = channels.some((channel) => channel.soloed);
+    for (const channel of channels) channel.audible = anySolo ? channel.soloed : !channel.muted;
+    const stems = channels.filter((channel) => channel.audible && channel !== mixture);
+    const isAlone = mixture && (comparing || mixture.audible); // beside the stems it would only double what is heard
     for (const channel of channels) {
-      channel.audible = anySolo ? channel.soloed : !channel.muted;
+      if (isAlone) channel.audible = channel === mixture;
       channel.level = channel.audible ? channel.volume ** 2 : 0; // loudness is nearer to the square than to the sum
     }
+    if (comparing && stems.length) mixture.level = levelLike(stems, mixture);
     sound.setLevels();
     view.setChannels();
+    view.setComparing(comparing);
+  }
+
+  function compare(on) {
+    comparing = on && mixture !== undefined;
+    refresh();
   }
 
   async function play() {
@@ -129,6 +147,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     }
     if (listening.signal.aborted || element.dataset.state !== "loading") return; // thought better of it meanwhile
     if (position >= duration) position = 0;
+    refresh(); // now it is known how loud things are
     sound.start(position);
     setState("playing");
     requestAnimationFrame(tick);
@@ -168,10 +187,20 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
   }
 
   function solo(index, on) {
+    comparing = false;
     setLevel(index, { soloed: on });
   }
 
+  /** Solo a track or end its solo; unless it is to be heard beside others, those end. */
+  function toggleSolo(index, isAdded) {
+    const isOnly = channels.every(({ soloed }, other) => soloed === (other === index));
+    const on = isAdded ? !channels[index].soloed : !isOnly;
+    if (!isAdded) for (const channel of channels) channel.soloed = false;
+    solo(index, on);
+  }
+
   function mute(index, on) {
+    comparing = false;
     setLevel(index, { muted: on });
   }
 
@@ -201,14 +230,15 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     if (!(inside || elsewhere) || event.ctrlKey || event.metaKey || event.altKey) return;
     const onControl = event.target.matches?.("button, input, summary, a"); // which have Space and arrows of their own
     const step = event.shiftKey ? LONG_STEP_S : STEP_S;
+    const digit = /^Digit([1-9])$/.exec(event.code)?.[1] ?? (/^[1-9]$/.test(event.key) ? event.key : 0);
     const seekable = !onControl || event.target.matches("button");
     if (event.key === " " && !onControl) toggle();
     else if (event.key === "ArrowLeft" && seekable) seek(time() - step);
     else if (event.key === "ArrowRight" && seekable) seek(time() + step);
     else if (event.key === "Home" && inside && seekable) seek(0);
     else if (event.key === "End" && inside && seekable) seek(duration);
-    else if (/^[1-9]$/.test(event.key) && channels[event.key - 1])
-      solo(event.key - 1, !channels[event.key - 1].soloed);
+    else if (event.key === "a" && mixture) compare(!comparing);
+    else if (channels[digit - 1]) toggleSolo(digit - 1, event.shiftKey);
     else return;
     event.preventDefault();
   }
@@ -227,6 +257,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     pause,
     toggle,
     seek,
+    compare,
     solo,
     mute,
     setVolume,
@@ -313,6 +344,26 @@ class Sound {
   }
 }
 
+/** Find the level at which the mixture is as loud as stems are at theirs; it is not made louder than it is. */
+function levelLike(stems, mixture) {
+  if (!mixture.buffer) return mixture.level; // it is not known yet
+  const power = stems.reduce((sum, { buffer, volume }) => sum + (volume ** 2 * loudness(buffer)) ** 2, 0);
+  return Math.min(1, Math.sqrt(power) / (loudness(mixture.buffer) || 1));
+}
+
+/** Compute the root mean square of the samples of all channels, of long sounds from a part of them. */
+function loudness(buffer) {
+  if (known.has(buffer)) return known.get(buffer);
+  const stride = Math.ceil(buffer.length / MOST_MEASURED);
+  let [sum, n] = [0, 0];
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    const samples = buffer.getChannelData(channel);
+    for (let index = 0; index < samples.length; index += stride, n++) sum += samples[index] ** 2;
+  }
+  known.set(buffer, Math.sqrt(sum / (n || 1)));
+  return known.get(buffer);
+}
+
 function openContext(sampleRate) {
   try {
     return new AudioContext(sampleRate ? { sampleRate } : {});
@@ -361,6 +412,12 @@ function buildView(element, channels, duration, marks, act) {
   });
   const views = make("div", { class: "player-views", role: "radiogroup", "aria-label": "Pictures" }, choices);
   views.hidden = available.length < 2;
+  const compare = make(
+    "button",
+    { type: "button", class: "player-compare", title: "Hear the mixture instead, as loud (key A)", click: act.compare },
+    ["Mixture"],
+  );
+  compare.hidden = !act.canCompare;
   const ticks = make("div", { class: "player-ticks", "aria-hidden": "true" });
   const ruler = make(
     "div",
@@ -376,7 +433,7 @@ function buildView(element, channels, duration, marks, act) {
     { class: "player-tracks" },
     rows.map((row) => row.item),
   );
-  const transport = make("div", { class: "player-transport" }, [button, clock, views]);
+  const transport = make("div", { class: "player-transport" }, [button, clock, compare, views]);
   const bar = make("div", { class: "player-bar" }, [transport, make("div", { class: "player-scale" }, [ruler])]);
   element.replaceChildren(bar, message, list);
   button.addEventListener("click", act.toggle);
@@ -396,6 +453,9 @@ function buildView(element, channels, duration, marks, act) {
       now.textContent = asClock(seconds);
       ruler.setAttribute("aria-valuenow", seconds.toFixed(1));
       ruler.setAttribute("aria-valuetext", `${asClock(seconds)} of ${asClock(duration)}`);
+    },
+    setComparing(on) {
+      compare.setAttribute("aria-pressed", String(on));
     },
     setChannels() {
       for (const row of rows) row.update();
@@ -425,7 +485,7 @@ function buildView(element, channels, duration, marks, act) {
 function buildTrack(channel, index, marks, act) {
   const { name, role } = channel.track;
   const key = index < 9 ? ` (key ${index + 1})` : "";
-  const solo = make("button", { type: "button", class: "player-solo", title: `Hear only what is soloed${key}` }, ["Solo"]);
+  const solo = make("button", { type: "button", class: "player-solo", title: `Hear only this${key}; with Shift, beside others` }, ["Solo"]);
   const mute = make("button", { type: "button", class: "player-mute", title: "Leave this out" }, ["Mute"]);
   const volume = make("input", { type: "range", min: "0", max: "1", step: "0.01", value: "1", title: "Volume" });
   solo.setAttribute("aria-label", `Solo ${name}`);
@@ -442,7 +502,8 @@ function buildTrack(channel, index, marks, act) {
   const head = make("div", { class: "player-head" }, [title, controls]);
   const item = make("li", { class: "player-track", "data-role": role, "data-hue": String(channel.hue) }, [head, axis, lane]);
   item.setAttribute("aria-label", name);
-  solo.addEventListener("click", () => act.solo(index, !channel.soloed));
+  const isAdded = ({ shiftKey, ctrlKey, metaKey }) => shiftKey || ctrlKey || metaKey;
+  solo.addEventListener("click", (event) => act.solo(index, isAdded(event)));
   mute.addEventListener("click", () => act.mute(index, !channel.muted));
   volume.addEventListener("input", () => act.setVolume(index, Number(volume.value)));
   return {
