@@ -26,6 +26,7 @@ PARTLY_DONE = 3
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 TERMINATED = 143  # and for one that was told to end
 SELDOM_S = 30.0  # between two lines of progress in a pipe
+PACE_KNOWN_S = 30.0  # after the start
 
 
 def say(text: str) -> None:
@@ -254,6 +255,13 @@ class ProgressReport:
 
         self.job_progress = JobProgress(plan)
         self.began = self.told = self.clock()
+        self.n_failed, self.audio_s = 0, 0.0
+
+    def count(self, part: object, duration_s: float | None) -> None:
+        """End a part of the job that has sound of a duration; None if it failed."""
+        self.job_progress.end(part, well=duration_s is not None)
+        self.n_failed += duration_s is None
+        self.audio_s += duration_s or 0.0
 
     def begin(self, what: str) -> None:
         """Show which part of the job starts."""
@@ -270,11 +278,18 @@ class ProgressReport:
         now = self.clock()
         left_s = self.job_progress.left_s(now - self.began)
         self.due = None if left_s is None else now + left_s
-        self.bar.update(self.task, completed=self.job_progress.fraction, total=1, phase=_phase(event))
+        phase = _phase(event) + (self._tally(now - self.began) if event.stage == "tracks" else "")
+        self.bar.update(self.task, completed=self.job_progress.fraction, total=1, phase=phase)
         if self.bar.disable and not self.quiet and now - self.told >= SELDOM_S:
             self.told = now
             left = "" if left_s is None else f", about {_roughly(left_s)} left"
-            note(f"{100 * self.job_progress.fraction:.0f} %: {_phase(event)}{left}")
+            note(f"{100 * self.job_progress.fraction:.0f} %: {phase}{left}")
+
+    def _tally(self, elapsed_s: float) -> str:
+        """Describe what became of many files, and at what pace once that is known."""
+        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        hourly = self.audio_s / elapsed_s if elapsed_s >= PACE_KNOWN_S else 0.0
+        return failed + (f", {hourly:.3g} hours of audio an hour" if hourly else "")
 
 
 class _TimeLeft:

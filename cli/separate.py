@@ -276,7 +276,7 @@ class _Listener:
     def on_track(self, result: "TrackResult") -> None:
         """Keep a result, and print its error."""
         self.results.append(result)
-        self.report.job_progress.end(result.mixture, well=result.error is None)
+        self.report.count(result.mixture, None if result.error else 0.0 if result.kept else result.duration_s)
         if result.error is not None:
             report_error(result.error)
 

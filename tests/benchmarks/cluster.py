@@ -21,7 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import psutil
-from distributed import Client, LocalCluster
+from dask_cluster import local_cluster
+from distributed import Client
 from front_end import SAMPLE_RATE, mixture, trained
 
 from sepdict.audio.writing import write_audio
@@ -79,9 +80,7 @@ def kill_workers(client: Client, every_s: float, ends: threading.Event, killed: 
 def soak(work: Path, mixtures: Path, n_files: int, dictionaries: list[str], kill_every_s: float) -> dict[str, object]:
     """Separate all files while workers and the driver are killed, and count what there is."""
     out, ends, killed = work / "soak", threading.Event(), list[int]()
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    with local_cluster(2) as cluster:
         scheduler = Peak(os.getpid())  # the scheduler runs in this process, beside what writes and watches
         words = command(mixtures, out, dictionaries, "--cluster", cluster.scheduler_address)
         with Client(cluster, set_as_default=False) as client:
@@ -127,9 +126,7 @@ def beside(work: Path, mixtures: Path, dictionaries: list[str]) -> dict[str, obj
     one.mkdir()
     (one / "a.wav").symlink_to(min(mixtures.iterdir()))
     seconds = {}
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    with local_cluster(2) as cluster:
         for name, more in [
             ("serial", ()),
             ("-j 2", ("-j", "2")),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import rich.console
 from front_end import TINY, be_a_terminal_of_80, run, sound, trained, write_bad, write_mixtures
+from sepdict_cli.console import ProgressReport
 
 from sepdict.audio.writing import write_audio
 from sepdict.progress import Progress
@@ -158,8 +159,20 @@ def test_several_at_a_time_count_when_they_are_done(
         "0 %: 0 of 4 done",
         "25 %: 1 of 4 done",
         "50 %: 2 of 4 done",
-        "67 %: 3 of 4 done",  # the one that failed counts no more
-        "100 %: 4 of 4 done",
+        "67 %: 3 of 4 done, 1 failed",  # the one that failed counts no more
+        "100 %: 4 of 4 done, 1 failed",
+    ]
+
+
+def test_many_files_show_how_many_failed_and_after_a_while_the_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    with ProgressReport(quiet=False, plan={"a": {"fit": 1.0}, "b": {"fit": 1.0}}, clock=lambda: now[0]) as report:
+        for now[0], part, duration_s in [(40.0, "a", 600.0), (80.0, "b", None)]:
+            report.count(part, duration_s)
+            report.step(Progress("tracks", 1, 2, float("nan")))
+    assert capsys.readouterr().err.splitlines() == [
+        "50 %: 1 of 2 done, 15 hours of audio an hour, about 40 s left",
+        "100 %: 1 of 2 done, 1 failed, 7.5 hours of audio an hour, about 0 s left",
     ]
 
 
