@@ -21,8 +21,8 @@
     GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
 
 What is uploaded or asked for with ``session=ID`` in the query is in that session, and used when the session is asked
-for. A job ends when nobody asked for it or its session for ten minutes. What is here is deleted
-an hour after their last use, or at the end. Errors are ``{"error": "one line"}``.
+for. A job ends when nobody asked for it or its session for ten minutes. Everything is deleted an hour after its last
+use, or at the end. Errors are ``{"error": "one line"}``.
 """
 
 import asyncio
