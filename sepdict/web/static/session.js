@@ -48,6 +48,7 @@ export function ownChange() {
  */
 export async function openSession(hear) {
   ({ onTaken, onGone } = hear);
+  window.addEventListener("hashchange", () => location.reload()); // another session was entered
   id = new URLSearchParams(location.hash.slice(1)).get("s") ?? "";
   try {
     if (id) await pull();
@@ -57,7 +58,6 @@ export async function openSession(hear) {
     if (error.status !== 404) throw error;
     return false;
   }
-  window.addEventListener("hashchange", () => location.reload()); // another session was entered
   window.addEventListener("pagehide", () => save({ keepalive: true }));
   document.addEventListener("visibilitychange", () => document.hidden || look());
   keepLooking();
