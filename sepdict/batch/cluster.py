@@ -173,6 +173,8 @@ class DaskCluster:
         on_progress: OnProgress,
     ) -> list[Result]:
         """Work on tasks; see `Executor`."""
+        if not tasks:
+            return []
         told = counting(on_result, on_progress, len(tasks))
         results: dict[int, Result] = {}
         with hidden_folder(out) as folder:

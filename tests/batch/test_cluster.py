@@ -86,6 +86,10 @@ def test_a_cluster_makes_what_this_machine_makes(
             assert theirs["asked"] == ours["asked"]
     again = separate_folder("in", pair, "there", BatchConfig(QUICK, skip_existing=True), client=client)
     assert [result.kept for result in again] == [True, False, True, True]
+    (tmp_path / "in" / "b.wav").unlink()
+    all_there = BatchConfig(QUICK, skip_existing=True)
+    again = separate_folder("in", pair, "there", all_there, client=client, on_progress=pytest.fail)
+    assert [result.kept for result in again] == [True, True, True]
 
 
 def test_a_file_that_kills_its_worker_is_tried_three_times_and_named_and_the_rest_goes_on(
