@@ -55,7 +55,8 @@ def _blocks(source: BinaryIO, n_bytes: int) -> Iterator[bytes]:
 def _decoded(content: bytes, live: "LiveSeparator", encoding: Encoding) -> Block:
     """Turn bytes into samples, (n_channels, n_samples)."""
     interleaved = np.frombuffer(content, TYPES[encoding]).reshape(-1, live.n_channels)
-    return interleaved.T.astype(np.float32) / np.float32(FULL_SCALE[encoding])
+    with np.errstate(invalid="ignore"):  # what is no number is counted later
+        return interleaved.T.astype(np.float32) / np.float32(FULL_SCALE[encoding])
 
 
 def _write(sink: BinaryIO, block: Block, encoding: Encoding) -> None:

@@ -76,6 +76,13 @@ def test_integers_beyond_full_scale_are_limited(opened: Callable[..., LiveSepara
     np.testing.assert_allclose(out, loud, rtol=0, atol=2 / 2**15)
 
 
+def test_bytes_that_are_no_numbers_are_silence(opened: Callable[..., LiveSeparator]) -> None:
+    live, sink = opened(), io.BytesIO()
+    assert separate_pipe(live, io.BytesIO(b"\x01\x00\x80\x7f" * 300), sink, encoding="f32") == 0  # NaN that signals
+    assert live.n_not_finite == 300
+    assert not of_raw(sink.getvalue(), "f32", 1).any()
+
+
 def test_the_command_separates_from_stdin_to_stdout(files: dict[str, Path]) -> None:
     samples = mixture().samples.numpy()
     arguments = ["live", *(word for file in files.values() for word in ("-d", str(file))), "--raw", "f32"]
