@@ -33,6 +33,7 @@ def right(name: str, function: str) -> Any:
         "config": TrainingConfig(),
         "amounts": {"l2": 0.1},
         "labels": [],
+        "keep": ["hum"],
         **dict.fromkeys(("source", "name"), "hiss"),
     }
     return values[name]

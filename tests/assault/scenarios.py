@@ -327,7 +327,7 @@ def _receive(folder: Path) -> None:
 def _nothing_arrived(store: Uploads, folder: Path, refusal: HTTPException) -> None:
     assert refusal.status_code == 507
     said_in_one_line(refusal.detail)
-    assert store._n_arriving == store._n_files_arriving == 0
+    assert store._arrivals == []
     assert not (folder / "upload").exists()
 
 
