@@ -215,8 +215,11 @@ def test_what_is_wrong_inside_a_sound_is_said_in_one_line_with_its_own_name(clie
 
 def test_the_line_has_an_end(client: TestClient) -> None:
     solo = uploaded(client, "solo", sound("hum", n_samples=2 * SAMPLE_RATE))
-    jobs = [client.post("/api/trainings", json={"source": "hum", "solos": [solo]}) for _ in range(LIMITS.n_waiting + 2)]
+    jobs = [client.post("/api/trainings", json={"source": "hum", "solos": [solo]})]
+    while jobs[-1].status_code == 200 and len(jobs) < 100:  # some may have ended meanwhile
+        jobs.append(client.post("/api/trainings", json={"source": "hum", "solos": [solo]}))
     assert jobs[-1].status_code == 503
+    assert len(jobs) > LIMITS.n_waiting + 1
     assert "jobs are waiting already" in jobs[-1].json()["error"]
     for job in jobs:
         if job.status_code == 200:
