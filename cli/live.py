@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from .console import ProgressReport, note, say
-from .options.common import Json, Quiet, Verbose
-from .options.completion import complete_dictionary
+from .options.common import Json, Quiet, Verbose, dictionary_option
 
 Raw = Annotated[
     Literal["s16", "f32"] | None,
@@ -24,16 +23,7 @@ Raw = Annotated[
 
 def live(
     dictionary: Annotated[
-        list[Path],
-        typer.Option(
-            "--dictionary",
-            "-d",
-            metavar="FILE|NAME",
-            autocompletion=complete_dictionary,
-            readable=False,
-            help="A dictionary, or the name of an installed one; one for each source.",
-            show_default=False,
-        ),
+        list[Path], dictionary_option("A dictionary, or the name of an installed one; one for each source.")
     ],
     keep: Annotated[
         list[str],

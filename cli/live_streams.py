@@ -1,7 +1,7 @@
 """Where `sepdict live` gets its sound and puts it: audio devices, or raw samples through pipes."""
 
 import threading
-from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
@@ -31,25 +31,18 @@ def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, en
     """
     n_ahead, n_broken = live.n_delayed - live.hop_length, 0
     frame_bytes = TYPES[encoding].itemsize * live.n_channels
-    for content in _blocks(source, live.hop_length * frame_bytes):
+    for content in iter(partial(source.read, live.hop_length * frame_bytes), b""):
         n_broken = len(content) % frame_bytes
         block = _decoded(content[: len(content) - n_broken], live, encoding)
         n_missing = live.hop_length - block.shape[1]
         out = live.process(np.pad(block, ((0, 0), (0, n_missing))))
-        if n_missing:  # the last block
-            n_ahead -= n_missing
+        n_ahead -= n_missing  # of the last block only
         _write(sink, out, encoding)
     silence = np.zeros((live.n_channels, live.hop_length), dtype=np.float32)
     while n_ahead > 0:
         _write(sink, live.process(silence)[:, :n_ahead], encoding)
         n_ahead -= live.hop_length
     return n_broken
-
-
-def _blocks(source: BinaryIO, n_bytes: int) -> Iterator[bytes]:
-    """Read pieces of ``n_bytes``; a pipe may give less at a time. The last one may be shorter."""
-    while content := source.read(n_bytes):
-        yield content
 
 
 def _decoded(content: bytes, live: "LiveSeparator", encoding: Encoding) -> Block:

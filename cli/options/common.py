@@ -1,11 +1,25 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .completion import complete_device, complete_dictionary
+
+
+def dictionary_option(help: str) -> Any:
+    """Make the option that names dictionaries."""
+    return typer.Option(
+        "--dictionary",
+        "-d",
+        metavar="FILE|NAME",
+        autocompletion=complete_dictionary,
+        readable=False,
+        help=help,
+        show_default=False,
+    )
+
 
 DictionaryFile = Annotated[
     Path,

@@ -5,20 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from .completion import complete_dictionary
+from .common import dictionary_option
 
 Mixtures = Annotated[list[str], typer.Argument(metavar="MIX", help="Recordings to separate: files, folders, patterns.")]
 Dictionaries = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--dictionary",
-        "-d",
-        metavar="FILE|NAME",
-        autocompletion=complete_dictionary,
-        readable=False,
-        help="A dictionary, or the name of an installed one; give one for each source that no label teaches.",
-        show_default=False,
-    ),
+    dictionary_option("A dictionary, or the name of an installed one; give one for each source that no label teaches."),
 ]
 Labels = Annotated[
     list[Path] | None,

@@ -262,7 +262,7 @@ class _Flights:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Let attempts that go on end where they are, and cancel the others."""
+        """Stop attempts that go on, and cancel the others."""
         try:
             if kind is not None and self.client.status == "running":
                 stop(self.folder)

@@ -1,4 +1,4 @@
-"""Who asks: the session of a page, and the machine that it is shown on."""
+"""The one who asks: the session of a page, and the machine that it is shown on."""
 
 import ipaddress
 from dataclasses import dataclass
