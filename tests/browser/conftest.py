@@ -1,10 +1,13 @@
-"""The browser that pages are tried in: one that is installed, or playwright's own."""
+"""The browser that pages are tried in, one that is installed or playwright's own, and a server of pages."""
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from front_end import trained
+from web_page import Server
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -20,3 +23,19 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"there is no Chromium: {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a single dictionary, of hum."""
+    folder = tmp_path_factory.mktemp("library")
+    trained("hum").save(folder / "hum.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[Server]:
+    """Serve the page to all tests of a file."""
+    server = Server(library)
+    yield server
+    server.end()

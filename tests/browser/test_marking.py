@@ -1,14 +1,13 @@
 """Marking moments of a mixture on the page of `sepdict serve`, with a mouse and by keys, up to the stems."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from front_end import SAMPLE_RATE, mixture, sound, trained, write_bad
+from front_end import SAMPLE_RATE, mixture, sound, write_bad
 from web_page import SIZES, Server, opened
 
 from sepdict import read_labels, write_audio
@@ -19,15 +18,6 @@ expect = sync_api.expect
 pytestmark = pytest.mark.browser
 
 DURATION_S = 6
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    library = tmp_path_factory.mktemp("library")
-    trained("hum").save(library / "hum.safetensors")
-    server = Server(library)
-    yield server
-    server.end()
 
 
 @pytest.fixture(scope="module")

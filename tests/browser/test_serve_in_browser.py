@@ -3,7 +3,6 @@
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,6 @@ expect = sync_api.expect
 expect.set_options(timeout=120_000)
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    trained("hum").save(folder / "hum.safetensors")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(library: Path) -> Iterator[Server]:
-    server = Server(library)
-    yield server
-    server.end()
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """What the page of `sepdict serve` does not lose: by a reload, to a second tab, and while its server is away."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from front_end import SAMPLE_RATE, TINY, mixture, sound, trained
+from front_end import SAMPLE_RATE, TINY, mixture, sound
 from web_page import SLOW, Endless, Server, opened, train
 
 from sepdict import TrainingConfig, write_audio
@@ -20,20 +19,6 @@ expect = sync_api.expect
 pytestmark = pytest.mark.browser
 MOST_MS = 60_000  # of what the server works for
 MARKS = "0\t2\thiss\n2\t4\thum\n"
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    trained("hum").save(folder / "hum.safetensors")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(library: Path) -> Iterator[Server]:
-    server = Server(library)
-    yield server
-    server.end()
 
 
 @pytest.fixture(scope="module")
