@@ -109,6 +109,12 @@ def spectrogram(identifier: str, service: TheService) -> FileResponse:
     return FileResponse(service.preview(identifier, "spectrogram.png"), content_disposition_type="inline")
 
 
+@router.post("/api/demo")
+async def demo(service: TheService, asker: TheAsker) -> dict[str, Any]:
+    """Add the demo's recording as a mixture, and return it with its labels."""
+    return await service.take_demo(asker=asker)
+
+
 @router.post(LABELS)
 async def read_labels(
     request: Request, service: TheService, name: Annotated[str, Query(max_length=1000)]

@@ -7,6 +7,7 @@
     GET    /api/uploads/ID                         mark it as used, so that it is kept
     GET    /api/uploads/ID/sound.wav, spectrogram.png   of a mixture, to mark moments in it
     DELETE /api/uploads/ID
+    POST   /api/demo                               the demo's recording, as if it were uploaded, and its labels
     GET    /api/limits
     GET    /api/dictionaries                       those of the library
     GET    /api/dictionaries/ID                    the file

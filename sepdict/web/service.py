@@ -2,8 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from sepdict.web.sessions import Session, Sessions
 from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
 
+DEMO = resources.files("sepdict.web") / "demo"  # of a recording and its labels, which data/README.md describes
 LONGEST_NAME = 255  # no file system has longer ones
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
@@ -77,6 +79,12 @@ class Service:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    async def take_demo(self, *, asker: Asker = NOBODY) -> dict[str, Any]:
+        """Take in the demo's recording as if it had been uploaded, and return it and its labels."""
+        name, content = "reading.flac", (DEMO / "reading.flac").read_bytes()
+        facts = await self.take("mixture", name, _at_once(content), n_promised=len(content), asker=asker)
+        return {"upload": facts, "labels": self.read_labels((DEMO / "reading.txt").read_bytes(), "reading.txt")}
 
     def touch(self, identifier: str) -> dict[str, Any]:
         """Describe an upload, which counts as its use."""
@@ -322,6 +330,11 @@ class Service:
         identifier = self.store.add(kind, path, name, facts, asker.client)
         self.sessions.add_upload(asker.session, identifier)
         return {"id": identifier, "kind": kind, "name": name, **facts}
+
+
+async def _at_once(content: bytes) -> AsyncIterator[bytes]:
+    """Let bytes arrive as an upload does."""
+    yield content
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """Marks on the page: previews of a mixture to mark it by, labels to and from files, and what is learned from them."""
 
+import hashlib
 import io
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,11 @@ from web_client import ended, files_of, in_library, send, service_of, uploaded, 
 
 from sepdict import Audio
 from sepdict.web.previews import N_COLUMNS
+from sepdict.web.uploads import Limits
 
 pytest_plugins = ["web_server"]
 
+DATA = Path(__file__).parents[2] / "data"
 HISS, HUM = {"start_s": 0.0, "end_s": 2.0, "name": "hiss"}, {"start_s": 2.0, "end_s": 4.0, "name": "hum"}
 
 
@@ -136,3 +140,19 @@ def test_a_file_without_labels_is_refused_by_name(client: TestClient, content: b
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("labels.txt: ")
     assert client.post("/api/labels/praat", json={"labels": []}).status_code == 422
+
+
+def test_the_demo_is_taken_in_like_an_upload_and_comes_with_its_labels(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = client.post("/api/sessions").json()["id"]
+    refused = client.post("/api/demo", params={"session": session})  # its size counts as that of any file
+    assert (refused.status_code, files_of(client)) == (413, set())
+    service = service_of(client)
+    for part in (service, service.store):
+        monkeypatch.setattr(part, "limits", Limits())
+    demo = client.post("/api/demo", params={"session": session}).json()
+    assert client.get(f"/api/sessions/{session}").json()["uploads"] == [demo["upload"]]
+    content = (DATA / "reading.flac").read_bytes()
+    assert demo["upload"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert [(each["name"], each["end_s"]) for each in demo["labels"]] == [("piano", 5.512), ("speech", 12.677)]

@@ -6,8 +6,8 @@ import { asTotal, dictionaryItem, forget, soundItem } from "./lists.js";
 import { createMarking, labelsOf, troubleOf } from "./marking.js";
 import { settings, showOptions } from "./options.js";
 import { createResults } from "./results.js";
-import { askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
-import { attempt, begin, openSession, ownChange, saveSoon } from "./session.js";
+import { ask, askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
+import { attempt, begin, ofSession, openSession, ownChange, saveSoon } from "./session.js";
 import {
   addUpload,
   changed,
@@ -26,6 +26,7 @@ import { createTraining } from "./training.js";
 
 const N_NAMED = 5; // of what is gone; of more it is said how many
 const find = (selector) => document.querySelector(selector);
+const welcome = find("#welcome");
 const mixtureSection = find("#mixture");
 const sourcesSection = find("#sources");
 const listenSection = find("#listen");
@@ -33,6 +34,7 @@ const results = createResults(find("#result"));
 const marking = createMarking(find("#marking"), { onChange: changed });
 const training = createTraining(sourcesSection, { addOnce });
 
+let isOpen = false; // whether it is known what is in the session
 let asking = false;
 let watching = false;
 
@@ -40,6 +42,7 @@ whenChanged(refresh);
 whenSilent(showSilence);
 takeFiles(find('[data-kind="mixture"]'), addMixtures);
 takeFiles(find('[data-kind="dictionary"]'), addDictionaries);
+find("#try-demo").addEventListener("click", tryDemo);
 find("#separate").addEventListener("click", separate);
 find("#try-now").addEventListener("click", askNow);
 find("#anew").addEventListener("click", () => {
@@ -57,6 +60,8 @@ async function start() {
   try {
     await listLibrary();
     if (!(await openSession({ onTaken, onGone }))) showGone();
+    isOpen = true;
+    refresh();
   } catch (error) {
     complain(find("#session"), [sentence(error.message)]);
   }
@@ -104,7 +109,7 @@ async function onGone() {
 
 /** Say that nothing is left of what the address names. */
 function showGone() {
-  for (const section of [mixtureSection, sourcesSection, listenSection]) section.hidden = true;
+  for (const section of [welcome, mixtureSection, sourcesSection, listenSection]) section.hidden = true;
   find("#gone").hidden = false;
   find("#anew").focus();
 }
@@ -117,6 +122,19 @@ function showSilence(seconds) {
 
 function addMixtures(files) {
   return attempt(mixtureSection, () => sendAll(mixtureSection, files, "mixture", state.limits, (sent) => addOnce(sent)));
+}
+
+/** Add the recording that comes with sepdict, with its marks, so that all that is left to do is to separate it. */
+async function tryDemo() {
+  find("#try-demo").disabled = true; // once is enough
+  const isAdded = await attempt(welcome, async () => {
+    const { upload, labels } = await ask("POST", await ofSession("/api/demo"));
+    addOnce(upload);
+    const demo = state.mixtures.find(({ id }) => id === upload.id);
+    if (!demo.marks.length) demo.marks = labels;
+  });
+  find("#try-demo").disabled = false;
+  if (isAdded) find("#separate").focus(); // for what had the focus is gone
 }
 
 function addDictionaries(files) {
@@ -227,6 +245,8 @@ function refresh() {
   training.refresh();
   refreshOptions();
   results.show();
+  const isEmpty = !state.mixtures.length && !state.jobs.length;
+  welcome.hidden = !find("#gone").hidden || !(isOpen ? isEmpty : !location.hash);
   mixtureSection.classList.toggle("ready", state.mixtures.length > 0);
   const isMarked = state.mixtures.some(({ marks }) => marks.length);
   sourcesSection.classList.toggle("ready", chosenDictionaries().length > 0 || isMarked);
