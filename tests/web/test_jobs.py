@@ -76,9 +76,8 @@ def test_jobs_are_done_in_the_order_in_which_they_came(queue: JobQueue, job_of: 
         time.sleep(0.02)
     assert [job.job_progress.fraction for job in jobs] == [0.5, 0, 0]
     assert (jobs[0].output / "file").exists()
-    start = time.monotonic()
     queue.cancel(jobs[0])
-    assert time.monotonic() - start < 5
+    assert jobs[0].state == "canceled"  # at once
     wait_for(jobs[2], "done")
     assert [job.state for job in jobs] == ["canceled", "done", "done"]
     assert [job.job_progress.fraction for job in jobs] == [0.5, 1, 1]
