@@ -7,6 +7,7 @@ All text that goes into it is escaped, and no name can reverse the order of the 
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
@@ -15,6 +16,7 @@ from typing import Any
 from sepdict._core.names import visible
 
 HERE = resources.files("sepdict.reports")
+IMPORT = re.compile(r'^import [^;]* from "\./([\w-]+\.js)";\n', flags=re.MULTILINE)  # of a script beside it
 
 
 def fill_page(
@@ -27,7 +29,7 @@ def fill_page(
     template : str
         Its name.
     scripts : sequence of str, optional
-        Names of the scripts in ``static`` that the page runs, joined to one module.
+        Names of the scripts in ``static`` that the page runs, joined to one module with those that they import.
     data : mapping, optional
         Data for the scripts, which find it as JSON in the element with the id ``data``.
     content
@@ -38,7 +40,7 @@ def fill_page(
     str
         HTML.
     """
-    code = "\n".join(_read("static", name) for name in scripts)
+    code = join_modules(scripts)
     return fill_fragment(
         template,
         style=_markup(_read("static", "player.css") + _read("static", "page.css")),
@@ -47,6 +49,41 @@ def fill_page(
         data=data,
         **content,
     )
+
+
+def join_modules(names: Sequence[str]) -> str:
+    """Join scripts and those that they import to one module, which needs no other.
+
+    All names that they have at their top must differ.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Their names in ``static``.
+
+    Returns
+    -------
+    str
+        JavaScript. Each script is in it once, after those that it imports.
+
+    Examples
+    --------
+    >>> IMPORT.search(join_modules(["player.js"])) is None
+    True
+    """
+    codes: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in codes:
+            return
+        code = _read("static", name)
+        for imported in IMPORT.findall(code):
+            add(imported)
+        codes[name] = IMPORT.sub("", code)
+
+    for name in names:
+        add(name)
+    return "\n".join(codes.values())
 
 
 def fill_fragment(template: str, **content: Any) -> str:

@@ -25,7 +25,7 @@ from sepdict.spectral.stft import StftConfig, magnitude, stft
 SHOWN_S = 300.0  # of longer files, the beginning: a song, and no more than a browser can hold decoded
 N_COLUMNS = 1200  # of a picture: what a laptop's screen is wide
 N_ROWS = 128  # of a picture
-LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are; player.js marks what is in between
+LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0  # where music and speech are; the player marks what is in between
 WINDOW_S = 0.064  # seconds: shows harmonics and onsets alike
 BLOCK_FRAMES = 1024  # read and transformed at once
 FAINTEST_DB = -75.0  # below the mixture's loudest: black in spectrograms and masks

@@ -102,7 +102,7 @@ def separation_page(
     data = {"tracks": tracks, "duration": sound["shown_s"], "total": sound["duration_s"], "sampleRate": sound["rate"]}
     return fill_page(
         "separation.html",
-        scripts=("player.js", "report.js", "copy.js"),
+        scripts=("report.js", "copy.js"),
         data=data | {"spectrogramRate": manifest["mixture"]["sample_rate"]},
         title=name,
         manifest=manifest,

@@ -4,7 +4,6 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.run import separate_files
 from sepdict.dictionaries.dictionary import Dictionary
+from sepdict.reports.html import HERE, join_modules
 from sepdict.reports.media import look_at
 from sepdict.separation.config import FitConfig, SeparationConfig
 
@@ -365,8 +365,7 @@ def test_a_marked_frequency_is_where_a_sound_of_that_frequency_is_drawn(
     browser: Any, tmp_path: Path, sample_rate: int, size: str
 ) -> None:
     page = browser.new_page(viewport=SIZES[size])
-    static = resources.files("sepdict.reports") / "static"
-    script, style = ((static / name).read_text("utf-8") for name in ("player.js", "player.css"))
+    script, style = join_modules(["player.js"]), (HERE / "static" / "player.css").read_text("utf-8")
     tracks = [{"name": "tone", "role": "stem", "url": "", "spectrogram": "data:,"}]
     options = json.dumps({"duration": 1, "sampleRate": sample_rate, "tracks": tracks})
     start = f"createPlayer(document.body.firstChild, {options});"

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import torch
 from front_end import mixture
 
 from sepdict import write_audio
+from sepdict.reports.html import join_modules
 
 pytestmark = pytest.mark.browser
 
 
 def test_what_cannot_be_loaded_is_said(browser: Any) -> None:
     page = browser.new_page()
-    script = (resources.files("sepdict.reports") / "static" / "player.js").read_text("utf-8")
+    script = join_modules(["player.js"])
     tracks = [{"name": "<i>hum", "role": "stem", "url": "data:audio/flac;base64,AAAA"}]
     start = f"createPlayer(document.body, {{ duration: 1, tracks: {tracks} }});"
     page.set_content(f'<!doctype html><body></body><script type="module">{script}\n{start}</script>')

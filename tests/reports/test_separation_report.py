@@ -30,6 +30,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError
 from sepdict.evaluation.scoring import Evaluation, SourceScore
 from sepdict.reports import media, svg
+from sepdict.reports.html import join_modules
 from sepdict.separation.config import FitConfig, SeparationConfig
 from sepdict.separation.diagnostics import Timeline
 
@@ -389,7 +390,7 @@ def test_scores_come_in_the_order_of_the_stems(tmp_path: Path) -> None:
 
 
 def test_the_player_marks_the_frequencies_that_pictures_are_drawn_of(tmp_path: Path) -> None:
-    script = (sepdict.reports.html.HERE / "static/player.js").read_text("utf-8")
+    script = join_modules(["player.js"])
     (lowest,), (highest,) = (re.findall(rf"^const {name}_HZ = (\d+);", script, re.M) for name in ("LOWEST", "HIGHEST"))
     assert (float(lowest), float(highest)) == (media.LOWEST_HZ, media.HIGHEST_HZ)
     odd = replace(mixture(), sample_rate=9000)

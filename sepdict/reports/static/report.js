@@ -1,4 +1,6 @@
-/** What the report does: it stands behind player.js, in one module with it. */
+/** What the report does. */
+
+import { createPlayer } from "./player.js";
 
 const data = JSON.parse(document.querySelector("#data").textContent);
 const player = createPlayer(document.querySelector("#player"), data);

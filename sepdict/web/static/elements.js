@@ -1,6 +1,6 @@
 /** Pieces of the page; text goes in as text, never as markup. */
 
-import { make } from "./player.js";
+import { make } from "./player-dom.js";
 
 export { make };
 

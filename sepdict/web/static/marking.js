@@ -1,7 +1,7 @@
 /** Marking moments of a mixture in which one source is alone, on its spectrogram. */
 
 import { asDuration, complain, make, renew, sentence } from "./elements.js";
-import { asClock } from "./player.js";
+import { asClock } from "./player-dom.js";
 import { ask, askWith } from "./server.js";
 
 const ADDED_S = 2; // a mark that no pointer has drawn
