@@ -107,6 +107,7 @@ print("torch" in sys.modules, Audio is sepdict.Audio)
 """
 
 
+@pytest.mark.slow
 def test_torch_loads_when_a_name_that_needs_it_is_first_used() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     command = [sys.executable, "-c", FIRST_USE]

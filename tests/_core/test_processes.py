@@ -17,6 +17,7 @@ def lost(task: object) -> str:
     return f"lost {task}"
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(
     two_threads: None, really_started: None
 ) -> None:
@@ -75,6 +76,7 @@ class DiesAtStart:
         pass
 
 
+@pytest.mark.slow
 def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(
     two_threads: None, really_started: None
 ) -> None:

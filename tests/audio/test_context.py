@@ -318,6 +318,7 @@ def test_broken_chunks_are_read_and_written_on(tmp_path_factory: pytest.TempPath
     rewritten(read_context(path).of_span(slice(1000, 3000), RATE), folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data())
 def test_broken_comments_are_read_without_a_crash(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:

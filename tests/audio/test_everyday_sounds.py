@@ -8,6 +8,7 @@ from sepdict.audio.everyday_sounds import KINDS, everyday_sounds, n_everyday_sam
 from sepdict.audio.everyday_sounds import _Studio as Studio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_rate", [8000, 44100])
 def test_every_sound_is_mono_four_seconds_long_and_peaks_at_one(sample_rate: int) -> None:
     for sound in everyday_sounds(sample_rate, n_sounds=12):
@@ -36,6 +37,7 @@ def test_at_rates_that_are_not_for_human_ears_the_same_sounds_are_played_at_anot
     assert played.sample_rate == sample_rate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_kind_sounds_whatever_is_drawn(kind: object) -> None:
     assert callable(kind)

@@ -166,6 +166,7 @@ def test_installed_dictionaries_separate_by_name(
     assert "installed are: hiss, hum" in fail("separate", path, "-d", "viola")
 
 
+@pytest.mark.slow
 def test_env_says_what_a_bug_report_needs(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "sepdict_cli.env.PACKAGES", {"sepdict": "sepdict.dictionaries.library", "soundfile": "soundfile"}

@@ -195,6 +195,7 @@ def test_silent_shapes_are_ordered_last_and_equal_ones_as_they_were() -> None:
     assert frequency_order(shapes).tolist() == [2, 1, 3, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_two_dimensions_bring_codes_nearer_never_farther(source: str, generator: torch.Generator) -> None:
     dictionary = Dictionary.load(DATA / f"{source}.safetensors")

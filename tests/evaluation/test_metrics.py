@@ -290,6 +290,7 @@ def test_bss_eval_refuses_anything_but_sources_by_samples(shape: tuple[int, ...]
 # --- published cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MONO_SETS)
 def test_bss_eval_reproduces_the_cases_of_mir_eval(fixtures: Path, name: str) -> None:
     folder = fixtures / "mir_eval_separation"

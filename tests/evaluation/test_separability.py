@@ -59,12 +59,14 @@ def test_every_dictionary_explains_its_own_source_best(dictionaries: Sequence[Di
         assert (explained < 1).all()
 
 
+@pytest.mark.slow
 def test_violin_and_piano_are_told_apart(pair: Comparison) -> None:
     (expected,) = pair.forecasts
     assert 2 < expected.si_sdr_improvement_db < 15  # after the whole hundred steps 9; the demo duet gains 10
     assert expected.sentence.startswith("violin and piano: ")
 
 
+@pytest.mark.slow
 def test_the_order_of_the_dictionaries_changes_nothing_but_the_order(
     dictionaries: Sequence[Dictionary], pair: Comparison
 ) -> None:

@@ -84,6 +84,7 @@ def magnitudes(name: str) -> Tensor:
 # Each member, end to end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", MEMBERS)
 def test_each_member_trains_saves_loads_and_separates(member: str, tmp_path: Path) -> None:
     before = torch.get_rng_state()
@@ -117,6 +118,7 @@ def mixed(share: float) -> Audio:
     return replace(speech, samples=share * speech.samples + (1 - share) * other.samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", ["all regularizers", "recurrent, all regularizers", "augmented", "stochastic"])
 def test_each_member_is_the_same_for_the_same_seed(member: str) -> None:
     trained = []
@@ -219,6 +221,7 @@ def test_the_fit_of_a_nonnegative_dictionary_costs_what_nmf_with_its_templates_d
 # recurrent: frames that depend on those before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("member", "coupled"), [("recurrent", True), ("lstm", True), ("dense", False)])
 def test_the_fit_of_a_recurrent_dictionary_makes_frames_depend_on_those_before(member: str, coupled: bool) -> None:
     """Two pairs of frames change places; the mean level, which all frames know of, stays."""
@@ -265,6 +268,7 @@ def test_the_codes_of_a_variational_dictionary_stay_as_its_prior_has_them() -> N
     assert (network.code_deviation == 1).all()
 
 
+@pytest.mark.slow
 def test_the_more_the_prior_counts_the_nearer_to_it_are_the_codes() -> None:
     found = [float(variational(weight).encode(shapes("speech")).square().mean()) for weight in (0.1, 1.0, 100.0)]
     assert found[0] > found[1] > found[2]
@@ -306,6 +310,7 @@ def test_a_prior_that_hardly_counts_leaves_the_fit_as_it_is(monkeypatch: pytest.
 # adversarial: a critic, in training and in the fit
 
 
+@pytest.mark.slow
 def test_the_critic_makes_fitted_drawings_look_more_real() -> None:
     dictionary, mixture = train(regularized(replace(QUICK, n_steps=200), {"adversarial": 0.1})), magnitudes("piano")
     odds = []

@@ -30,6 +30,7 @@ def file(tmp_path: Path) -> Path:
     return trained("hiss").save(tmp_path / "hiss.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture_format", ["png", "svg"])
 def test_the_paths_returned_are_all_that_is_written(
     tmp_path: Path, picture_format: str, caplog: pytest.LogCaptureFixture
@@ -43,6 +44,7 @@ def test_the_paths_returned_are_all_that_is_written(
     assert read_audio(written[-1]).duration_s == pytest.approx(0.5, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_remembered_and_what_more_sound_brings_is_drawn_too(tmp_path: Path) -> None:
     solos = [sound("hiss", n_samples=80000)]
     dictionary = train_dictionary(solos, replace(TINY, exemplars_s=5), source="hiss")
@@ -53,6 +55,7 @@ def test_what_is_remembered_and_what_more_sound_brings_is_drawn_too(tmp_path: Pa
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
     (tmp_path / "hiss").mkdir()
     (tmp_path / "hiss/walk.wav").write_text("mine")
@@ -80,6 +83,7 @@ def test_an_unknown_format_is_refused_before_anything_is_made(tmp_path: Path) ->
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_dictionaries_are_inspected_from_the_command_line(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +108,7 @@ def error_lines_of(*arguments: str | Path) -> str:
     return result.stderr
 
 
+@pytest.mark.slow
 def test_a_learning_curve_is_drawn_from_the_command_line(tmp_path: Path, file: Path) -> None:
     solos = tmp_path / "solos"
     solos.mkdir()

@@ -108,6 +108,7 @@ def test_silence_clicks_and_excess_are_shown_too(samples: torch.Tensor) -> None:
     assert ("silent" in html) == (not samples.any())
 
 
+@pytest.mark.slow
 def test_drawing_loads_when_first_asked_for() -> None:
     program = "import sys, sepdict; sepdict.Audio; print('sepdict.reports.notebook' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -45,6 +45,7 @@ def pictures(violin: Dictionary) -> dict[str, Figure]:
 NAMES = ["atoms", "units", "manifold", "curves", "learning_curve"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_png_is_as_large_as_its_figure(pictures: dict[str, Figure], name: str) -> None:
     content = plots.encode_picture(pictures[name], "png")
@@ -54,6 +55,7 @@ def test_a_png_is_as_large_as_its_figure(pictures: dict[str, Figure], name: str)
     assert struct.unpack(">II", content[16:24]) == promised
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["atoms", "curves"])
 def test_an_svg_is_valid_small_and_the_same_each_time(violin: Dictionary, name: str) -> None:
     def content() -> bytes:
@@ -65,6 +67,7 @@ def test_an_svg_is_valid_small_and_the_same_each_time(violin: Dictionary, name: 
     assert len(content()) < 2e6  # spectra are images inside: a path for each cell would be ten times as much
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_in_a_picture_is_cut_off_or_written_over_a_title(pictures: dict[str, Figure], name: str) -> None:
     figure = pictures[name]
@@ -109,6 +112,7 @@ def empty(card: Card) -> Card:
     return replace(card, heard=(), curves={}, training={})
 
 
+@pytest.mark.slow
 def test_a_card_that_says_nothing_a_silent_unit_and_no_pitch_can_be_drawn(violin: Dictionary) -> None:
     noise = Manifold(torch.randn(2, 9), (0.5, 0.2), -torch.rand(9), torch.full((9,), torch.nan))
     blank = ExcitingInputs(torch.arange(2), torch.stack([torch.ones(513), torch.zeros(513)], dim=1), torch.ones(2))

@@ -566,6 +566,7 @@ def duet_of(prior_weight: float, tolerance: float) -> tuple[float, int]:
     return float(torch.stack(ratios).mean()), len(result.fit.loss_curve) - 1
 
 
+@pytest.mark.slow
 def test_by_default_the_prior_saves_iterations_and_costs_next_to_nothing() -> None:
     usual, n_usual = duet_of(FitConfig.prior_weight, FitConfig.tolerance)
     free, n_free = duet_of(0.0, FitConfig.tolerance)

@@ -93,6 +93,7 @@ def fit(magnitude: Tensor, dictionaries: list[Dictionary], **settings: Any) -> E
 # What is found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("divergence", "n_channels"), [("kl", 1), ("is", 2), ("l2", 1), ("beta=0.5", 2)])
 @pytest.mark.parametrize("kinds", ["pair", "moving", "adding", "two kinds"])
 def test_the_sources_of_a_mixture_drawn_from_the_dictionaries_are_found(
@@ -107,6 +108,7 @@ def test_the_sources_of_a_mixture_drawn_from_the_dictionaries_are_found(
     assert errors.max() < 0.05  # of the frame's level, in every frame of every source
 
 
+@pytest.mark.slow
 def test_the_more_an_opinion_counts_the_nearer_the_fit_comes_to_it(pair: list[Dictionary]) -> None:
     observed = draw(pair, 40).sum(dim=0)
     masks = torch.stack([torch.full_like(observed, share) for share in (0.2, 0.8)])
@@ -177,6 +179,7 @@ def test_bins_that_were_not_heard_are_drawn_as_the_dictionary_knows_them(pair: l
     assert errors[0] < 0.1 < errors[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", ["kl", "l2"])
 def test_adam_reaches_about_the_same_cost(pair: list[Dictionary], divergence: str, generator: torch.Generator) -> None:
     """Where the dictionaries cannot explain everything, so that the minimum is not zero."""

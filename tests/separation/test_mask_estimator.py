@@ -99,6 +99,7 @@ def test_channels_are_heard_one_by_one(mask_estimator: MaskEstimator) -> None:
     assert torch.allclose(masks_of(mask_estimator, samples)[:, 1:], masks_of(mask_estimator, samples[1:]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_sources_that_only_move_differently_are_told_apart_by_the_mask_estimator(pair: list[Dictionary]) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     mixture = Audio(up + down, RATE)
@@ -155,6 +156,7 @@ def sources_of(*samples: torch.Tensor) -> torch.Tensor:
     return torch.stack([magnitude(stft(source, SMALL)) for source in samples])
 
 
+@pytest.mark.slow
 def test_adapting_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estimator: MaskEstimator) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     truth = sources_of(up, down)
@@ -166,6 +168,7 @@ def test_adapting_to_the_true_sources_brings_the_masks_nearer_to_them(mask_estim
     assert after < 0.9 * before
 
 
+@pytest.mark.slow
 def test_a_source_that_is_silent_stays_silent_in_adaptation(mask_estimator: MaskEstimator) -> None:
     up = chirps(2, rising=True)
     faint = 1e-3 * sources_of(chirps(3, rising=False), up).sum(dim=0)
@@ -225,6 +228,7 @@ def test_everyday_sounds_alone_teach_something_of_what_a_source_is_not(of_one: M
     assert share["up"] > 0.6 > 0.4 > share["noise"]
 
 
+@pytest.mark.slow
 def test_what_is_left_of_the_mixture_teaches_the_residual(of_one: MaskEstimator, pair: list[Dictionary]) -> None:
     up, down = chirps(2, rising=True), chirps(3, rising=False)
     exemplars = exemplars_by_source(pair[:1], torch.device("cpu"))
@@ -261,6 +265,7 @@ def test_of_a_silent_residual_or_without_steps_nothing_is_learned(of_one: MaskEs
     assert adapt_to_residual(of_one, {}, rest, n_steps=0) is of_one
 
 
+@pytest.mark.slow
 def test_one_source_is_told_from_the_rest_better_than_by_its_decoder_alone(
     of_one: MaskEstimator, pair: list[Dictionary]
 ) -> None:
@@ -277,6 +282,7 @@ def test_one_source_is_told_from_the_rest_better_than_by_its_decoder_alone(
     assert scores[0] > scores[1] + 2
 
 
+@pytest.mark.slow
 def test_what_is_marked_of_one_source_is_obeyed(of_one: MaskEstimator, pair: list[Dictionary]) -> None:
     mixture = Audio(chirps(2, rising=True) + chirps(3, rising=False), RATE)
     brief = SeparationConfig(FitConfig(n_iterations=10), MaskEstimatorConfig(n_residual_steps=30))
@@ -524,6 +530,7 @@ def error_of(which: MaskEstimator) -> float:
     return float(((masks_of(which, up + down) - shares).abs() * truth).sum() / truth.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "least", "most"), [((0, 1), -0.09, -0.025), ((1, 0), 0.0, 0.09)], ids=str)
 def test_the_default_adaptation_learns_from_a_mixture_and_does_not_follow_a_wrong_start_far(
     mask_estimator: MaskEstimator, order: tuple[int, int], least: float, most: float

@@ -21,6 +21,7 @@ DATA = Path(__file__).parents[2] / "data"
 SMALL = TrainingConfig(network=NetworkConfig(code_size=4, hidden=(32,), n_templates=32), n_steps=120, n_checks=4)
 
 
+@pytest.mark.slow
 def test_more_of_a_violin_draws_the_rest_of_it_better() -> None:
     solos = [read_audio(path) for path in sorted((DATA / "solos/violin").iterdir())]
     events = list[Progress]()

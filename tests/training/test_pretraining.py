@@ -61,6 +61,7 @@ def loss_of_pair(network: Autoencoder, heard: Tensor, below: Tensor, depth: int)
     return float((activation(back) - below).detach().square().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [DENSE, replace(DENSE, n_templates=0), CONVOLUTIONAL], ids=str)
 def test_each_pair_of_layers_learns_to_bring_back_what_lies_below(config: NetworkConfig) -> None:
     heard, network = shapes("speech"), network_of(config)

@@ -143,6 +143,7 @@ def test_a_code_that_says_nothing_has_a_gradient_without_nan(punish: Any) -> Non
     assert gradient.isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_more_sparsity_counts_the_sparser_the_codes_become() -> None:
     heard = shapes("speech")
     found = [float(sparsity(raw_codes(trained(sparse=amount), heard)).mean()) for amount in (0.0, 0.3, 3.0)]
@@ -237,6 +238,7 @@ def test_few_frames_are_contracted_without_nan(n_frames: int) -> None:
     assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 
 
+@pytest.mark.slow
 def test_the_more_contraction_counts_the_smaller_the_norm_becomes() -> None:
     found = []
     for amount in (0.0, 0.01, 0.3):

@@ -263,6 +263,7 @@ def test_training_stops_early_once_validation_no_longer_improves() -> None:
     assert len(curve) == curve.index(min(curve)) + 1 + OVERFIT.patience < OVERFIT.n_checks
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept_and_not_the_last() -> None:
     early = train(unlike_its_end(), OVERFIT)
     curve = early.card.curves["validation"]

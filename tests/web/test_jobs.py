@@ -126,6 +126,7 @@ def test_errors_are_one_line_that_names_files_as_the_page_does(queue: JobQueue, 
     assert not any(job.output.exists() for job in (mistake, surprise, death))
 
 
+@pytest.mark.slow
 def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
     job_of: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], really_started: None
 ) -> None:

@@ -304,6 +304,7 @@ def test_the_page_is_made_of_what_is_served_here_only(path: Path) -> None:
         assert not re.search(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval)\b", path.read_text())
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_told_to_end(library: Path, tmp_path: Path) -> None:
     command = "import sys; from importlib.metadata import entry_points as e; sys.argv[0] = 'sepdict'; "
     command += "e(group='console_scripts', name='sepdict')['sepdict'].load()()"
