@@ -1,4 +1,4 @@
-"""Functions of torchaudio and librosa, loaded when first needed: both are heavy, and few functions need them.
+"""Other libraries, loaded when first needed: they are heavy or extras, and few functions need them.
 
 torchaudio holds a library compiled for certain versions of torch, librosa compiles through numba: either may be
 installed and yet not load. Then all functions that do not need it still work, and the others tell how to mend it.
@@ -43,6 +43,30 @@ def load(module: str, name: str) -> Any:
             f"{' beside '.join(map(_installed, reversed(packages)))} does not load ({why(error)}); "
             f"install anew what goes together: pip install --force-reinstall {wanted}"
         ) from error
+
+
+def load_extra(module: str, *, need: str, extra: str, otherwise: str = "") -> Any:
+    """Load a module that comes with an extra of sepdict, or that is sepdict's own and imports what does.
+
+    Parameters
+    ----------
+    module : str
+    need : str
+        What needs what, for the message, such as ``"a cluster needs Dask"``.
+    extra : str
+    otherwise : str
+        What else there is to do, appended to the message.
+
+    Raises
+    ------
+    LibraryError
+        If the extra is not installed, or a library below it is missing.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: sounddevice does not find PortAudio
+        how = f"pip install 'sepdict[{extra}]', or uv sync --extra {extra} in the folder of sepdict"
+        raise LibraryError(f"{need} ({why(error)}); {how}{otherwise}") from error
 
 
 def why(error: BaseException) -> str:

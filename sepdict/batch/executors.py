@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar
 
-from sepdict._core.on_demand import why
+from sepdict._core.on_demand import load_extra
 from sepdict._core.processes import in_processes
-from sepdict.errors import ConfigError, LibraryError
+from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Progress, ignore_progress
 
 Task = TypeVar("Task")
@@ -146,10 +146,7 @@ def connected(where: str | None) -> Iterator[object]:
 
 def _cluster() -> ModuleType:
     """Load the module that needs Dask."""
-    try:
-        from sepdict.batch import cluster
-    except ImportError as error:
-        raise LibraryError(f"a cluster needs Dask ({why(error)}); pip install 'sepdict[cluster]'") from error
+    cluster: ModuleType = load_extra("sepdict.batch.cluster", need="a cluster needs Dask", extra="cluster")
     return cluster
 
 

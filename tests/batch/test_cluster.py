@@ -332,7 +332,9 @@ def test_without_dask_one_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPa
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "sepdict.batch.cluster")
     monkeypatch.delattr("sepdict.batch.cluster")
-    with pytest.raises(LibraryError, match=r"^a cluster needs Dask .*; pip install 'sepdict\[cluster\]'$"):
+    with pytest.raises(
+        LibraryError, match=r"^a cluster needs Dask .*; pip install 'sepdict\[cluster\]', or uv sync --extra cluster"
+    ):
         executor_of(1, object())
 
 

@@ -90,7 +90,7 @@ def test_the_command_says_in_one_line_why_there_is_no_cluster(
     monkeypatch.delitem(sys.modules, "sepdict.batch.cluster")
     monkeypatch.delattr("sepdict.batch.cluster")
     said = fail(*words, "--cluster", "tcp://127.0.0.1:1")
-    assert said.endswith("pip install 'sepdict[cluster]'")
+    assert "pip install 'sepdict[cluster]'" in said
     assert not (tmp_path / "out").exists()
 
 
