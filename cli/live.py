@@ -2,47 +2,27 @@
 
 import contextlib
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .console import ProgressReport, note, say
-from .options.common import Json, Quiet, Verbose, dictionary_option
+from .options.common import Json, Quiet, Verbose
+from .options.live import Channels, Dictionaries, Input, KeptSources, Output, Raw
 
-Raw = Annotated[
-    Literal["s16", "f32"] | None,
-    typer.Option(
-        "--raw",
-        help="Read raw samples from stdin and write them to stdout, instead of using audio devices: little-endian "
-        "16-bit integers or 32-bit floats, channels interleaved, at the dictionaries' rate.",
-        show_default=False,
-    ),
-]
+if TYPE_CHECKING:
+    from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.separation.live import LiveSeparator
+
+    from .live_streams import Devices, Encoding
 
 
 def live(
-    dictionary: Annotated[
-        list[Path], dictionary_option("A dictionary, or the name of an installed one; one for each source.")
-    ],
-    keep: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help="A source to be heard; may be given several times.", show_default=False),
-    ],
+    dictionaries: Dictionaries,
+    keep: KeptSources,
     raw: Raw = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--input", metavar="DEVICE", help="Number or part of the name of an audio input.", show_default=False
-        ),
-    ] = None,
-    sink: Annotated[
-        str | None,
-        typer.Option(
-            "--output", metavar="DEVICE", help="Number or part of the name of an audio output.", show_default=False
-        ),
-    ] = None,
-    channels: Annotated[int, typer.Option(min=1, max=64, help="Channels of the sound.")] = 1,
+    source: Input = None,
+    sink: Output = None,
+    channels: Channels = 1,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -54,41 +34,80 @@ def live(
     source is named residual.
     """
     from sepdict.dictionaries.library import find_dictionary
-    from sepdict.errors import ConfigError
 
-    if raw is not None and (source or sink):
-        raise ConfigError("--raw is given with --input or --output; expected pipes or audio devices")
-    if raw is not None and as_json:
-        raise ConfigError("--json prints to stdout, where --raw writes samples; expected one of them")
-    if raw is not None and sys.stdin.isatty():
-        raise ConfigError("stdin is a terminal; expected raw samples from a file or another program")
-    found = [find_dictionary(file) for file in dictionary]  # before torch is loaded, which takes seconds
-    from sepdict._core.fs import to_json
-    from sepdict.dictionaries.dictionary import Dictionary
-    from sepdict.separation.live import open_live
-
-    from .live_streams import DeviceStream, load_sounddevice, separate_pipe
-
-    if raw is None:
-        load_sounddevice()
-    loaded = [Dictionary.load(file) for file in found]
-    with ProgressReport(quiet=quiet, plan={"all": {"estimate": 1.0}}) as report:
-        separator = open_live(loaded, keep=keep, n_channels=channels, on_progress=report.step)
-    if not quiet:
-        late_ms = 1000 * separator.n_delayed / separator.sample_rate
-        note(f"keeping {', '.join(keep)} at {separator.sample_rate} Hz, {late_ms:.0f} ms late (Ctrl-C ends it)")
     if raw is not None:
-        n_broken = separate_pipe(separator, sys.stdin.buffer, sys.stdout.buffer, encoding=raw)
-        if n_broken:
-            note(f"the last {n_broken} bytes are no whole sample of every channel, and were left out")
+        _refuse_unfit_pipes(has_devices=bool(source or sink), as_json=as_json)
+    found = [find_dictionary(file) for file in dictionaries]  # before torch is loaded, which takes seconds
+    from sepdict.dictionaries.dictionary import Dictionary
+
+    from .live_streams import Devices
+
+    loaded = [Dictionary.load(file) for file in found]
+    devices = Devices(source, sink, channels, loaded[0].card.sample_rate)
+    if raw is None:
+        devices.refuse_unfit()  # before a training of minutes
+    separator = _open(loaded, keep, channels, quiet=quiet)
+    if raw is None:
+        _through_devices(separator, devices, as_json=as_json, quiet=quiet)
     else:
-        stream = DeviceStream(separator, source=source, sink=sink)
-        with contextlib.suppress(KeyboardInterrupt):
-            stream.run()
-        duration_s = stream.n_blocks * separator.hop_length / separator.sample_rate
-        if as_json:
-            say(to_json({"duration_s": duration_s, "n_dropouts": stream.n_dropouts}))
-        elif not quiet:
-            note(f"{duration_s:.0f} s, {stream.n_dropouts} dropouts")
+        _through_pipes(separator, raw)
     if separator.n_not_finite:
         note(f"{separator.n_not_finite} samples were NaN or infinite, and were taken for silence")
+
+
+def _refuse_unfit_pipes(*, has_devices: bool, as_json: bool) -> None:
+    """Refuse options that do not go with raw samples, and a stdin or stdout that cannot carry them."""
+    from sepdict.errors import ConfigError
+
+    if has_devices:
+        raise ConfigError("--raw is given with --input or --output; expected pipes or audio devices")
+    if as_json:
+        raise ConfigError("--json prints to stdout, where --raw writes samples; expected one of them")
+    if sys.stdin is None or sys.stdin.isatty():
+        what = "closed" if sys.stdin is None else "a terminal"
+        raise ConfigError(f"stdin is {what}; expected raw samples from a file or another program")
+    if sys.stdout is None or sys.stdout.isatty():
+        what = "closed" if sys.stdout is None else "a terminal"
+        raise ConfigError(f"stdout is {what}; expected a file or another program that takes raw samples")
+
+
+def _open(
+    dictionaries: Sequence["Dictionary"], keep: Sequence[str], n_channels: int, *, quiet: bool
+) -> "LiveSeparator":
+    """Prepare the separation, and say what is expected and how late it comes out."""
+    from sepdict.separation.live import open_live
+
+    with ProgressReport(quiet=quiet, plan={"all": {"estimate": 1.0}}) as report:
+        separator = open_live(dictionaries, keep=keep, n_channels=n_channels, on_progress=report.step)
+    if not quiet:
+        late_ms = 1000 * separator.n_delayed / separator.sample_rate
+        shape = f"{separator.sample_rate} Hz, {'mono' if n_channels == 1 else f'{n_channels} channels'}"
+        note(f"keeping {', '.join(keep)} at {shape}, {late_ms:.0f} ms late (Ctrl-C ends it)")
+    return separator
+
+
+def _through_pipes(separator: "LiveSeparator", encoding: "Encoding") -> None:
+    """Separate from stdin to stdout, and say what was wrong with what came."""
+    from .live_streams import separate_pipe
+
+    piped = separate_pipe(separator, sys.stdin.buffer, sys.stdout.buffer, encoding=encoding)
+    if not piped.n_samples:
+        note("stdin ended before the first sample")
+    if piped.n_broken:
+        note(f"the last bytes ({piped.n_broken}) are no whole sample of every channel, and were left out")
+
+
+def _through_devices(separator: "LiveSeparator", devices: "Devices", *, as_json: bool, quiet: bool) -> None:
+    """Separate from an input to an output until Ctrl-C, and say how it went."""
+    from sepdict._core.fs import to_json
+
+    from .live_streams import DeviceStream
+
+    stream = DeviceStream(separator, devices)
+    with contextlib.suppress(KeyboardInterrupt):
+        stream.run()
+    duration_s = stream.n_blocks * separator.hop_length / separator.sample_rate
+    if as_json:
+        say(to_json({"duration_s": duration_s, "n_dropouts": stream.n_dropouts}))
+    elif not quiet:
+        note(f"{duration_s:.0f} s, {stream.n_dropouts} dropouts")

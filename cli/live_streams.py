@@ -1,14 +1,17 @@
 """Where `sepdict live` gets its sound and puts it: audio devices, or raw samples through pipes."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepdict.errors import ConfigError, SepdictError
+from sepdict._core.on_demand import load_extra
+from sepdict.errors import AudioError, SepdictError
 
 if TYPE_CHECKING:
     from sepdict.separation.live import LiveSeparator
@@ -17,23 +20,47 @@ Encoding = Literal["s16", "f32"]
 FULL_SCALE: dict[Encoding, float] = {"s16": 2.0**15, "f32": 1.0}
 TYPES: dict[Encoding, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
 Block: TypeAlias = NDArray[np.float32]
-HOW_TO_INSTALL = 'pip install "sepdict[live]", and on Linux PortAudio (apt install libportaudio2)'
+FILES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b"riff", b"fLaC", b"OggS", b"ID3", b".snd")  # their beginnings
 
 
 class AudioDeviceError(SepdictError):
     """An audio device cannot be opened, or stopped."""
 
 
-def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, encoding: Encoding) -> int:
-    """Separate raw interleaved samples until they end, and return how many bytes at the end made no whole frame.
+@dataclass(frozen=True)
+class Piped:
+    """What came through a pipe.
+
+    Attributes
+    ----------
+    n_samples : int
+        Of each channel.
+    n_broken : int
+        Bytes at the end that make no whole sample of every channel.
+    """
+
+    n_samples: int
+    n_broken: int
+
+
+def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, encoding: Encoding) -> Piped:
+    """Separate raw interleaved samples until they end.
 
     What goes in comes out whole, behind ``n_delayed - hop_length`` samples of silence.
+
+    Raises
+    ------
+    AudioError
+        If a file of sound comes instead.
     """
-    n_ahead, n_broken = live.n_delayed - live.hop_length, 0
+    n_ahead, n_samples, n_broken = live.n_delayed - live.hop_length, 0, 0
     frame_bytes = TYPES[encoding].itemsize * live.n_channels
     for content in iter(partial(source.read, live.hop_length * frame_bytes), b""):
+        if not n_samples:
+            _refuse_file(content, live, encoding)
         n_broken = len(content) % frame_bytes
         block = _decoded(content[: len(content) - n_broken], live, encoding)
+        n_samples += block.shape[1]
         n_missing = live.hop_length - block.shape[1]
         out = live.process(np.pad(block, ((0, 0), (0, n_missing))))
         n_ahead -= n_missing  # of the last block only
@@ -42,7 +69,14 @@ def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, en
     while n_ahead > 0:
         _write(sink, live.process(silence)[:, :n_ahead], encoding)
         n_ahead -= live.hop_length
-    return n_broken
+    return Piped(n_samples, n_broken)
+
+
+def _refuse_file(beginning: bytes, live: "LiveSeparator", encoding: Encoding) -> None:
+    """Refuse a file of sound, whose bytes would be taken for samples."""
+    if beginning.startswith(FILES):
+        raw = f"-f {encoding}le -ar {live.sample_rate} -ac {live.n_channels}"
+        raise AudioError(f"stdin is a file of sound; expected its samples alone, as ffmpeg -i FILE {raw} - writes them")
 
 
 def _decoded(content: bytes, live: "LiveSeparator", encoding: Encoding) -> Block:
@@ -61,20 +95,77 @@ def _write(sink: BinaryIO, block: Block, encoding: Encoding) -> None:
     sink.flush()
 
 
-def load_sounddevice() -> ModuleType:
-    """Load the library of audio devices, an extra.
+@dataclass(frozen=True)
+class Devices:
+    """An audio input and an output, and the sound that is asked of them.
 
-    Raises
-    ------
-    ConfigError
-        If it, or PortAudio below it, is missing.
+    Attributes
+    ----------
+    source, sink : str or None
+        A number or a part of the name; None for the system's default.
+    n_channels : int
+    sample_rate : int
+        In Hz.
     """
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise ConfigError(f"audio devices cannot be used ({error}); {HOW_TO_INSTALL}, or use --raw") from error
-    loaded: ModuleType = sounddevice
-    return loaded
+
+    source: str | None
+    sink: str | None
+    n_channels: int
+    sample_rate: int
+
+    def refuse_unfit(self) -> None:
+        """Refuse devices that are not there, or do not have the channels or the rate.
+
+        Raises
+        ------
+        AudioDeviceError
+        LibraryError
+            If the library of devices, an extra, or PortAudio below it, is missing.
+        """
+        with self._library() as library:
+            if not len(library.query_devices()):
+                raise AudioDeviceError("there are no audio devices on this machine; connect some, or use --raw")
+            options = {"channels": self.n_channels, "dtype": "float32", "samplerate": self.sample_rate}
+            library.check_input_settings(device=_device(self.source), **options)
+            library.check_output_settings(device=_device(self.sink), **options)
+
+    @contextlib.contextmanager
+    def opened(self, **options: Any) -> Iterator[None]:
+        """Open both as one stream of the library for the ``with`` block.
+
+        Parameters
+        ----------
+        **options
+            Of the library's ``Stream``.
+
+        Raises
+        ------
+        AudioDeviceError
+        """
+        devices = _device(self.source), _device(self.sink)
+        with (
+            self._library() as library,
+            library.Stream(
+                samplerate=self.sample_rate, channels=self.n_channels, dtype="float32", device=devices, **options
+            ),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def _library(self) -> Iterator[Any]:
+        """Load the library of audio devices; explain its errors."""
+        library = load_extra(
+            "sounddevice",
+            need="audio devices need sounddevice",
+            extra="live",
+            otherwise=", and on Linux PortAudio (apt install libportaudio2); or use --raw",
+        )
+        try:
+            yield library
+        except (library.PortAudioError, ValueError) as error:  # ValueError: no device of that name
+            channels = "1 channel" if self.n_channels == 1 else f"{self.n_channels} channels"
+            expected = f"expected an input and an output with {channels} at {self.sample_rate} Hz"
+            raise AudioDeviceError(f"{error}; {expected}; see python -m sounddevice") from error
 
 
 class DeviceStream:
@@ -88,8 +179,8 @@ class DeviceStream:
         Blocks before, in or after which the devices had to leave sound out: this machine was too slow.
     """
 
-    def __init__(self, live: "LiveSeparator", *, source: str | None, sink: str | None) -> None:
-        self.live, self.devices = live, (_device(source), _device(sink))
+    def __init__(self, live: "LiveSeparator", devices: Devices) -> None:
+        self.live, self.devices = live, devices
         self.n_blocks = self.n_dropouts = 0
         self._ended = threading.Event()
         self._error: Exception | None = None
@@ -100,25 +191,11 @@ class DeviceStream:
         Raises
         ------
         AudioDeviceError
-            If a device cannot be opened at the dictionaries' rate, or fails.
+            If a device cannot be opened, or fails.
         """
-        sounddevice = load_sounddevice()
-        try:
-            with sounddevice.Stream(
-                samplerate=self.live.sample_rate,
-                blocksize=self.live.hop_length,
-                channels=self.live.n_channels,
-                dtype="float32",
-                device=self.devices,
-                callback=self._process,
-                finished_callback=self._ended.set,
-            ):
-                self._ended.wait()
-        except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no device of that name
-            expected = (
-                f"expected an input and an output with {self.live.n_channels} channels at {self.live.sample_rate} Hz"
-            )
-            raise AudioDeviceError(f"{error}; {expected}; see python -m sounddevice") from error
+        options = {"callback": self._process, "finished_callback": self._ended.set}
+        with self.devices.opened(blocksize=self.live.hop_length, **options):
+            self._ended.wait()
         if self._error is not None:
             raise self._error
 

@@ -2,6 +2,10 @@
 
 import functools
 import io
+import os
+import pty
+import shlex
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,11 +16,22 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.testing
-from front_end import SAMPLE_RATE, TINY, fail, mixture, read_json, sound, succeed, train_mask_estimators_briefly
+from front_end import (
+    SAMPLE_RATE,
+    TINY,
+    error_lines,
+    fail,
+    mixture,
+    read_json,
+    sound,
+    succeed,
+    train_mask_estimators_briefly,
+)
 from numpy.typing import NDArray
 from sepdict_cli.app import app
-from sepdict_cli.live_streams import Encoding, separate_pipe
+from sepdict_cli.live_streams import Encoding, Piped, separate_pipe
 
+from sepdict.audio.writing import write_audio
 from sepdict.separation.live import LiveSeparator, open_live
 from sepdict.training.train import train_dictionary
 
@@ -61,7 +76,7 @@ def test_a_pipe_gives_back_all_that_went_in_after_the_delay(
 ) -> None:
     live, sink = opened(n_channels=2), io.BytesIO()
     samples = mixture(n_channels=2, n_samples=6000).samples.numpy()[:, :n_samples]
-    assert separate_pipe(live, io.BytesIO(raw(samples, encoding)), sink, encoding=encoding) == 0
+    assert separate_pipe(live, io.BytesIO(raw(samples, encoding)), sink, encoding=encoding) == Piped(n_samples, 0)
     out, n_late = of_raw(sink.getvalue(), encoding, 2), live.n_delayed - live.hop_length
     assert out.shape == (2, n_samples + n_late)
     expected = np.pad(samples, ((0, 0), (n_late, 0)))
@@ -78,7 +93,9 @@ def test_integers_beyond_full_scale_are_limited(opened: Callable[..., LiveSepara
 
 def test_bytes_that_are_no_numbers_are_silence(opened: Callable[..., LiveSeparator]) -> None:
     live, sink = opened(), io.BytesIO()
-    assert separate_pipe(live, io.BytesIO(b"\x01\x00\x80\x7f" * 300), sink, encoding="f32") == 0  # NaN that signals
+    assert (
+        separate_pipe(live, io.BytesIO(b"\x01\x00\x80\x7f" * 300), sink, encoding="f32").n_broken == 0
+    )  # NaN that signals
     assert live.n_not_finite == 300
     assert not of_raw(sink.getvalue(), "f32", 1).any()
 
@@ -92,10 +109,56 @@ def test_the_command_separates_from_stdin_to_stdout(files: dict[str, Path]) -> N
     }
     for keep, result in runs.items():
         assert result.exit_code == 0
-        assert f"keeping {keep} at 8000 Hz, 80 ms late" in result.stderr
-        assert "the last 1 bytes are no whole sample" in result.stderr
+        assert f"keeping {keep} at 8000 Hz, mono, 80 ms late" in result.stderr
+        assert "the last bytes (1) are no whole sample" in result.stderr
     parts = [of_raw(result.stdout_bytes, "f32", 1) for result in runs.values()]
     np.testing.assert_allclose(sum(parts)[:, -samples.shape[1] :], samples, rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def words(files: dict[str, Path]) -> list[str]:
+    return ["live", *(word for file in files.values() for word in ("-d", str(file))), "--keep", "hum"]
+
+
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "ogg"])
+def test_a_file_of_sound_is_not_taken_for_its_samples(tmp_path: Path, words: list[str], extension: str) -> None:
+    content = write_audio(tmp_path / f"a.{extension}", mixture()).read_bytes()
+    result = typer.testing.CliRunner().invoke(app, [*words, "--raw", "s16", "--channels", "2"], input=content)
+    assert (result.exit_code, result.stdout_bytes) == (1, b"")
+    (said,) = error_lines(result)
+    assert said == (
+        "sepdict: stdin is a file of sound; expected its samples alone, as ffmpeg -i FILE -f s16le -ar 8000 -ac 2 - "
+        "writes them"
+    )
+
+
+def test_a_stdin_without_samples_is_noted(words: list[str]) -> None:
+    result = typer.testing.CliRunner().invoke(app, [*words, "--raw", "s16"], input=b"")
+    assert (result.exit_code, result.stdout_bytes) == (0, bytes(2 * 512))
+    assert "stdin ended before the first sample" in result.stderr
+
+
+@pytest.mark.parametrize(("stream", "closing"), [("stdin", "<&-"), ("stdout", "</dev/null >&-")])
+def test_a_stream_that_is_closed_is_one_line(words: list[str], stream: str, closing: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m sepdict {shlex.join(words)} --raw s16 {closing}"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"sepdict: {stream} is closed; expected ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_samples_are_not_written_to_a_terminal(words: list[str]) -> None:
+    leader, terminal = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "sepdict", *words, "--raw", "s16"]
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=terminal, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(terminal)
+        os.close(leader)
+    assert result.returncode == 1
+    assert result.stderr.startswith("sepdict: stdout is a terminal; expected ")
 
 
 class Devices:
@@ -108,6 +171,16 @@ class Devices:
         self.blocks, self.troubles = blocks, troubles
         self.out: list[NDArray[np.float32]] = []
         self.asked: dict[str, Any] = {}
+        self.checked: list[dict[str, Any]] = []
+
+    def query_devices(self) -> list[str]:
+        return ["Headset", "Loud speakers"]
+
+    def check_input_settings(self, **asked: Any) -> None:
+        self.checked.append(asked)
+
+    def check_output_settings(self, **asked: Any) -> None:
+        self.checked.append(asked)
 
     def Stream(self, **asked: Any) -> "Devices":  # noqa: N802 (the library's name)
         self.asked = asked
@@ -145,6 +218,8 @@ def test_devices_are_opened_at_the_dictionaries_rate_and_dropouts_counted(
     assert "0 s, 2 dropouts" in result.stderr
     asked = {name: devices.asked[name] for name in ("samplerate", "blocksize", "channels", "device")}
     assert asked == {"samplerate": 8000, "blocksize": 128, "channels": 2, "device": (2, "Loud speakers")}
+    sound = {"samplerate": 8000, "channels": 2, "dtype": "float32"}
+    assert devices.checked == [{"device": 2, **sound}, {"device": "Loud speakers", **sound}]
     out = np.concatenate(devices.out).T
     np.testing.assert_allclose(out[:, 512:], samples[:, :-512], rtol=0, atol=1e-6)
     assert read_json("".join(succeed(*arguments, "--json"))) == {"duration_s": 0.16 * 2, "n_dropouts": 2}
@@ -157,21 +232,38 @@ def test_a_device_that_gives_other_blocks_ends_the_command(
     assert "the block has shape (1, 100)" in fail("live", "-d", files["hum"], "-d", files["hiss"], "--keep", "hum")
 
 
-def test_devices_that_cannot_be_opened_are_one_line(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refusing(Devices):
-        def __enter__(self) -> None:
-            raise self.PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+@pytest.mark.parametrize("refuses", ["check_input_settings", "check_output_settings", "__enter__"])
+def test_devices_that_cannot_be_opened_are_one_line_and_before_a_training_where_possible(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, refuses: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Refusing.PortAudioError("Invalid sample rate [PaErrorCode -9997]")
 
+    class Refusing(Devices):
+        pass
+
+    setattr(Refusing, refuses, refuse)
     play(monkeypatch, Refusing([], {}))
-    said = fail("live", "-d", files["hum"], "-d", files["hiss"], "--keep", "hum")
-    assert "Invalid sample rate [PaErrorCode -9997]; expected an input and an output with 1 channels at 8000 Hz" in said
+    if refuses != "__enter__":
+        monkeypatch.setattr("sepdict.separation.live.cached_mask_estimator", None)
+    said = fail(*words)
+    assert "Invalid sample rate [PaErrorCode -9997]; expected an input and an output with 1 channel at 8000 Hz" in said
+
+
+def test_a_machine_without_devices_is_told_of_pipes(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = Devices([], {})
+    monkeypatch.setattr(devices, "query_devices", list)
+    play(monkeypatch, devices)
+    assert "there are no audio devices on this machine; connect some, or use --raw" in fail(*words)
 
 
 def test_without_the_library_of_devices_the_command_says_how_to_install_it(
-    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(monkeypatch, None)  # importing it fails
-    assert 'pip install "sepdict[live]"' in fail("live", "-d", files["hum"], "--keep", "hum")
+    said = fail(*words)
+    assert "pip install 'sepdict[live]', or uv sync --extra live" in said
+    assert said.endswith("or use --raw")
 
 
 def test_bad_arguments_are_one_line_before_anything_is_learned(
