@@ -167,6 +167,32 @@ class LiveSeparator:
         np.fft.irfft(spectrum, n=self._n_fft, out=self._frame)  # type: ignore[arg-type]
         return self._give()
 
+    def process_whole(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Separate a whole recording as a stream, to try what comes out of one; the delay is taken away again.
+
+        Parameters
+        ----------
+        samples : array of float32, shape (n_channels, n_samples)
+
+        Returns
+        -------
+        array of float32, shape (n_channels, n_samples)
+            What is kept of these samples.
+
+        Raises
+        ------
+        ShapeError
+            If the samples have another number of channels.
+        """
+        if samples.ndim != 2 or len(samples) != self.n_channels:
+            raise ShapeError(f"the samples have shape {samples.shape}; expected ({self.n_channels}, n_samples)")
+        n_late = self.n_delayed - self.hop_length
+        n_blocks = -(-(samples.shape[1] + n_late) // self.hop_length)
+        padded = np.pad(samples, ((0, 0), (0, n_blocks * self.hop_length - samples.shape[1])))
+        for block in np.split(padded, n_blocks, axis=1):
+            block[:] = self.process(block)
+        return padded[:, n_late : n_late + samples.shape[1]]
+
     def _take(self, block: NDArray[np.float32]) -> None:
         """Append a block to the recent samples; what is not finite is silenced, what is absurdly loud limited."""
         self._recent[:, : -self.hop_length] = self._recent[:, self.hop_length :]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import methods
+import ours
 import pytest
 import rivals
 import torch
@@ -164,7 +165,7 @@ def test_mask_networks_train_as_long_as_sepdict_did_and_ten_times_that(tmp_path:
 @pytest.mark.parametrize(("duration_s", "kept_s"), [(0.5, [0.5]), (1.5, [1, 0.5]), (3, [1, 2]), (math.inf, [1, 2])])
 def test_a_learning_curve_hears_the_beginning_of_the_solos(duration_s: float, kept_s: list[float]) -> None:
     recordings = [Audio(torch.arange(8000.0)[None], 8000, "a"), Audio(torch.arange(16000.0)[None], 8000, "b")]
-    kept = methods.beginning(recordings, duration_s)
+    kept = ours.beginning(recordings, duration_s)
     assert [audio.duration_s for audio in kept] == kept_s
     assert all(torch.equal(a.samples, b.samples[:, : a.n_samples]) for a, b in zip(kept, recordings, strict=False))
 

@@ -52,13 +52,7 @@ def opened(keep: Sequence[str], *, n_channels: int = 1, stft: StftConfig = WINDO
 
 
 def through(live: LiveSeparator, samples: torch.Tensor) -> torch.Tensor:
-    """Send samples through, and return what comes out for them."""
-    late = live.n_delayed - live.hop_length
-    n_padded = -(samples.shape[1] + late) % live.hop_length + late
-    padded = torch.nn.functional.pad(samples, (0, n_padded)).numpy()
-    blocks = [padded[:, start : start + live.hop_length] for start in range(0, padded.shape[1], live.hop_length)]
-    out = np.concatenate([live.process(block).copy() for block in blocks], axis=1)
-    return torch.from_numpy(out)[:, late : late + samples.shape[1]]
+    return torch.from_numpy(live.process_whole(samples.numpy()))
 
 
 @pytest.mark.parametrize("stft", WINDOWS)
@@ -180,7 +174,9 @@ def test_a_single_dictionary_leaves_the_rest() -> None:
 def test_input_is_not_written_into() -> None:
     block = torch.randn(1, 64).numpy()
     before = block.copy()
-    opened(["hum"]).process(block)
+    live = opened(["hum"])
+    live.process(block)
+    live.process_whole(block)
     np.testing.assert_array_equal(block, before)
 
 
@@ -190,5 +186,7 @@ def test_what_cannot_be_kept_is_refused() -> None:
             opened(keep)
     with pytest.raises(ConfigError, match="n_channels is 0; expected 1 or more"):
         opened(["hum"], n_channels=0)
+    with pytest.raises(ShapeError, match=r"the samples have shape \(2, 8\); expected \(1, n_samples\)"):
+        opened(["hum"]).process_whole(np.zeros((2, 8), dtype=np.float32))
     with pytest.raises(ShapeError, match=r"the block has shape \(64,\); expected \(1, 64\)"):
         opened(["hum"]).process(np.zeros(64, dtype=np.float32))
