@@ -187,9 +187,6 @@ def test_keys_still_play_after_a_click(page: Any) -> None:
     page.keyboard.press("Space")
     page.locator("#player[data-state=playing]").wait_for()
     assert pressed(page, "Solo hum")
-    page.get_by_role("button", name="Mute hum").focus()
-    page.keyboard.press("Space")  # whom the keyboard led there means the button
-    assert pressed(page, "Mute hum")
 
 
 def test_keys_play_move_and_solo(page: Any) -> None:
@@ -219,8 +216,43 @@ def test_keys_of_a_control_stay_its_own(page: Any) -> None:
     volume = page.get_by_role("slider", name="Volume of hum")
     volume.press("ArrowLeft")
     assert (time_s(page), float(volume.input_value())) == (0, 0.99)
-    page.get_by_role("button", name="Solo hum").press("Space")
-    assert (state(page), audible(page)) == ("idle", ["hum"])
+    page.get_by_role("radio", name="Spectrogram").press("ArrowRight")
+    assert (time_s(page), page.get_by_role("radio", name="Mask").is_checked()) == (0, True)
+    page.get_by_role("radio", name="Mask").press("Space")
+    assert state(page) == "idle"
+
+
+def test_space_plays_also_with_a_button_in_focus_which_enter_presses(page: Any) -> None:
+    for button in ("Mute hum", "Copy the command"):
+        page.get_by_role("button", name=button).press("Space")
+        page.locator("#player[data-state=playing]").wait_for()
+        page.keyboard.press("Space")
+        assert state(page) == "paused"
+    assert not pressed(page, "Mute hum")
+    page.get_by_role("button", name="Mute hum").press("Enter")
+    assert (pressed(page, "Mute hum"), state(page)) == (True, "paused")
+
+
+def test_a_sheet_shows_all_keys(page: Any) -> None:
+    sheet, opener = page.get_by_role("dialog", name="Keys"), page.get_by_role("button", name="Keys", exact=True)
+    opener.focus()
+    page.keyboard.press("?")
+    assert "Play or pause" in sheet.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("2")
+    page.keyboard.press("Space")  # presses its button
+    sheet.wait_for(state="detached")
+    assert (time_s(page), len(audible(page)), state(page)) == (0, 3, "idle")
+    assert opener.evaluate("button => button === document.activeElement")
+    for close in ("Escape", "?"):
+        opener.click()
+        sheet.wait_for()
+        page.keyboard.press(close)
+        sheet.wait_for(state="detached")
+    opener.press("Enter")
+    page.mouse.click(2, 2)
+    sheet.wait_for(state="detached")
 
 
 def test_pictures_can_be_clicked_and_dragged_along(page: Any) -> None:
@@ -298,6 +330,7 @@ def test_keys_are_named_only_where_there_are_any(browser: Any, report: Path, tou
     page.goto(report.as_uri())
     assert page.get_by_text("You hear the stems").is_visible()
     assert page.get_by_text("Space plays").is_visible() != touch
+    assert page.get_by_role("button", name="Keys").is_visible() != touch
     page.close()
 
 

@@ -62,10 +62,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def opened(browser: Any, server: Server, size: str = "laptop") -> Iterator[Any]:
+def opened(browser: Any, server: Server, size: str = "laptop", scheme: str = "light") -> Iterator[Any]:
     """Open the page; whatever it asks of others, and whatever goes wrong in it, fails the test."""
     width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -98,3 +98,12 @@ def held(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr(worker, "perform", wait_and_perform)
     return gate
+
+
+def separate_draft(page: Any, mixture: Path) -> None:
+    """Separate a mixture quickly with the dictionary of hum, and wait for the player."""
+    page.set_input_files("#mixture > .drop input[type=file]", mixture)
+    page.get_by_role("checkbox", name="hum").check()
+    page.get_by_label("Better quality").uncheck()
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.locator("#outcome").wait_for(timeout=60_000)

@@ -1,6 +1,7 @@
 /** What is seen of a player. */
 
 import { asClock, make } from "./player-dom.js";
+import { sheetButton } from "./player-keys.js";
 import { buildTrack, VIEWS } from "./player-track.js";
 
 const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
@@ -53,7 +54,7 @@ export function buildView(element, channels, duration, marks, act) {
     { class: "player-tracks" },
     rows.map((row) => row.item),
   );
-  const transport = make("div", { class: "player-transport" }, [button, clock, compare, views]);
+  const transport = make("div", { class: "player-transport" }, [button, clock, compare, views, sheetButton()]);
   const bar = make("div", { class: "player-bar" }, [transport, make("div", { class: "player-scale" }, [ruler])]);
   element.replaceChildren(bar, message, list);
   button.addEventListener("click", act.toggle);

@@ -24,6 +24,7 @@
  * @property {number} [hue] 1 to 6, as in player.css; stems have them in turn
  */
 
+import { isLeft, nameKeys, take } from "./player-keys.js";
 import { levelLike, Sound } from "./player-sound.js";
 import { frequencyMarks, VIEWS } from "./player-track.js";
 import { buildView } from "./player-view.js";
@@ -31,7 +32,14 @@ import { buildView } from "./player-view.js";
 const N_HUES = 6; // of stems, in player.css
 const STEP_S = 1; // of an arrow key, and with Shift
 const LONG_STEP_S = 10;
-const CONTROLS = "button, input, select, textarea, a, summary, [contenteditable]"; // have keys of their own
+const KEYS = [
+  ["Space", "Play or pause, also with a button in focus: Enter presses it"],
+  ["← →", `${STEP_S} second back or on, with Shift ${LONG_STEP_S}`],
+  ["Home End", "To the beginning or the end, with the focus in the player"],
+  ["1 … 9", "Hear one track alone, with Shift beside others"],
+  ["A", "Hear the mixture in place of the stems, as loud as they are"],
+  ["?", "Show this sheet, and close it"],
+];
 
 let latest = null; // the player that keys pressed anywhere on the page are meant for
 
@@ -86,6 +94,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
   element.addEventListener("click", release);
   document.addEventListener("keydown", onKey, { signal: listening.signal });
   latest ??= element;
+  nameKeys("Listening", KEYS);
   setState("idle");
   refresh();
   show(Object.keys(VIEWS)[0]);
@@ -215,21 +224,19 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
 
   function onKey(event) {
     const inside = element.contains(event.target);
-    const elsewhere = latest === element && !event.target.closest?.(CONTROLS);
-    if (!(inside || elsewhere) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const onControl = event.target.matches?.("button, input, summary, a"); // which have Space and arrows of their own
+    if (!(inside || latest === element) || isLeft(event)) return;
     const step = event.shiftKey ? LONG_STEP_S : STEP_S;
     const digit = /^Digit([1-9])$/.exec(event.code)?.[1] ?? (/^[1-9]$/.test(event.key) ? event.key : 0);
-    const seekable = !onControl || event.target.matches("button");
-    if (event.key === " " && !onControl) toggle();
-    else if (event.key === "ArrowLeft" && seekable) seek(time() - step);
-    else if (event.key === "ArrowRight" && seekable) seek(time() + step);
-    else if (event.key === "Home" && inside && seekable) seek(0);
-    else if (event.key === "End" && inside && seekable) seek(duration);
-    else if (event.key === "a" && mixture) compare(!comparing);
+    const key = event.key.toLowerCase();
+    if (key === " ") event.repeat || toggle();
+    else if (key === "arrowleft") seek(time() - step);
+    else if (key === "arrowright") seek(time() + step);
+    else if (key === "home" && inside) seek(0);
+    else if (key === "end" && inside) seek(duration);
+    else if (key === "a" && mixture) compare(!comparing);
     else if (channels[digit - 1]) toggleSolo(digit - 1, event.shiftKey);
     else return;
-    event.preventDefault();
+    take(event);
   }
 
   function destroy() {

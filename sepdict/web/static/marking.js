@@ -2,6 +2,7 @@
 
 import { asDuration, complain, make, renew, sentence } from "./elements.js";
 import { asClock } from "./player-dom.js";
+import { isLeft, nameKeys, take } from "./player-keys.js";
 import { ask, askWith } from "./server.js";
 
 const ADDED_S = 2; // a mark that no pointer has drawn
@@ -11,6 +12,11 @@ const LEAST_S = 1; // of a source, to learn it from
 const ZOOM = 2; // of one press
 const MOST_ZOOM = 64;
 const N_HUES = 6; // in player.css
+const KEYS = [
+  ["Space", "Play or pause the recording"],
+  ["← →", "1 second back or on"],
+  ["M", `Mark ${ADDED_S} seconds from here`],
+];
 const FILES = { audacity: ".txt", raven: ".selections.txt" };
 
 /** Labels of a mixture, as the server takes them. */
@@ -69,6 +75,7 @@ export function createMarking(panel, { onChange }) {
   sheet.addEventListener("pointerup", end);
   sheet.addEventListener("pointercancel", () => showDrag(null));
   panel.addEventListener("keydown", onKey);
+  nameKeys("Marking, with the focus in its panel", KEYS);
 
   function open(opened) {
     if (mixture === opened) return close();
@@ -286,13 +293,13 @@ export function createMarking(panel, { onChange }) {
   }
 
   function onKey(event) {
-    if (event.target.closest("input, button, a, label")) return;
+    if (isLeft(event)) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (event.key === " ") toggle(null);
+    if (event.key === " ") event.repeat || toggle(null);
     else if (step) sound.currentTime = Math.min(mixture.duration_s, Math.max(0, sound.currentTime + step));
     else if (event.key === "m") addHere();
     else return;
-    event.preventDefault();
+    take(event);
     event.stopPropagation(); // the player has the same keys
   }
 

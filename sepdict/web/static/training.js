@@ -24,7 +24,7 @@ export function createTraining(section, { addOnce }) {
   takeFiles(find('[data-kind="solo"]'), addSolos);
   find("#open-training").addEventListener("click", () => open(panel.hidden, { byUser: true }));
   find("#close-training").addEventListener("click", () => open(false, { byUser: true }));
-  for (const event of ["input", "change"]) panel.addEventListener(event, changed);
+  panel.addEventListener("input", changed); // not when a field is left: lists would be new under what is being pressed
   panel.addEventListener("submit", (event) => {
     event.preventDefault();
     train();

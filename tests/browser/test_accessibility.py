@@ -1,0 +1,56 @@
+"""What axe, the accessibility engine, finds in every view, in a light and in a dark scheme: nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from front_end import SAMPLE_RATE, mixture, trained
+from web_page import Server, opened, separate_draft
+
+from sepdict import write_audio
+from sepdict.batch.config import BatchConfig
+from sepdict.batch.run import separate_files
+from sepdict.separation.config import FitConfig, SeparationConfig
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not there: uv run --group browser")
+
+pytestmark = pytest.mark.browser
+
+
+def assert_clean(page: Any) -> None:
+    """Fail with what axe finds, but for what a still picture cannot tell."""
+    page.emulate_media(reduced_motion="reduce")  # what fades has half a color
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_of_the_page_is_clean(scheme: str, browser: Any, server: Server, tmp_path: Path) -> None:
+    mix = write_audio(tmp_path / "mix.wav", mixture(n_samples=4 * SAMPLE_RATE))
+    with opened(browser, server, scheme=scheme) as page:
+        assert_clean(page)
+        page.get_by_role("button", name="Train one from solos").click()
+        separate_draft(page, mix)
+        page.get_by_role("button", name="Mark mix.wav").click()
+        page.get_by_role("button", name="Mark from here").click()
+        assert_clean(page)
+        page.get_by_role("button", name="Mute hum").click()
+        page.get_by_role("button", name="Keys").last.click()
+        assert_clean(page)
+        page.goto(f"{server.address}#s=0123456789abcdef")
+        page.get_by_role("button", name="Start anew").wait_for()
+        assert_clean(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_is_clean(scheme: str, browser: Any, tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "song.wav", mixture(n_samples=2 * SAMPLE_RATE))
+    config = BatchConfig(SeparationConfig(FitConfig(n_iterations=3), mask_estimator=None), report=True)
+    (result,) = separate_files([path], [trained("hiss"), trained("hum")], tmp_path / "out", config)
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(result.report.as_uri())
+    assert_clean(page)
+    page.get_by_role("button", name="Mute hum").click()
+    page.keyboard.press("?")
+    assert_clean(page)
+    page.close()
