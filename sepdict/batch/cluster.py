@@ -16,7 +16,7 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import dask.config
 from dask.utils import parse_timedelta
 from distributed import CancelledError, Client, Future, KilledWorker
-from distributed.comm.core import connect
+from distributed.comm.core import CommClosedError, connect
 from distributed.core import send_recv
 from distributed.security import Security
 from distributed.versions import VersionMismatchWarning
@@ -205,19 +205,20 @@ class DaskCluster:
         if time.monotonic() - self._asked_at < LOOKING_S and self._n_threads:
             return
         self._asked_at = time.monotonic()
-        try:
-            there = self.client.nthreads()  # scheduler_info() may answer with none, by a race of its own
-        except (OSError, ValueError):  # the connection is cut, perhaps for a moment
-            return
+        with contextlib.suppress(OSError, ValueError):  # the connection is cut, perhaps for a moment
+            self._meet_those(self.client.nthreads(), folder)  # scheduler_info() may give none, by a race of its own
+
+    def _meet_those(self, there: Mapping[str, int], folder: Path) -> None:
+        """Ask workers that are new, and share out the cores anew if some came or left; ``there`` has their threads."""
         if not there and self._n_threads:
             log.warning("the scheduler %s has no workers any more; waiting for some", self._where)
         self._ask([worker for worker in there if worker not in self._met], folder)
         n_threads = {worker: n for worker, n in there.items() if worker in self._met}
         if n_threads != self._n_threads:
-            self._n_threads = n_threads
             own = shares({worker: self._met[worker] for worker in n_threads}, n_threads)
             for n in set(own.values()):
                 self._run(use_threads, n, workers=[worker for worker in own if own[worker] == n])
+            self._n_threads = n_threads
 
     def _ask(self, workers: Sequence[str], folder: Path) -> None:
         """Ask new workers for their versions and what they see; refuse what does not fit."""
@@ -275,6 +276,7 @@ class _Flights:
 
     def fill(self, n_most: int) -> None:
         """Submit tasks until so many are under way."""
+        self._refuse_closed()
         while len(self.under_way) < n_most:
             number = self.again.popleft() if self.again else next(self.ahead, None)
             if number is None:
@@ -299,9 +301,13 @@ class _Flights:
         with contextlib.suppress(queue.Empty):
             future = self.ended.get(timeout=LOOKING_S)
             return [(future, self.under_way.pop(future))]
+        self._refuse_closed()
+        return []
+
+    def _refuse_closed(self) -> None:
+        """Refuse to go on where the client has given up connecting again."""
         if self.client.status == "closed":
             raise ConfigError("the connection to the scheduler is lost; start it, and go on with --skip-existing")
-        return []
 
     def _outcome(self, future: "Future[Any]", number: int) -> Outcome | GivenUp | Stopped | None:
         """Return what became of an attempt; None if it is not known."""
@@ -312,7 +318,7 @@ class _Flights:
         except KilledWorker:  # which counts also those that only waited on a worker that was killed
             self.n_kills[number] = self.n_kills.get(number, 0) + 1
             return GivenUp() if self.n_kills[number] == MOST_ATTEMPTS else None
-        except CancelledError:
+        except (CancelledError, CommClosedError):  # the connection was cut, perhaps while the outcome came
             return None
         except Exception as error:
             raise ConfigError(f"a worker cannot work ({type(error).__name__}: {error})") from error

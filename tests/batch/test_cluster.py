@@ -16,7 +16,8 @@ import dask.config
 import pytest
 import torch
 from dask_cluster import local_cluster
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
+from distributed.comm.core import CommClosedError
 from front_end import read_json, trained, tree, write_bad, write_mixtures
 from process_tasks import kill_at_poison, kill_once, wait_for_release
 
@@ -124,6 +125,38 @@ def test_a_connection_that_is_cut_and_comes_back_costs_nothing(tmp_path: Path, c
     results = carry_out(client, tmp_path / "out", work, list("abcdefgh"), on_result=cut_once)
     assert results == list("ABCDEFGH")
     assert cut
+
+
+def test_a_result_that_is_lost_with_the_connection_is_made_again(
+    tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, result = [], Future.result
+
+    def lose_the_first(future: "Future[Any]") -> Any:
+        if not lost:
+            lost.append(future)
+            raise CommClosedError("Stream is closed")
+        return result(future)
+
+    monkeypatch.setattr(Future, "result", lose_the_first)
+    (tmp_path / "release").touch()
+    work = partial(wait_for_release, tmp_path / "release")
+    assert carry_out(client, tmp_path / "out", work, list("abc")) == list("ABC")
+    assert lost
+
+
+def test_a_scheduler_that_is_gone_for_good_ends_the_run_with_how_to_go_on(tmp_path: Path, client: Client) -> None:
+    def go_on_without_scheduler(_: object) -> None:
+        client._timeout = 0  # seconds in which the client tries to connect again
+        client.loop.add_callback(client.scheduler_comm.comm.abort)
+        while client.status != "closed":
+            time.sleep(0.01)
+
+    (tmp_path / "release").touch()
+    work = partial(wait_for_release, tmp_path / "release")
+    with pytest.raises(ConfigError, match=r"^the connection to the scheduler is lost; start it, and go on with"):
+        carry_out(client, tmp_path / "out", work, list("abcdefgh"), on_result=go_on_without_scheduler)
+    assert tree(tmp_path / "out") == {}
 
 
 def test_what_a_listener_raises_ends_attempts_that_go_on_and_leaves_nothing(tmp_path: Path, client: Client) -> None:
