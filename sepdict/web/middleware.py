@@ -1,5 +1,6 @@
 """Checks of every request before its body is read, and security headers of every response."""
 
+import asyncio
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,12 +38,15 @@ class SecurityMiddleware:
         self.app, self.most_bytes = app, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or refuse it; answer one that is not done when the server ends."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        has_begun = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -51,8 +55,13 @@ class SecurityMiddleware:
 
         refusal = self._refusal(scope)
         if refusal is None:
-            await self.app(scope, receive, send_with_headers)
-            return
+            try:
+                await self.app(scope, receive, send_with_headers)
+                return
+            except asyncio.CancelledError:
+                if has_begun:
+                    raise
+                refusal = 503, "the server ends"
         status, text = refusal
         answer = JSONResponse({"error": text}, status, headers={"connection": "close"})  # the body stays unread
         await answer(scope, receive, send_with_headers)

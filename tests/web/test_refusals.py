@@ -3,7 +3,9 @@
 import errno
 import itertools
 import re
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from front_end import BAD, mixture, sound, trained, write_bad
 from web_client import ADDRESS, LIMITS, files_of, in_library, send, service_of, uploaded, wav
+from web_page import Server
 
 from sepdict import SepdictError, TrainingConfig
 from sepdict.errors import AudioFileError
@@ -257,3 +260,23 @@ def test_a_surprise_says_nothing_of_its_inside(client: TestClient, monkeypatch: 
     monkeypatch.setattr(service_of(client), "limits", "no limits")
     answer = client.get("/api/limits")
     assert (answer.status_code, answer.json()) == (500, {"error": "something unexpected went wrong (TypeError)"})
+
+
+def test_an_upload_that_is_not_whole_when_the_server_ends_is_answered_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = Server(tmp_path)
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as stalling:
+            host = f"127.0.0.1:{server.port}"
+            head = "POST /api/uploads?kind=mixture&name=a.wav HTTP/1.1", f"Host: {host}", f"Origin: http://{host}"
+            stalling.sendall("\r\n".join([*head, "Content-Length: 1000", "", "RIFF"]).encode())
+            while not list(service_of(server).store.folder.iterdir()):
+                time.sleep(0.01)
+            server.end()
+            answer = stalling.makefile("rb").read()
+    finally:
+        server.end()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b'{"error":"the server ends"}')
+    assert "Traceback" not in capfd.readouterr().err
