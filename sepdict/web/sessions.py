@@ -22,6 +22,7 @@ GONE = "the session is no longer here; it is deleted an hour after its last use,
 
 Identifier = Annotated[str, Field(max_length=64)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Decibels = Annotated[float, Field(ge=-60, le=12)]  # as player-levels.js has them
 Name = Annotated[str, Field(max_length=80)]
 
 
@@ -44,9 +45,16 @@ class Mark(Part):
 class Level(Part):
     """How a track of the player is set."""
 
-    volume: Annotated[float, Field(ge=0, le=1)] = 1.0
+    gain_db: Decibels = 0.0
     muted: bool = False
     soloed: bool = False
+
+
+class Levels(Part):
+    """How the player is set: its tracks, by their numbers, and its master."""
+
+    master_db: Decibels = 0.0
+    tracks: Annotated[dict[Identifier, Level], Field(max_length=MOST)] = {}
 
 
 class Document(Part):
@@ -64,8 +72,8 @@ class Document(Part):
         How to separate.
     heard : str
         The job in the player.
-    levels : dict
-        Of the tracks of jobs, by their numbers.
+    levels : dict of Levels
+        Of the player, by jobs.
     """
 
     marks: Annotated[dict[Identifier, Annotated[list[Mark], Field(max_length=MOST)]], Field(max_length=MOST)] = {}
@@ -77,9 +85,7 @@ class Document(Part):
     background_model: bool = False
     standard: bool = True
     heard: Identifier = ""
-    levels: Annotated[
-        dict[Identifier, Annotated[dict[Identifier, Level], Field(max_length=MOST)]], Field(max_length=MOST)
-    ] = {}
+    levels: Annotated[dict[Identifier, Levels], Field(max_length=MOST)] = {}
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from front_end import trained
+from player_page import SIZES, report_in
 from web_page import Server
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -39,3 +40,30 @@ def server(library: Path) -> Iterator[Server]:
     server = Server(library)
     yield server
     server.end()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report_in(tmp_path_factory.mktemp("report"), residual=True)
+
+
+@pytest.fixture(scope="module")
+def report_without_rest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report_in(tmp_path_factory.mktemp("report"), residual=False)
+
+
+@pytest.fixture(params=[(size, scheme) for size in SIZES for scheme in ("light", "dark")], ids="-".join)
+def page(request: pytest.FixtureRequest, browser: Any, report: Path, report_without_rest: Path) -> Iterator[Any]:
+    """The report, opened; it must ask for nothing and complain of nothing."""
+    size, scheme = request.param
+    opened = browser.new_page(viewport=SIZES[size], color_scheme=scheme)
+    asked, complaints = [], []
+    opened.on("request", lambda asking: asked.append(asking.url))
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(report.as_uri())
+    yield opened
+    reports = {report.as_uri(), report_without_rest.as_uri()}
+    assert {url for url in asked if not url.startswith("data:")} <= reports
+    assert complaints == []
+    opened.close()

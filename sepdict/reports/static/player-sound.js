@@ -2,9 +2,9 @@
 
 const START_DELAY_S = 0.03; // so far ahead sources are scheduled, that all of them start at once
 const FADE_S = 0.015; // of solo, mute and volume, that nothing clicks
-const MOST_MEASURED = 1e6; // samples of a channel, for its loudness
-
-const known = new WeakMap(); // how loud sounds are
+const MOST_MEASURED = 3e5; // samples of a channel, for loudness
+const WINDOW = 2048; // samples of a track that a look at its peak reaches back to
+const MASTER_WINDOW = 8192; // also where few looks are taken, no peak is missed
 
 /** All tracks decoded, on the clock of one audio context. */
 export class Sound {
@@ -12,6 +12,9 @@ export class Sound {
     this.channels = channels;
     this.sampleRate = sampleRate;
     this.context = null; // made when first needed: browsers want a user's gesture before it
+    this.master = null; // where all tracks meet
+    this.masterLevel = 1;
+    this.ears = []; // on the channels of the master: one on both would hear their mean
     this.playing = false;
     this.startedAt = 0; // on the context's clock, when time was zero
     this.offset = 0; // where it was started: until that is heard, time stands
@@ -24,15 +27,33 @@ export class Sound {
 
   async load() {
     this.context ??= openContext(this.sampleRate);
+    this.master ??= this.openMaster();
     await this.context.resume();
     await Promise.all(
       this.channels.map(async (channel) => {
         channel.buffer ??= await decoded(this.context, channel.track);
         if (channel.gain) return;
         channel.gain = this.context.createGain();
-        channel.gain.connect(this.context.destination);
+        channel.gain.connect(this.master);
+        channel.ear = new Ear(this.context, channel.gain, WINDOW);
       }),
     );
+  }
+
+  openMaster() {
+    const master = this.context.createGain();
+    master.gain.value = this.masterLevel;
+    master.connect(this.context.destination);
+    const splitter = this.context.createChannelSplitter(2);
+    master.connect(splitter);
+    this.ears = [0, 1].map((channel) => new Ear(this.context, splitter, MASTER_WINDOW, channel));
+    return master;
+  }
+
+  /** Measure how high peaks have just been, in all tracks and in the master; 1 is full scale. */
+  peaks() {
+    const peakOf = (ear) => (this.playing && ear ? ear.peak() : 0);
+    return { tracks: this.channels.map(({ ear }) => peakOf(ear)), master: Math.max(0, ...this.ears.map(peakOf)) };
   }
 
   start(offset) {
@@ -61,10 +82,11 @@ export class Sound {
   }
 
   setLevels(fade = FADE_S) {
-    for (const { gain, level } of this.channels) {
-      if (!gain) continue;
-      if (fade > 0) gain.gain.setTargetAtTime(level, this.context.currentTime, fade);
-      else gain.gain.setValueAtTime(level, this.context.currentTime);
+    const nodes = this.channels.map(({ gain, level }) => [gain, level]);
+    for (const [node, level] of [...nodes, [this.master, this.masterLevel]]) {
+      if (!node) continue;
+      if (fade > 0) node.gain.setTargetAtTime(level, this.context.currentTime, fade);
+      else node.gain.setValueAtTime(level, this.context.currentTime);
     }
   }
 
@@ -74,24 +96,42 @@ export class Sound {
   }
 }
 
-/** Find the level at which the mixture is as loud as stems are at theirs; it is not made louder than it is. */
-export function levelLike(stems, mixture) {
-  if (!mixture.buffer) return mixture.level; // it is not known yet
-  const power = stems.reduce((sum, { buffer, volume }) => sum + (volume ** 2 * loudness(buffer)) ** 2, 0);
-  return Math.min(1, Math.sqrt(power) / (loudness(mixture.buffer) || 1));
+/** Hears the peaks of what a node puts out. */
+class Ear {
+  constructor(context, node, size, output = 0) {
+    this.analyser = context.createAnalyser();
+    this.analyser.fftSize = size;
+    this.samples = new Float32Array(size);
+    node.connect(this.analyser, output);
+  }
+
+  peak() {
+    this.analyser.getFloatTimeDomainData(this.samples);
+    return this.samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+  }
 }
 
-/** Compute the root mean square of the samples of all channels, of long sounds from a part of them. */
-function loudness(buffer) {
-  if (known.has(buffer)) return known.get(buffer);
-  const stride = Math.ceil(buffer.length / MOST_MEASURED);
-  let [sum, n] = [0, 0];
-  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
-    const samples = buffer.getChannelData(channel);
-    for (let index = 0; index < samples.length; index += stride, n++) sum += samples[index] ** 2;
+/** Find the level at which the mixture is as loud as the sum of stems, `[{buffer, level}, …]`, is. */
+export function levelLike(stems, mixture) {
+  if (!mixture.buffer) return mixture.level; // it is not known yet
+  return loudness(stems) / (loudness([{ buffer: mixture.buffer, level: 1 }]) || 1);
+}
+
+/** Compute the root mean square of a sum over all channels, of long sounds from a part of their samples. */
+function loudness(parts) {
+  const length = Math.max(...parts.map(({ buffer }) => buffer.length));
+  const nChannels = Math.max(...parts.map(({ buffer }) => buffer.numberOfChannels));
+  const stride = Math.ceil(length / MOST_MEASURED);
+  let power = 0;
+  for (let channel = 0; channel < nChannels; channel++) {
+    const sum = new Float64Array(Math.ceil(length / stride));
+    for (const { buffer, level } of parts) {
+      const samples = buffer.getChannelData(channel % buffer.numberOfChannels);
+      for (let index = 0; index * stride < samples.length; index++) sum[index] += level * samples[index * stride];
+    }
+    power += sum.reduce((total, sample) => total + sample ** 2, 0) / (sum.length || 1);
   }
-  known.set(buffer, Math.sqrt(sum / (n || 1)));
-  return known.get(buffer);
+  return Math.sqrt(power / nChannels);
 }
 
 function openContext(sampleRate) {

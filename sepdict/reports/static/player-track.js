@@ -1,6 +1,7 @@
 /** A track of a player: its controls, its picture and the scale of frequencies beside it. */
 
 import { make } from "./player-dom.js";
+import { buildFader, buildMeter } from "./player-levels.js";
 
 export const VIEWS = { spectrogram: "Spectrogram", mask: "Mask", excitation: "Excitation" }; // what can be shown of tracks
 const ROLES = { mixture: "mixture", stem: "stem", rest: "everything else", residual: "what is left" };
@@ -14,10 +15,10 @@ export function buildTrack(channel, index, marks, act) {
   const key = index < 9 ? ` (key ${index + 1})` : "";
   const solo = make("button", { type: "button", class: "player-solo", title: `Hear only this${key}; with Shift, beside others` }, ["Solo"]);
   const mute = make("button", { type: "button", class: "player-mute", title: "Leave this out" }, ["Mute"]);
-  const volume = make("input", { type: "range", min: "0", max: "1", step: "0.01", value: "1", title: "Volume" });
+  const fader = buildFader(`Volume of ${name}`, (gain_db) => act.setGain(index, gain_db));
+  const meter = buildMeter();
   solo.setAttribute("aria-label", `Solo ${name}`);
   mute.setAttribute("aria-label", `Mute ${name}`);
-  volume.setAttribute("aria-label", `Volume of ${name}`);
   const picture = make("img", { alt: "", draggable: "false", decoding: "async" });
   const lane = make("div", { class: "player-lane" }, [picture, make("i", { class: "player-cursor" })]);
   const axis = buildAxis(marks);
@@ -25,21 +26,21 @@ export function buildTrack(channel, index, marks, act) {
     make("span", { class: "player-name", title: name }, [name]),
     make("span", { class: "player-role" }, name === ROLES[role] ? [] : [ROLES[role] ?? role]),
   ]);
-  const controls = make("div", { class: "player-controls" }, [solo, mute, volume]);
-  const head = make("div", { class: "player-head" }, [title, controls]);
+  const controls = make("div", { class: "player-controls" }, [solo, mute]);
+  const head = make("div", { class: "player-head" }, [title, controls, fader.element, meter.element]);
   const item = make("li", { class: "player-track", "data-role": role, "data-hue": String(channel.hue) }, [head, axis, lane]);
   item.setAttribute("aria-label", name);
   const isAdded = ({ shiftKey, ctrlKey, metaKey }) => shiftKey || ctrlKey || metaKey;
   solo.addEventListener("click", (event) => act.solo(index, isAdded(event)));
   mute.addEventListener("click", () => act.mute(index, !channel.muted));
-  volume.addEventListener("input", () => act.setVolume(index, Number(volume.value)));
   return {
     item,
     lane,
+    meter,
     update() {
       solo.setAttribute("aria-pressed", String(channel.soloed));
       mute.setAttribute("aria-pressed", String(channel.muted));
-      volume.value = String(channel.volume);
+      fader.set(channel.gain_db);
       item.dataset.audible = String(channel.audible);
     },
     show(view) {

@@ -2,6 +2,7 @@
 
 import { asClock, make } from "./player-dom.js";
 import { sheetButton } from "./player-keys.js";
+import { buildFader, buildMasterMeter } from "./player-levels.js";
 import { buildTrack, VIEWS } from "./player-track.js";
 
 const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
@@ -56,7 +57,8 @@ export function buildView(element, channels, duration, marks, act) {
   );
   const transport = make("div", { class: "player-transport" }, [button, clock, compare, views, sheetButton()]);
   const bar = make("div", { class: "player-bar" }, [transport, make("div", { class: "player-scale" }, [ruler])]);
-  element.replaceChildren(bar, message, list);
+  const master = buildMaster(act);
+  element.replaceChildren(bar, message, list, master.element);
   button.addEventListener("click", act.toggle);
   for (const surface of [ruler, ...rows.map((row) => row.lane)]) makeSeekable(surface, duration, act);
 
@@ -78,8 +80,13 @@ export function buildView(element, channels, duration, marks, act) {
     setComparing(on) {
       compare.setAttribute("aria-pressed", String(on));
     },
-    setChannels() {
+    setChannels(master_db) {
       for (const row of rows) row.update();
+      master.fader.set(master_db);
+    },
+    setPeaks(peaks) {
+      for (const [index, row] of rows.entries()) row.meter.show(peaks.tracks[index]);
+      master.meter.show(peaks.master);
     },
     show(name) {
       for (const choice of choices) choice.firstChild.checked = choice.firstChild.value === name;
@@ -100,6 +107,16 @@ export function buildView(element, channels, duration, marks, act) {
       );
     },
   };
+}
+
+/** Make the row of the master, through which all tracks go. */
+function buildMaster(act) {
+  const fader = buildFader("Volume of the master", act.setMaster);
+  const meter = buildMasterMeter();
+  const head = make("div", { class: "player-head" }, [make("b", {}, ["Master"]), fader.element]);
+  const out = make("div", { class: "player-out" }, meter.elements);
+  const group = { class: "player-master", role: "group", "aria-label": "Master" };
+  return { element: make("div", group, [head, out]), fader, meter };
 }
 
 /** Let a surface that spans the whole duration be clicked and dragged. */

@@ -20,11 +20,12 @@
  * @property {string} [spectrogram] URL of a picture that spans the whole duration from its left to its right edge
  * @property {string} [mask] the same of the mask, and
  * @property {string} [excitation] of the excitations: where any track has one, the user can choose what is shown
- * @property {{volume?: number, muted?: boolean, soloed?: boolean}} [level] how it is set at the start
+ * @property {{gain_db?: number, muted?: boolean, soloed?: boolean}} [level] how it is set at the start
  * @property {number} [hue] 1 to 6, as in player.css; stems have them in turn
  */
 
 import { isLeft, nameKeys, take } from "./player-keys.js";
+import { amplitudeOf, boundGain, MOST_GAIN_DB } from "./player-levels.js";
 import { levelLike, Sound } from "./player-sound.js";
 import { frequencyMarks, VIEWS } from "./player-track.js";
 import { buildView } from "./player-view.js";
@@ -38,6 +39,7 @@ const KEYS = [
   ["Home End", "To the beginning or the end, with the focus in the player"],
   ["1 … 9", "Hear one track alone, with Shift beside others"],
   ["A", "Hear the mixture in place of the stems, as loud as they are"],
+  ["0", `Set the fader in focus to 0 dB; the highest is +${MOST_GAIN_DB} dB`],
   ["?", "Show this sheet, and close it"],
 ];
 
@@ -48,9 +50,12 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  *
  * Stems sound from the start and the mixture is mute, for the stems already add up to it: where the mixture is heard, it
  * is heard alone. What is soloed sounds alone, also where it is mute; a solo ends others, unless Shift, Ctrl or Command
- * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Sounds are loaded when they are first to be played. The element gets the attribute
- * `data-state` (idle, loading, playing, paused or error), an event `position`, `detail: {time, duration, playing}`,
- * whenever time moves, and an event `levels`, `detail: [{volume, muted, soloed}, …]`, whenever tracks are set otherwise.
+ * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Tracks and the master, through
+ * which they all go, have gains of -60 dB, which is silence, to 12 dB. Sounds are loaded when they are first to be played.
+ *
+ * The element gets the attribute `data-state` (idle, loading, playing, paused or error), an event `position`,
+ * `detail: {time, duration, playing}`, whenever time moves, and an event `levels`,
+ * `detail: {master_db, tracks: [{gain_db, muted, soloed}, …]}`, whenever levels are set otherwise.
  *
  * @param {HTMLElement} element emptied first
  * @param {object} options
@@ -59,23 +64,26 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * @param {number} [options.sampleRate] to decode to, in Hz: the sounds' own takes the least memory
  * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
  *   that is another; with neither, frequencies are not marked
+ * @param {number} [options.master_db] the gain of the master at the start
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
- *   setVolume: (index: number, volume: number) => void, show: (view: string) => void, destroy: () => void,
+ *   setGain: (index: number, gain_db: number) => void, setMaster: (gain_db: number) => void, show: (view: string) => void, destroy: () => void,
  *   readonly time: number, readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
  */
-export function createPlayer(element, { tracks, duration, sampleRate, spectrogramRate = sampleRate }) {
+export function createPlayer(element, options) {
+  const { tracks, duration, sampleRate, spectrogramRate = sampleRate } = options;
   const hasStems = tracks.some((track) => track.role !== "mixture");
   let comparing = false;
   let hue = 0;
   const channels = tracks.map((track) => ({
     track,
     hue: track.hue ?? (track.role === "stem" ? (hue++ % N_HUES) + 1 : 0),
-    ...{ soloed: false, muted: hasStems && track.role === "mixture", volume: 1 },
+    ...{ soloed: false, muted: hasStems && track.role === "mixture", gain_db: 0 },
     ...track.level,
   }));
   const mixture = hasStems ? channels.find(({ track }) => track.role === "mixture") : undefined;
   const sound = new Sound(channels, sampleRate);
+  let master_db = boundGain(options.master_db ?? 0);
   const listening = new AbortController(); // ends all listeners outside the element
   let position = 0; // seconds, where it stands while it is not playing
   let dragged = null; // seconds, where the user is dragging it
@@ -84,7 +92,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
   const view = buildView(element, channels, duration, marks, {
-    ...{ toggle, seek, drag, mute, setVolume, show, canCompare: Boolean(mixture) },
+    ...{ toggle, seek, drag, mute, setGain, setMaster, show, canCompare: Boolean(mixture) },
     ...{ compare: () => compare(!comparing), solo: toggleSolo },
   });
   const resized = new ResizeObserver(() => view.drawTicks());
@@ -118,11 +126,13 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     const isAlone = mixture && (comparing || mixture.audible); // beside the stems it would only double what is heard
     for (const channel of channels) {
       if (isAlone) channel.audible = channel === mixture;
-      channel.level = channel.audible ? channel.volume ** 2 : 0; // loudness is nearer to the square than to the sum
+      channel.level = channel.audible ? amplitudeOf(channel.gain_db) : 0;
     }
-    if (comparing && stems.length) mixture.level = levelLike(stems, mixture);
+    const asSet = ({ buffer, gain_db }) => ({ buffer, level: amplitudeOf(gain_db) });
+    if (comparing && stems.length) mixture.level = levelLike(stems.map(asSet), mixture);
+    sound.masterLevel = amplitudeOf(master_db);
     sound.setLevels();
-    view.setChannels();
+    view.setChannels(master_db);
     view.setComparing(comparing);
   }
 
@@ -155,6 +165,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     if (sound.playing) position = Math.min(duration, sound.time);
     sound.stop();
     setState("paused");
+    view.setPeaks(sound.peaks());
   }
 
   function toggle() {
@@ -181,6 +192,7 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
       return;
     }
     draw();
+    view.setPeaks(sound.peaks());
     requestAnimationFrame(tick);
   }
 
@@ -202,15 +214,24 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     setLevel(index, { muted: on });
   }
 
-  function setVolume(index, volume) {
-    setLevel(index, { volume: Math.min(1, Math.max(0, volume)) });
+  function setGain(index, gain_db) {
+    setLevel(index, { gain_db: boundGain(gain_db) });
+  }
+
+  function setMaster(gain_db) {
+    master_db = boundGain(gain_db);
+    tellLevels();
   }
 
   function setLevel(index, level) {
     Object.assign(channels[index], level);
+    tellLevels();
+  }
+
+  function tellLevels() {
     refresh();
-    const detail = channels.map(({ volume, muted, soloed }) => ({ volume, muted, soloed }));
-    element.dispatchEvent(new CustomEvent("levels", { detail }));
+    const set = channels.map(({ gain_db, muted, soloed }) => ({ gain_db, muted, soloed }));
+    element.dispatchEvent(new CustomEvent("levels", { detail: { master_db, tracks: set } }));
   }
 
   function show(name) {
@@ -256,7 +277,8 @@ export function createPlayer(element, { tracks, duration, sampleRate, spectrogra
     compare,
     solo,
     mute,
-    setVolume,
+    setGain,
+    setMaster,
     show,
     destroy,
     duration,

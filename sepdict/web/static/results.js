@@ -116,9 +116,10 @@ export function createResults(place) {
     const outcome = result.is_silent ? SILENT : `${asShare(result)} of the mixture's energy is explained.`;
     find("#outcome").textContent = [which + outcome, ...warnings.map(sentence)].join(" ");
     player = createPlayer(find("#player"), {
-      tracks: [whole, ...stems].map((track, index) => ({ ...track, level: state.levels[id]?.[index] })),
+      tracks: [whole, ...stems].map((track, index) => ({ ...track, level: state.levels[id]?.tracks[index] })),
       duration: result.duration_s,
       sampleRate: result.sample_rate,
+      master_db: state.levels[id]?.master_db,
     });
     const links = stems.map(({ name: stem, url }) =>
       make("a", { class: "button", href: url, download: `${stem}.wav` }, [stem]),
@@ -133,7 +134,8 @@ export function createResults(place) {
   }
 
   find("#player").addEventListener("levels", ({ detail }) => {
-    state.levels = { ...state.levels, [heard.id]: { ...detail } };
+    const { master_db, tracks } = detail;
+    state.levels = { ...state.levels, [heard.id]: { master_db, tracks: { ...tracks } } }; // by numbers, to be merged
     changed();
   });
   return { show, reveal };

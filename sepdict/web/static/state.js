@@ -11,7 +11,7 @@ export const state = {
   jobs: [], // as the server reports them, in the order in which they were asked for
   marksOfOthers: {}, // of recordings that are not here any more, by their checksums
   heard: "", // the job in the player
-  levels: {}, // of the tracks of jobs, by their numbers
+  levels: {}, // of the player, by jobs
 };
 
 const find = (selector) => document.querySelector(selector);
