@@ -104,7 +104,10 @@ class LabelGuide:
 
     def refuse_unfit(self, mixture: Mixture, stems: Sequence[str]) -> None:
         """Refuse labels of other stems, and labels that are not within the mixture."""
-        duration_s = mixture.n_samples / mixture.sample_rate
+        self.refuse_other(mixture.n_samples / mixture.sample_rate, stems)
+
+    def refuse_other(self, duration_s: float, stems: Sequence[str]) -> None:
+        """Refuse labels of another mixture, given how long this one lasts, or of other stems."""
         for label in self.labels:
             if label.name not in stems:
                 raise ConfigError(

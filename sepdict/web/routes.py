@@ -44,11 +44,12 @@ class LabelsRequest(BaseModel):
 
 
 class SeparationRequest(BaseModel):
-    """A mixture, dictionaries for it and labels to learn more from, and how; see `sepdict.separate_marked`."""
+    """A mixture, dictionaries, labels to learn more from and corrections, and how; see `sepdict.separate_marked`."""
 
     mixture: Identifier
     dictionaries: Annotated[list[Identifier], Field(default_factory=list, max_length=50)]
     labels: Annotated[list[LabelRequest], Field(default_factory=list, max_length=MOST_IN_A_REQUEST)]
+    corrections: Annotated[list[LabelRequest], Field(default_factory=list, max_length=MOST_IN_A_REQUEST)]
     residual: bool = False
     background_model: bool = False
     quality: Quality = "standard"
@@ -165,8 +166,9 @@ def keep(identifier: str, service: TheService) -> dict[str, Any]:
 def separation(request: SeparationRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Queue a separation."""
     how = request.model_dump(include={"residual", "background_model", "quality"})
-    labels = [each.label() for each in request.labels]
-    return service.report(service.separate(request.mixture, request.dictionaries, labels, asker=asker, **how))
+    labels, corrections = ([each.label() for each in some] for some in (request.labels, request.corrections))
+    job = service.separate(request.mixture, request.dictionaries, labels, corrections, asker=asker, **how)
+    return service.report(job)
 
 
 @router.post("/api/trainings")

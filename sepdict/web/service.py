@@ -11,7 +11,16 @@ from typing import Any
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
 
-from sepdict import PRESETS, Dictionary, Label, MarkingConfig, SeparationConfig, SepdictError, TrainingConfig
+from sepdict import (
+    PRESETS,
+    Dictionary,
+    Label,
+    LabelGuide,
+    MarkingConfig,
+    SeparationConfig,
+    SepdictError,
+    TrainingConfig,
+)
 from sepdict._core.fs import sha256_of
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
@@ -141,37 +150,48 @@ class Service:
         mixture: str,
         dictionaries: Sequence[str],
         labels: Sequence[Label] = (),
+        corrections: Sequence[Label] = (),
         *,
         residual: bool,
         background_model: bool,
         quality: Quality,
         asker: Asker = NOBODY,
     ) -> Job:
-        """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once."""
+        """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once.
+
+        Sources are learned from labels. Corrections say of parts of the mixture whose stem they belong to.
+        """
         self._refuse_unknown(asker)
         upload = self._upload(mixture, "mixture")
         found = [self.dictionary(identifier) for identifier in dictionaries]
-        labels = [replace(label, name=normalized(label.name)) for label in labels]
+        labels, corrections = (
+            [replace(label, name=normalized(label.name)) for label in some] for some in (labels, corrections)
+        )
         with _named(found):
             loaded = [Dictionary.load(each.path) for each in found]
             if found or not labels:
                 refuse_unfit(loaded)
             marked = moments_by_source(labels, upload.facts["duration_s"], upload.name) if labels else {}
         config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
+        sources = list(dict.fromkeys([*(each.source for each in loaded), *marked]))
+        if corrections:
+            LabelGuide(tuple(corrections)).refuse_other(upload.facts["duration_s"], config.stem_names(sources))
         task = Separating(
             NamedFile(upload.path, upload.name),
             found,
             config,
             upload.facts["duration_s"],
             labels=tuple(labels),
+            corrections=tuple(corrections),
             marking=self.marking,
-            n_to_learn=len(marked.keys() - {each.source for each in loaded}),
+            n_to_learn=len(sources) - len(loaded),
         )
         how = {"residual": residual, "background_model": background_model, "quality": quality}
         asked = {
             "mixture": mixture,
             "dictionaries": [*dictionaries],
             "labels": [asdict(each) for each in labels],
+            "corrections": [asdict(each) for each in corrections],
             **how,
         }
         return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path(), asker, asked))

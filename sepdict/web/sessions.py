@@ -42,6 +42,9 @@ class Mark(Part):
     high_hz: Seconds | None = None
 
 
+Marks = Annotated[dict[Identifier, Annotated[list[Mark], Field(max_length=MOST)]], Field(max_length=MOST)]
+
+
 class Level(Part):
     """How a track of the player is set."""
 
@@ -64,6 +67,8 @@ class Document(Part):
     ----------
     marks : dict of list of Mark
         By the checksums of mixtures: they are there again when a recording is added again.
+    corrections : dict of list of Mark
+        The same of parts of a mixture that belong to a stem.
     chosen : list of str
         Dictionaries, uploaded or of the library.
     source, network, training : str, str, bool
@@ -76,7 +81,8 @@ class Document(Part):
         Of the player, by jobs.
     """
 
-    marks: Annotated[dict[Identifier, Annotated[list[Mark], Field(max_length=MOST)]], Field(max_length=MOST)] = {}
+    marks: Marks = {}
+    corrections: Marks = {}
     chosen: Annotated[list[Identifier], Field(max_length=MOST)] = []
     source: Name = ""
     network: Literal["default", "convolutional", "nonnegative"] = "default"

@@ -104,7 +104,7 @@ class Training:
 class Separating:
     """A separation into stems, ``{number}.wav`` in the order of `stem_names`, with spectrograms.
 
-    ``n_to_learn`` sources are learned from what labels mark in the mixture.
+    ``n_to_learn`` sources are learned from what labels mark in the mixture. Corrections say whose parts of it are.
     """
 
     mixture: NamedFile
@@ -112,6 +112,7 @@ class Separating:
     config: SeparationConfig
     duration_s: float
     labels: tuple[Label, ...] = ()
+    corrections: tuple[Label, ...] = ()
     marking: MarkingConfig = field(default_factory=MarkingConfig)
     n_to_learn: int = 0
 
@@ -125,7 +126,8 @@ class Separating:
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Learn what is marked, separate block by block, and describe the stems and how it went."""
         dictionaries, config = self._dictionaries(on_progress)
-        guides = [LabelGuide(self.labels)] if self.labels else []
+        known = (*self.labels, *self.corrections)
+        guides = [LabelGuide(known)] if known else []
         names = stem_names(dictionaries, config)
         paths = [output / f"{number}.wav" for number in range(len(names))]
         with open_audio(self.mixture.path) as mixture, writing_stems(paths, like=mixture) as write:
@@ -172,6 +174,7 @@ class Separating:
             "mixture": self.mixture.name,
             "dictionaries": {each.source: {"sha256": each.sha256} for each in dictionaries},
             "labels": [asdict(label) for label in self.labels],
+            "corrections": [asdict(label) for label in self.corrections],
             "settings": asdict(self.config),
         }
 

@@ -47,8 +47,8 @@ def open_marking(page: Any, recording: Path) -> Any:
 
 
 def drag(page: Any, start_s: float, end_s: float) -> None:
-    page.locator(".lane").scroll_into_view_if_needed()
-    box = page.locator(".sheet").bounding_box()
+    page.locator("#marking .lane").scroll_into_view_if_needed()
+    box = page.locator("#marking .sheet").bounding_box()
     at = [box["x"] + box["width"] * time_s / DURATION_S for time_s in (start_s, end_s)]
     page.mouse.move(at[0], box["y"] + 40)
     page.mouse.down()

@@ -65,6 +65,32 @@ def test_what_was_learned_from_marks_can_be_kept_and_used_again(client: TestClie
     assert client.get(f"/api/dictionaries/{learned['id']}").status_code == 200
 
 
+def test_what_is_corrected_sounds_in_one_stem_only_and_is_recorded(client: TestClient) -> None:
+    whole, correction = mixture(n_samples=2 * SAMPLE_RATE), {"start_s": 0.5, "end_s": 1.5, "name": "hum"}
+    request = {"dictionaries": list(in_library(client).values()), "quality": "draft"}
+    (_, before), (job, after) = (separated(client, whole, **request, corrections=each) for each in ([], [correction]))
+    torch.testing.assert_close(sum(after.values()), whole.samples[0], rtol=0, atol=1e-6)
+    within, outside = slice(6 * SAMPLE_RATE // 10, 14 * SAMPLE_RATE // 10), slice(SAMPLE_RATE // 4)
+    assert after["hiss"][within].square().sum() < 1e-4 * before["hiss"][within].square().sum()
+    torch.testing.assert_close(after["hiss"][outside], before["hiss"][outside], rtol=0, atol=1e-4)
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{job['id']}/stems.zip").content))
+    recorded = [correction | {"low_hz": None, "high_hz": None}]
+    assert read_json(archive.read("separation.json").decode())["corrections"] == recorded
+
+
+@pytest.mark.parametrize(
+    ("correction", "words"), [({"name": "rain"}, "expected one of the stems hi"), ({"end_s": 60.0}, "lasts 2.0 s")]
+)
+def test_a_correction_that_does_not_fit_is_refused_before_anything_is_done(
+    client: TestClient, correction: dict[str, Any], words: str
+) -> None:
+    mixed = uploaded(client, "mixture", mixture(n_samples=2 * SAMPLE_RATE))
+    corrections = [{"start_s": 0.5, "end_s": 1.5, "name": "hum"} | correction]
+    request = {"mixture": mixed, "dictionaries": list(in_library(client).values()), "corrections": corrections}
+    answer = client.post("/api/separations", json=request)
+    assert (answer.status_code, words in answer.json()["error"]) == (400, True)
+
+
 def test_one_name_leaves_the_residual_and_a_dictionary_can_stand_beside_marks(client: TestClient) -> None:
     assert list(separated(client, recording(), labels=[HUM])[1]) == ["hum", "residual"]
     known = [in_library(client)["hiss"]]

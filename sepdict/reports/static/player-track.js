@@ -55,11 +55,16 @@ export function buildTrack(channel, index, marks, act) {
   };
 }
 
+/** Find the lowest and the highest frequency, in Hz, in pictures of what has a sample rate. */
+export function frequencyRange(sampleRate) {
+  const highest = Math.min(HIGHEST_HZ, sampleRate / 2);
+  return [Math.min(LOWEST_HZ, highest / 8), highest];
+}
+
 /** Place frequencies, in Hz, in pictures of what has a sample rate: `share` 0 is at the bottom, 1 at the top. */
 export function frequencyMarks(sampleRate) {
   if (!sampleRate) return [];
-  const highest = Math.min(HIGHEST_HZ, sampleRate / 2);
-  const lowest = Math.min(LOWEST_HZ, highest / 8);
+  const [lowest, highest] = frequencyRange(sampleRate);
   return [1, 10, 100, 1000, 10000]
     .flatMap((decade) => [decade, 3 * decade])
     .map((hz) => ({ hz, share: Math.log(hz / lowest) / Math.log(highest / lowest) }))

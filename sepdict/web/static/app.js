@@ -1,9 +1,10 @@
 /** The page: mixtures, dictionaries for them, and what comes of them. */
 
+import { createCorrecting } from "./correcting.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
 import { asTotal, dictionaryItem, forget, soundItem } from "./lists.js";
-import { createMarking, labelsOf, troubleOf } from "./marking.js";
+import { asLabels, createMarking, troubleOf } from "./marking.js";
 import { settings, showOptions } from "./options.js";
 import { createResults } from "./results.js";
 import { ask, askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
@@ -30,7 +31,8 @@ const welcome = find("#welcome");
 const mixtureSection = find("#mixture");
 const sourcesSection = find("#sources");
 const listenSection = find("#listen");
-const results = createResults(find("#result"));
+const correcting = createCorrecting(find("#correction"), { onChange: changed, separate });
+const results = createResults(find("#result"), { onHeard: correcting.hear });
 const marking = createMarking(find("#marking"), { onChange: changed });
 const training = createTraining(sourcesSection, { addOnce });
 
@@ -195,14 +197,16 @@ async function separate() {
 function requestFor(mixture) {
   const how = settings(sourcesOf(mixture).length === 1);
   const dictionaries = chosenDictionaries().map(({ id }) => id);
-  return { mixture: mixture.id, dictionaries, labels: labelsOf(mixture), ...how };
+  const [labels, corrections] = [mixture.marks, mixture.corrections].map(asLabels);
+  return { mixture: mixture.id, dictionaries, labels, corrections, ...how };
 }
 
 /** Write a request so that the same ones are the same text, whoever has put the keys in which order. */
 function asText(request) {
   if (!request) return "";
   const { mixture, dictionaries, residual, background_model: model, quality } = request;
-  return JSON.stringify([mixture, dictionaries, labelsOf({ marks: request.labels }), residual, model, quality]);
+  const drawn = [request.labels, request.corrections].map(asLabels);
+  return JSON.stringify([mixture, dictionaries, ...drawn, residual, model, quality]);
 }
 
 /** Follow what the server separates, wherever that was begun, to its end. */
@@ -245,6 +249,7 @@ function refresh() {
   training.refresh();
   refreshOptions();
   results.show();
+  correcting.showAnew();
   const isEmpty = !state.mixtures.length && !state.jobs.length;
   welcome.hidden = !find("#gone").hidden || !(isOpen ? isEmpty : !location.hash);
   mixtureSection.classList.toggle("ready", state.mixtures.length > 0);

@@ -4,13 +4,12 @@ import { asDuration, complain, make, renew, sentence } from "./elements.js";
 import { asClock } from "./player-dom.js";
 import { isLeft, nameKeys, take } from "./player-keys.js";
 import { ask, askWith } from "./server.js";
+import { zoomed } from "./zoom.js";
 
 const ADDED_S = 2; // a mark that no pointer has drawn
 const SHORTEST_S = 0.05; // shorter drags are clicks
 const STEP_S = 0.1; // of the arrow keys in times
 const LEAST_S = 1; // of a source, to learn it from
-const ZOOM = 2; // of one press
-const MOST_ZOOM = 64;
 const N_HUES = 6; // in player.css
 const KEYS = [
   ["Space", "Play or pause the recording"],
@@ -19,8 +18,8 @@ const KEYS = [
 ];
 const FILES = { audacity: ".txt", raven: ".selections.txt" };
 
-/** Labels of a mixture, as the server takes them. */
-export function labelsOf({ marks }) {
+/** Marks or corrections, as the server takes them. */
+export function asLabels(marks) {
   return marks.map(({ start_s, end_s, name, low_hz = null, high_hz = null }) => ({ start_s, end_s, name, low_hz, high_hz }));
 }
 
@@ -54,15 +53,13 @@ export function createMarking(panel, { onChange }) {
   const cursor = make("span", { class: "cursor" });
   const drawn = make("span", { class: "mark drawn" });
   let mixture = null;
-  let zoom = 1;
+  const showAll = zoomed(lane, sheet, { closer: find(".closer"), farther: find(".farther") });
   let dragging = null; // where a drag began, in seconds
   let playedTo = null; // the mark that sounds, if one does
   let shown = null; // the marks that are listed
 
   find(".play").addEventListener("click", () => toggle(null));
   find(".add").addEventListener("click", addHere);
-  find(".closer").addEventListener("click", () => magnify(zoom * ZOOM));
-  find(".farther").addEventListener("click", () => magnify(zoom / ZOOM));
   find(".close").addEventListener("click", close);
   find("input[type=file]").addEventListener("change", readFile);
   for (const form of Object.keys(FILES)) find(`.${form}`).addEventListener("click", () => save(form));
@@ -88,7 +85,7 @@ export function createMarking(panel, { onChange }) {
     picture.src = `/api/uploads/${mixture.id}/spectrogram.png`;
     sound.src = `/api/uploads/${mixture.id}/sound.wav`;
     complain(panel, []);
-    magnify(1);
+    showAll();
     refresh();
     find(".title").focus({ preventScroll: true });
     panel.scrollIntoView({ block: "nearest" });
@@ -257,15 +254,6 @@ export function createMarking(panel, { onChange }) {
     requestAnimationFrame(tick);
   }
 
-  function magnify(wanted) {
-    const center = (lane.scrollLeft + lane.clientWidth / 2) / (lane.scrollWidth || 1);
-    zoom = Math.min(MOST_ZOOM, Math.max(1, wanted));
-    sheet.style.width = `${100 * zoom}%`;
-    lane.scrollLeft = center * lane.scrollWidth - lane.clientWidth / 2;
-    find(".farther").disabled = zoom === 1;
-    find(".closer").disabled = zoom === MOST_ZOOM;
-  }
-
   async function readFile({ target }) {
     const [file, asked] = [target.files[0], mixture];
     target.value = ""; // so that the same file can be chosen again
@@ -283,7 +271,7 @@ export function createMarking(panel, { onChange }) {
   async function save(form) {
     complain(panel, []);
     try {
-      const { text } = await ask("POST", `/api/labels/${form}`, { labels: labelsOf(mixture) });
+      const { text } = await ask("POST", `/api/labels/${form}`, { labels: asLabels(mixture.marks) });
       const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
       make("a", { href: url, download: mixture.name.replace(/\.\w+$/, "") + FILES[form] }).click();
       URL.revokeObjectURL(url);

@@ -14,9 +14,10 @@ const SILENT = "The recording is silent: there is nothing in it to take apart.";
  * Show the results of separations inside an element, those of mixtures on the page and earlier ones.
  *
  * @param {HTMLElement} place with elements for the parts, as in the page
+ * @param {{onHeard: (report: object|null) => void}} options called with the job that is in the player from now on
  * @returns {{show: () => void, reveal: () => void}}
  */
-export function createResults(place) {
+export function createResults(place, { onHeard }) {
   const find = (selector) => place.querySelector(selector);
   let heard = null; // the report of the job in the player
   let wasNow = false; // whether that was the result of a mixture on the page, and no earlier one
@@ -102,6 +103,7 @@ export function createResults(place) {
     heard = report;
     state.heard = report?.id ?? "";
     find("#heard").hidden = !report;
+    onHeard(report);
     if (!report) return;
     const { id, name, result, warnings } = report;
     const at = `/api/jobs/${id}`;

@@ -1,15 +1,15 @@
 /** What is on the page: what the server has of it, and what is set in it. */
 
-import { labelsOf, namesOf } from "./marking.js";
+import { asLabels, namesOf } from "./marking.js";
 
 export const state = {
   limits: null,
   known: false, // whether the server has said what there is
-  mixtures: [], // as the server describes uploads, with `marks`
+  mixtures: [], // as the server describes uploads, with `marks` and `corrections`
   solos: [],
   dictionaries: [], // {id, source, …, own: whether it is this page's, chosen, kept: its id in the library}
   jobs: [], // as the server reports them, in the order in which they were asked for
-  marksOfOthers: {}, // of recordings that are not here any more, by their checksums
+  ofOthers: { marks: {}, corrections: {} }, // of recordings that are not here any more, by their checksums
   heard: "", // the job in the player
   levels: {}, // of the player, by jobs
 };
@@ -40,9 +40,12 @@ export function addUpload(facts, more = {}) {
 function entryOf(facts) {
   if (facts.kind === "dictionary") return { ...facts, own: true, chosen: false };
   if (facts.kind !== "mixture") return facts;
-  const marks = state.marksOfOthers[facts.sha256] ?? [];
-  delete state.marksOfOthers[facts.sha256];
-  return { ...facts, marks };
+  const entry = { ...facts };
+  for (const [kind, ofOthers] of Object.entries(state.ofOthers)) {
+    entry[kind] = ofOthers[facts.sha256] ?? [];
+    delete ofOthers[facts.sha256];
+  }
+  return entry;
 }
 
 /** Enter what the server says of a job. */
@@ -60,9 +63,11 @@ export function remove(gone) {
   }
 }
 
-/** Forget all that a server had that ended, but the marks, which are of use when the recordings are added again. */
+/** Forget all that a server had that ended, but marks and corrections, which are of use when the recordings are added again. */
 export function forgetAll() {
-  for (const mixture of state.mixtures) state.marksOfOthers[mixture.sha256] = labelsOf(mixture);
+  for (const [kind, ofOthers] of Object.entries(state.ofOthers)) {
+    for (const mixture of state.mixtures) ofOthers[mixture.sha256] = asLabels(mixture[kind]);
+  }
   Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {} });
   state.dictionaries = state.dictionaries.filter(({ own }) => !own);
 }
@@ -85,11 +90,13 @@ export function take({ uploads, jobs }) {
 
 /** Write down what is set, as the server keeps it. */
 export function read() {
-  const marks = { ...state.marksOfOthers };
-  for (const mixture of state.mixtures) if (mixture.marks.length) marks[mixture.sha256] = labelsOf(mixture);
+  const drawn = Object.entries(state.ofOthers).map(([kind, ofOthers]) => {
+    const some = state.mixtures.filter((mixture) => mixture[kind].length);
+    return [kind, { ...ofOthers, ...Object.fromEntries(some.map((each) => [each.sha256, asLabels(each[kind])])) }];
+  });
   const ticked = Object.entries(TICKED).map(([name, box]) => [name, find(box).checked]);
   return {
-    marks,
+    ...Object.fromEntries(drawn),
     chosen: chosenDictionaries().map(({ id }) => id),
     source: find("#source").value,
     network: find("[name=network]:checked").value,
@@ -102,13 +109,15 @@ export function read() {
 
 /** Set what was written down. */
 export function set(written) {
-  const marks = { ...written.marks };
-  for (const mixture of state.mixtures) {
-    const now = marks[mixture.sha256] ?? [];
-    if (JSON.stringify(labelsOf(mixture)) !== JSON.stringify(labelsOf({ marks: now }))) mixture.marks = now;
-    delete marks[mixture.sha256];
+  for (const kind of Object.keys(state.ofOthers)) {
+    const ofOthers = { ...written[kind] };
+    for (const mixture of state.mixtures) {
+      const now = asLabels(ofOthers[mixture.sha256] ?? []);
+      if (JSON.stringify(asLabels(mixture[kind])) !== JSON.stringify(now)) mixture[kind] = now;
+      delete ofOthers[mixture.sha256];
+    }
+    state.ofOthers[kind] = ofOthers;
   }
-  state.marksOfOthers = marks;
   for (const dictionary of state.dictionaries) dictionary.chosen = written.chosen.includes(dictionary.id);
   if (find("#source").value !== written.source) find("#source").value = written.source;
   find(`[name=network][value=${written.network}]`).checked = true;
