@@ -33,6 +33,8 @@ def test_every_view_of_the_page_is_clean(scheme: str, browser: Any, server: Serv
         separate_draft(page, mix)
         page.get_by_role("button", name="Mark mix.wav").click()
         page.get_by_role("button", name="Mark from here").click()
+        page.get_by_role("button", name="Correct the stems").click()
+        page.get_by_role("button", name="Add a box").click()
         assert_clean(page)
         page.get_by_role("button", name="Mute hum").click()
         page.get_by_role("button", name="Keys").last.click()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture
-from web_page import SIZES, Server, opened
+from web_page import SIZES, Server, opened, separate_draft
 
 from sepdict import read_audio, write_audio
 
@@ -26,11 +26,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def separated(page: Any, recording: Path) -> Any:
     """Separate hum from the rest, and open the panel."""
-    page.set_input_files("#mixture > .drop input[type=file]", recording)
-    page.get_by_role("checkbox", name="hum").check()
-    page.get_by_role("checkbox", name="Better quality").uncheck()
-    page.get_by_role("button", name="Separate", exact=True).click()
-    page.get_by_role("button", name="Correct the stems").click(timeout=120_000)
+    separate_draft(page, recording)
+    page.get_by_role("button", name="Correct the stems").click()
     return page.locator("#correcting")
 
 
