@@ -12,7 +12,7 @@ INTERNAL_API = {
         "write_atomically",
     ),
     "sepdict._core.names": ("RESIDUAL", "file_names", "normalized", "refuse_unwritable", "visible"),
-    "sepdict._core.on_demand": ("why",),
+    "sepdict._core.on_demand": ("load_extra", "why"),
     "sepdict._core.processes": ("Outcome", "Send", "Worker"),
     "sepdict._core.times": ("parse_time",),
     "sepdict.audio.decoding": ("likely_duration_s",),
