@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, TINY, mixture, sound, trained, write_bad
-from web_page import SIZES, SLOW, Endless, Server, held, opened, train
+from web_page import SIZES, SLOW, Endless, Server, held, opened, separate_draft, train
 
 from sepdict import Audio, Dictionary, TrainingConfig, read_audio, write_audio
 
@@ -375,3 +375,18 @@ def test_everything_can_be_done_with_the_keyboard(
         gate.set()
         expect(page.locator("#outcome")).to_be_focused()
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible()
+
+
+def test_of_much_that_is_not_known_it_is_said_so_with_the_way_out(
+    browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, little = server.app.state.service.queue, {"explained_energy": 0.62, "has_residual": False}
+    finish = queue.finish
+    monkeypatch.setattr(queue, "finish", lambda job, result: {**finish(job, result), **little})
+    with opened(browser, server) as page:
+        separate_draft(page, sounds["mix"])
+        said = page.get_by_text("Much in here is not known: only 62 % of the mixture's energy is explained")
+        expect(said).to_have_class("warning")
+        page.get_by_role("button", name="keep the rest as a stem of its own").click()
+        expect(page.locator("#residual")).to_be_checked()
+        expect(page.get_by_role("button", name="Separate", exact=True)).to_be_focused()

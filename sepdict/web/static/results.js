@@ -8,6 +8,7 @@ import { changed, earlierResults, isDone, remove, resultsNow, state } from "./st
 
 const STATES = { waiting: "waiting", running: "being separated …", canceled: "canceled" };
 const ESTIMATING = "learning to tell the sources apart …";
+const POOR_SHARE = 0.8; // of the energy: with less explained, as in reports, something is not known
 const SILENT = "The recording is silent: there is nothing in it to take apart.";
 
 /**
@@ -115,8 +116,9 @@ export function createResults(place, { onHeard }) {
     }));
     const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
     const which = nMixtures > 1 ? `${name}: ` : "";
-    const outcome = result.is_silent ? SILENT : `${asShare(result)} of the mixture's energy is explained.`;
-    find("#outcome").textContent = [which + outcome, ...warnings.map(sentence)].join(" ");
+    find("#outcome").textContent = [which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
+    find("#outcome").classList.toggle("warning", isPoor(result));
+    find("#way-out").hidden = !isPoor(result);
     player = createPlayer(find("#player"), {
       tracks: [whole, ...stems].map((track, index) => ({ ...track, level: state.levels[id]?.tracks[index] })),
       duration: result.duration_s,
@@ -135,12 +137,28 @@ export function createResults(place, { onHeard }) {
     if (catchFocus(find("#outcome"))) find("#player").scrollIntoView({ block: "nearest" });
   }
 
+  find("#way-out button").addEventListener("click", () => {
+    document.querySelector("#residual").checked = true;
+    changed();
+    document.querySelector("#separate").focus();
+  });
   find("#player").addEventListener("levels", ({ detail }) => {
     const { master_db, tracks } = detail;
     state.levels = { ...state.levels, [heard.id]: { master_db, tracks: { ...tracks } } }; // by numbers, to be merged
     changed();
   });
   return { show, reveal };
+}
+
+/** Find whether so much is unknown that the stems are guesses; where the rest has a stem, it is there. */
+function isPoor({ is_silent: isSilent, has_residual: hasRest, explained_energy: share }) {
+  return !isSilent && !hasRest && share < POOR_SHARE;
+}
+
+function outcomeOf(result) {
+  if (result.is_silent) return SILENT;
+  if (!isPoor(result)) return `${asShare(result)} of the mixture's energy is explained.`;
+  return `Much in here is not known: only ${asShare(result)} of the mixture's energy is explained, so the stems are guesses.`;
 }
 
 /** Find what there is to be heard of an entry, now or from before; null where there is nothing. */
