@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from .options.training import (
     Pretrain,
     Regularize,
     Seed,
+    SkipExisting,
     Solos,
     Steps,
     Templates,
@@ -39,6 +40,7 @@ from .train_on_cluster import train_on_cluster
 if TYPE_CHECKING:
     from sepdict.audio.parts import Part
     from sepdict.audio.signal import Audio
+    from sepdict.batch.training import TrainingTask
     from sepdict.dictionaries.card import Card
     from sepdict.training.config import TrainingConfig
 
@@ -60,6 +62,15 @@ class _Order:
     solos: Sequence[str]
     output: Path
     which: str = ""  # of several
+    skip_existing: bool = False
+    overwrite: bool = False
+
+    def task(self, found: Mapping[str, Sequence["Part"]]) -> "TrainingTask":
+        """Return it as a task, which remembers the file that is there now."""
+        from sepdict.batch.training import TrainingTask
+
+        how = {"skip_existing": self.skip_existing, "overwrite": self.overwrite}
+        return TrainingTask.planned(self.source, _each_once(self.solos, found), self.output, **how)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class _Trained:
     file: Path
     card: "Card"
     seconds: float
+    kept: bool = False
 
     @property
     def divergence(self) -> float:
@@ -79,7 +91,8 @@ class _Trained:
         """Return what ``--json`` prints."""
         facts = {"file": self.file, "source": self.card.source, "sample_rate": self.card.sample_rate}
         facts |= {"n_recordings": len(self.card.heard), "trained_s": self.card.trained_s, "seconds": self.seconds}
-        return facts | {"divergence": self.divergence, "stopped": self.card.training["stopped"]}
+        facts |= {"divergence": self.divergence, "stopped": self.card.training["stopped"]}
+        return facts | {"kept": self.kept}
 
 
 def train_dictionary(
@@ -105,6 +118,7 @@ def train_dictionary(
     device: Device = None,
     cluster: Cluster = None,
     overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -117,9 +131,12 @@ def train_dictionary(
         raise typer.BadParameter("it trains a dictionary per task; give --each", param_hint="--cluster")
     sounds = [*solos, *(background or [])]
     found = _find_recordings(sounds, recursive=recursive)  # before torch is loaded, which takes seconds
-    orders = _orders(solos, output, name, each=each)
+    orders = [
+        replace(order, skip_existing=skip_existing, overwrite=overwrite)
+        for order in _orders(solos, output, name, each=each)
+    ]
     for order in orders:
-        _refuse_output(order.output, overwrite)
+        _refuse_output(order.output, may_exist=overwrite or skip_existing)
     shape = {"code_size": code_size, "hidden": hidden, "activation": activation, "n_templates": templates}
     settings = {"n_steps": steps, "batch_frames": batch_frames, "divergence": divergence, "seed": seed}
     stft = None if n_fft is None else stft_of(n_fft)
@@ -215,6 +232,7 @@ def _carry_out(
 ) -> tuple["_Trained | None", int]:
     """Train one dictionary, if any of its recordings can be read; count those that cannot."""
     from sepdict._core.fs import writable_folder
+    from sepdict.batch.training import ExistsError, card_if_kept
     from sepdict.errors import ConfigError, explain
 
     is_new_folder = not order.output.parent.exists()
@@ -223,12 +241,15 @@ def _carry_out(
         if not recordings:
             return None, n_failed
         try:
+            kept = card_if_kept(order.task(found), recordings, backgrounds, config)
+            if kept is not None:
+                return _Trained(order.output, kept, 0.0, kept=True), n_failed
             return _train(order, recordings, config, backgrounds, device, report, is_new_folder=is_new_folder), n_failed
         except Exception as error:
             if alone or isinstance(error, ConfigError):  # which fails every training alike
                 raise
             log.debug("%s: failed", order.source, exc_info=error)
-            report_error(explain(order.solos[0], error))
+            report_error(str(error) if isinstance(error, ExistsError) else explain(order.solos[0], error))
             return None, n_failed + len(recordings)
 
 
@@ -243,17 +264,14 @@ def _train_on(
     tell: Callable[[_Trained], None],
 ) -> int:
     """Train all dictionaries on a cluster, and count the recordings that failed."""
-    from sepdict.batch.training import TrainingTask
-
-    tasks = [TrainingTask.planned(order.source, _each_once(order.solos, found), order.output) for order in orders]
     return train_on_cluster(
         cluster,
-        tasks,
+        [order.task(found) for order in orders],
         config,
         _each_once(background, found),
         device,
         report,
-        lambda output, card, seconds: tell(_Trained(output, card, seconds)),
+        lambda trained, card: tell(_Trained(trained.task.output, card, trained.seconds, trained.kept)),
     )
 
 
@@ -298,7 +316,7 @@ def _train(
     return _Trained(dictionary.save(order.output), dictionary.card, seconds)
 
 
-def _refuse_output(output: Path, overwrite: bool) -> None:
+def _refuse_output(output: Path, *, may_exist: bool) -> None:
     """Refuse, before the training, a file that cannot be written."""
     from sepdict.dictionaries.library import EXTENSION
     from sepdict.errors import ConfigError
@@ -307,8 +325,8 @@ def _refuse_output(output: Path, overwrite: bool) -> None:
         raise ConfigError(f"{output}: a dictionary's name ends in {EXTENSION}; add that")
     if output.is_dir():
         raise ConfigError(f"{output}: is a folder; expected a file or nothing there")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite")
+    if output.exists() and not may_exist:
+        raise ConfigError(f"{output}: exists already; choose another name, or give --overwrite or --skip-existing")
 
 
 def _read_all(arguments: Sequence[str], found: Mapping[str, Sequence["Part"]]) -> tuple[list["Audio"], int]:
@@ -360,6 +378,8 @@ def _count_recordings(recordings: list["Audio"]) -> str:
 
 def _outcome(trained: _Trained) -> str:
     """Describe how the training went."""
+    if trained.kept:
+        return "kept, it was there already"
     stopped = trained.card.training["stopped"]
     how = f"trained in {trained.seconds:.1f} s, validation divergence {trained.divergence:.4g}"
     return f"{how}; {ENDINGS.get(stopped, stopped)}"

@@ -22,7 +22,7 @@ def train_on_cluster(
     backgrounds: Sequence["Part"],
     device: str | None,
     report: ProgressReport,
-    on_trained: Callable[[Path, "Card", float], None],
+    on_trained: Callable[["Trained", "Card"], None],
 ) -> int:
     """Train dictionaries, report errors, and count the recordings that failed."""
     from sepdict._core.fs import writable_folder
@@ -40,7 +40,7 @@ def train_on_cluster(
                 report_error(error)
             report.job_progress.end(trained.task.source, well=trained.card is not None)
             if trained.card is not None:
-                on_trained(trained.task.output, trained.card, trained.seconds)
+                on_trained(trained, trained.card)
 
         results = executor.carry_out(
             partial(train_one, config, [absolute(part) for part in backgrounds], device),

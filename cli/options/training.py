@@ -44,6 +44,14 @@ Name = Annotated[
     typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
 ]
 Each = Annotated[bool, typer.Option("--each", help="Train one dictionary per folder, named after it.")]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Continue an interrupted run: keep dictionaries that were trained on the same recordings with the same "
+        "settings.",
+    ),
+]
 Network = Annotated[
     Literal["default", "dense", "convolutional", "recurrent", "nonnegative", "linear", "lecture"],
     typer.Option("--network", "--preset", help="The kind of network; default is dense."),

@@ -107,9 +107,9 @@ def train_dictionary(
         raise AudioError("there are no recordings to learn from; expected one at least")
     if source == RESIDUAL:
         raise ConfigError(f"source name is {source!r}, the name of what no dictionary explains; choose another")
-    sample_rate = config.sample_rate or min(recording.sample_rate for recording in recordings)
     leveled, leveled_backgrounds = (list(map(centered, at_peak_of_one(sounds))) for sounds in (recordings, backgrounds))
-    card = Card(source, sample_rate, config.stft or stft_for(leveled, sample_rate), config.network)
+    card = _planned_card(source, leveled, config)
+    sample_rate = card.sample_rate
     refuse_too_large(card)
     generator, chosen = seeded_generator(config.seed), choose_device(device)
     frame_config = FrameConfig(sample_rate, card.stft, config.silence_db, config.network.kernel_size // 2)
@@ -129,14 +129,36 @@ def train_dictionary(
         torch.manual_seed(config.seed)
         network, curves, stopped = trainer.run(next_set, on_progress, keeps_interrupted=keeps_interrupted)
     _warn_of_nothing_learned(training_set, card, config, min(curves["validation"]))
-    settings = config.as_card()
     exemplars, n_held_out = collect_exemplars(sounds, frame_config, config.exemplars_s)
     heard = tuple(
         describe_recording(recording, sound, frame_config) for recording, sound in zip(recordings, sounds, strict=True)
     )
     used = tuple({"name": printable(background.name), "sha256": background.sha256} for background in backgrounds)
-    settings |= {"stopped": stopped, HELD_OUT_FRAMES: n_held_out} | ({"backgrounds": used} if used else {})
+    settings = {**card.training, "stopped": stopped, HELD_OUT_FRAMES: n_held_out}
+    settings |= {"backgrounds": used} if used else {}
     return Dictionary(replace(card, training=settings, heard=heard, curves=curves), network.cpu(), exemplars)
+
+
+def is_trained_alike(
+    card: Card, recordings: Sequence[Audio], config: TrainingConfig, *, source: str, backgrounds: Sequence[Audio] = ()
+) -> bool:
+    """Return whether a dictionary was trained, to its end, on these recordings and backgrounds with these settings."""
+    planned = _planned_card(source, list(map(centered, at_peak_of_one(recordings))), config)
+    its_settings = {name: card.training.get(name) for name in planned.training}
+    return (
+        all(getattr(card, name) == getattr(planned, name) for name in ("source", "sample_rate", "stft", "network"))
+        and its_settings == planned.training
+        and card.training.get("stopped") != "interrupted"
+        and [each["sha256"] for each in card.heard] == [recording.sha256 for recording in recordings]
+        and [each["sha256"] for each in card.training.get("backgrounds", ())] == [each.sha256 for each in backgrounds]
+    )
+
+
+def _planned_card(source: str, leveled: Sequence[Audio], config: TrainingConfig) -> Card:
+    """Return what is known of a dictionary's card before the training."""
+    sample_rate = config.sample_rate or min(recording.sample_rate for recording in leveled)
+    stft = config.stft or stft_for(leveled, sample_rate)
+    return Card(source, sample_rate, stft, config.network, config.as_card())
 
 
 def _augmented_set(

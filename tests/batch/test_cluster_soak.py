@@ -16,7 +16,23 @@ from front_end import TINY, error_lines, fail, mixture, read_json, run, sound, t
 from sepdict.audio.writing import write_audio
 from sepdict.batch.verification import check_folder
 
-N_FILES = 30
+N_FILES, N_BEFORE = 30, 9
+DRIVER = f"""# the command, which waits to be killed once it has heard of some files
+import time
+from sepdict_cli import separate
+from sepdict_cli.app import app
+
+tell, heard = separate._Listener.on_track, []
+
+def on_track(listener, result):
+    tell(listener, result)
+    heard.append(result)
+    while len(heard) == {N_BEFORE}:
+        time.sleep(1)
+
+separate._Listener.on_track = on_track
+app()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +70,11 @@ def test_every_file_is_done_once_whatever_is_killed(
 
     with Client(cluster, set_as_default=False) as client:
         worker = min(client.run(os.getpid).values())
-    driver = subprocess.Popen([sys.executable, "-m", "sepdict", *words], text=True, stderr=subprocess.PIPE)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, *words], text=True, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: len(done()) >= 3, driver)
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: len(done()) >= 9, driver)
+        wait_until(lambda: len(done()) >= N_BEFORE, driver)
     finally:
         driver.kill()
         driver.communicate()
@@ -112,5 +128,7 @@ def test_dictionaries_are_trained_on_a_cluster_as_they_are_here(
     assert sorted(line.replace(f"{tmp_path}/", "") for line in there) == sorted(here)
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
     assert sorted(tree(tmp_path / "there")) == ["hiss.safetensors", "hum.safetensors"]
+    again = run(*words, "-o", "there", "--cluster", cluster.scheduler_address, "--skip-existing", "--json")
+    assert [each["kept"] for each in read_json(again.stdout)] == [True, True]
     (line,) = (line for line in run(*words[:3], "--cluster", "auto").stderr.splitlines() if "--each" in line)
     assert "--cluster" in line

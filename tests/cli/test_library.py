@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from forgery import at, forge, nested
-from front_end import TINY, fail, mixture, run, sound, succeed, trained, tree
+from front_end import TINY, error_lines, fail, mixture, read_json, run, sound, succeed, trained, tree
 
 from sepdict.audio.writing import write_audio
 from sepdict.dictionaries.dictionary import Dictionary
@@ -70,6 +70,38 @@ def test_each_is_refused_before_the_first_training_where_it_cannot_be(solos: lis
     assert tree(tmp_path) == before
     succeed("train-dictionary", solos[1])
     assert "piano.safetensors: exists already" in fail("train-dictionary", *solos, "--each")
+
+
+def test_an_interrupted_run_goes_on_with_the_dictionaries_that_are_missing(solos: list[Path], library: Path) -> None:
+    words = ["train-dictionary", *solos, "--each", "--skip-existing"]
+    violin, piano = (Path(path) for path in succeed(*words, "-q"))
+    before = violin.read_bytes()
+    piano.unlink()
+    assert [each["kept"] for each in read_json("".join(succeed(*words, "--json")))] == [True, False]
+    assert violin.read_bytes() == before
+    assert succeed(*words)[:2] == [str(violin), "kept, it was there already"]
+
+
+@pytest.mark.parametrize("what", ["other settings", "another recording", "damage"])
+def test_a_dictionary_that_was_trained_otherwise_is_neither_kept_nor_overwritten_unasked(
+    solos: list[Path], library: Path, what: str
+) -> None:
+    words = ["train-dictionary", *solos, "--each"]
+    violin, _ = (Path(path) for path in succeed(*words, "-q"))
+    words += ["--skip-existing", *(["--seed", "1"] if what == "other settings" else [])]
+    if what == "another recording":
+        write_audio(solos[0] / "take.wav", sound(n_samples=16000, seed=7))
+    if what == "damage":
+        violin.write_bytes(violin.read_bytes()[:-9])
+    before, n_changed = violin.read_bytes(), 2 if what == "other settings" else 1
+    result = run(*words)
+    assert result.exit_code == (1 if n_changed == 2 else 3)
+    said = f"sepdict: {violin}: was interrupted, or trained otherwise; train it anew with --overwrite, or move it"
+    assert error_lines(result)[0] == said
+    assert violin.read_bytes() == before
+    again = read_json("".join(succeed(*words, "--overwrite", "--json")))
+    assert [each["kept"] for each in again] == [False, n_changed == 1]
+    assert violin.read_bytes() != before
 
 
 def test_the_list_shows_what_is_installed(library: Path) -> None:

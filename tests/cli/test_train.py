@@ -208,7 +208,7 @@ def test_many_channels_and_high_rates_work(tmp_path: Path, output: Path, shape: 
 def test_an_existing_output_needs_overwrite(solos: Path, output: Path) -> None:
     output.write_text("precious")
     said = fail("train-dictionary", solos, "-o", output)
-    assert said == f"sepdict: {output}: exists already; choose another name, or give --overwrite"
+    assert said == f"sepdict: {output}: exists already; choose another name, or give --overwrite or --skip-existing"
     assert output.read_text() == "precious"
     succeed("train-dictionary", solos, "-o", output, "--overwrite")
     assert Dictionary.load(output).source == "violin"

@@ -11,6 +11,7 @@ import torch
 
 from sepdict.audio.augmentation import AugmentationConfig
 from sepdict.audio.signal import Audio
+from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioError, ConfigError
 from sepdict.models.network_config import NetworkConfig
@@ -19,7 +20,7 @@ from sepdict.spectral.betas import beta_of
 from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import StftConfig, audible, magnitude, spectral_shape, stft
 from sepdict.training.config import PRESETS, TrainingConfig
-from sepdict.training.train import train_dictionary
+from sepdict.training.train import is_trained_alike, train_dictionary
 from sepdict.training.trainer import Trainer
 
 RATE = 8000
@@ -452,3 +453,25 @@ def test_a_dictionary_does_not_depend_on_the_level_of_its_solos(power: int) -> N
     assert torch.equal(loud.exemplars, plain.exemplars)
     levels = [heard["level_db"] for heard in loud.card.heard]
     assert levels == pytest.approx([h["level_db"] + 20 * power * math.log10(2) for h in plain.card.heard], abs=0.02)
+
+
+def test_a_dictionary_is_known_by_its_recordings_and_all_settings(tmp_path: Path) -> None:
+    config, rain = QUICK, Audio(warble(1.0, seed=3), RATE)
+    recordings = [Audio(warble(1.5, seed=seed), RATE) for seed in (1, 2)]
+    trained = train(recordings, config, backgrounds=[rain])
+    card = Dictionary.load(trained.save(tmp_path / "warble.safetensors")).card
+
+    def alike(
+        card: Card = card, recordings: list[Audio] = recordings, config: TrainingConfig = config, **how: Any
+    ) -> bool:
+        return is_trained_alike(card, recordings, config, **{"source": "warble", "backgrounds": [rain]} | how)
+
+    assert alike()
+    assert not alike(recordings=recordings[:1])
+    assert not alike(recordings=recordings[::-1])
+    assert not alike(backgrounds=[])
+    assert not alike(source="rain")
+    for change in ({"seed": 1}, {"n_steps": 5}, {"network": CONVOLUTIONAL}, {"stft": StftConfig(512, 128)}):
+        assert not alike(config=replace(config, **change))
+    assert not alike(config=replace(config, augmentation=AugmentationConfig()))
+    assert not alike(replace(card, training={**card.training, "stopped": "interrupted"}))
