@@ -1,9 +1,15 @@
 """Listening in a real Chromium: solo, mute, comparing at equal loudness, levels and meters."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from front_end import mixture
 from player_page import audible, play, pressed
+from web_page import Server, opened, separate_draft
+
+from sepdict import Audio, read_audio, write_audio
 
 pytestmark = pytest.mark.browser
 
@@ -128,3 +134,45 @@ def test_the_meters_show_what_is_heard_and_a_lamp_that_it_clips(page: Any) -> No
     assert clip.count() == 0
     page.keyboard.press("Space")
     assert shown() == [0, 0, 0, 0, 0]
+
+
+def saved_mix(page: Any, name: str = "song mix.wav") -> Audio:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download this mix").click()
+    assert download.value.suggested_filename == name
+    return read_audio(download.value.path())
+
+
+def test_the_mix_as_it_is_heard_is_downloaded(page: Any, report: Path) -> None:
+    stems = {name: read_audio(report.parent / f"{name}.wav").samples for name in ("hiss", "hum")}
+    page.get_by_role("button", name="Mute residual").click()
+    page.get_by_label("Volume of hum").fill("6")
+    page.get_by_label("Volume of the master").fill("-3")
+    mix = saved_mix(page)  # before anything was played
+    expected = 10 ** (-3 / 20) * (stems["hiss"] + 10 ** (6 / 20) * stems["hum"])
+    assert mix.sample_rate == 8000
+    torch.testing.assert_close(mix.samples, expected, rtol=0, atol=2e-4)  # the page has copies of 16 bits
+    page.get_by_text("Saved.").wait_for()
+    page.get_by_role("button", name="Solo hiss").click()
+    torch.testing.assert_close(saved_mix(page).samples, 10 ** (-3 / 20) * stems["hiss"], rtol=0, atol=2e-4)
+    play(page)
+
+
+def test_a_mix_that_would_clip_is_made_softer_and_one_of_nothing_is_refused(page: Any) -> None:
+    for name in ("hiss", "hum", "residual", "the master"):
+        page.get_by_label(f"Volume of {name}").fill("12")
+    mix = saved_mix(page)
+    assert float(mix.samples.abs().max()) == pytest.approx(1, abs=1e-6)
+    said = page.get_by_role("group", name="Master").get_by_text("dB softer, so that it does not clip")
+    said.wait_for()
+    page.get_by_label("Volume of the master").fill("-60")
+    page.get_by_role("button", name="Download this mix").click()
+    page.get_by_text("There is no mix: nothing is heard").wait_for()
+
+
+def test_the_mix_is_downloaded_from_the_page_of_the_server_too(browser: Any, server: Server, tmp_path: Path) -> None:
+    whole = mixture(n_samples=16_000, n_channels=2)
+    with opened(browser, server) as page:
+        separate_draft(page, write_audio(tmp_path / "take.wav", whole))
+        mix = saved_mix(page, "take mix.wav")
+        torch.testing.assert_close(mix.samples, whole.samples, rtol=0, atol=1e-5)

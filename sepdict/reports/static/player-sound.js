@@ -12,6 +12,7 @@ export class Sound {
     this.channels = channels;
     this.sampleRate = sampleRate;
     this.context = null; // made when first needed: browsers want a user's gesture before it
+    this.loading = null; // until all sounds are decoded
     this.master = null; // where all tracks meet
     this.masterLevel = 1;
     this.ears = []; // on the channels of the master: one on both would hear their mean
@@ -25,10 +26,21 @@ export class Sound {
     return Math.max(this.offset, this.context.currentTime - latency - this.startedAt);
   }
 
+  /** Decode all sounds, unless that was done, and wake the clock, which the user's gesture allows. */
   async load() {
     this.context ??= openContext(this.sampleRate);
-    this.master ??= this.openMaster();
     await this.context.resume();
+    this.loading ??= this.decodeAll();
+    try {
+      await this.loading;
+    } catch (error) {
+      this.loading = null; // the next time may be better
+      throw error;
+    }
+  }
+
+  async decodeAll() {
+    this.master ??= this.openMaster();
     await Promise.all(
       this.channels.map(async (channel) => {
         channel.buffer ??= await decoded(this.context, channel.track);

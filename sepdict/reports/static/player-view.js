@@ -77,6 +77,9 @@ export function buildView(element, channels, duration, marks, act) {
       ruler.setAttribute("aria-valuenow", seconds.toFixed(1));
       ruler.setAttribute("aria-valuetext", `${asClock(seconds)} of ${asClock(duration)}`);
     },
+    sayOfMix(text) {
+      master.said.textContent = text;
+    },
     setComparing(on) {
       compare.setAttribute("aria-pressed", String(on));
     },
@@ -114,9 +117,12 @@ function buildMaster(act) {
   const fader = buildFader("Volume of the master", act.setMaster);
   const meter = buildMasterMeter();
   const head = make("div", { class: "player-head" }, [make("b", {}, ["Master"]), fader.element]);
-  const out = make("div", { class: "player-out" }, meter.elements);
+  const title = "Save what is heard, at the levels that are set, as a WAV file";
+  const button = make("button", { type: "button", class: "player-save", title, click: act.saveMix }, ["Download this mix"]);
+  const said = make("span", { class: "player-said", role: "status" });
+  const out = make("div", { class: "player-out" }, [...meter.elements, button, said]);
   const group = { class: "player-master", role: "group", "aria-label": "Master" };
-  return { element: make("div", group, [head, out]), fader, meter };
+  return { element: make("div", group, [head, out]), fader, meter, said };
 }
 
 /** Let a surface that spans the whole duration be clicked and dragged. */

@@ -26,6 +26,7 @@
 
 import { isLeft, nameKeys, take } from "./player-keys.js";
 import { amplitudeOf, boundGain, MOST_GAIN_DB } from "./player-levels.js";
+import { mixDown, save } from "./player-mix.js";
 import { levelLike, Sound } from "./player-sound.js";
 import { frequencyMarks, VIEWS } from "./player-track.js";
 import { buildView } from "./player-view.js";
@@ -53,6 +54,8 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Tracks and the master, through
  * which they all go, have gains of -60 dB, which is silence, to 12 dB. Sounds are loaded when they are first to be played.
  *
+ * The mix that is heard can be saved as a WAV file; it is made softer where it would clip.
+ *
  * The element gets the attribute `data-state` (idle, loading, playing, paused or error), an event `position`,
  * `detail: {time, duration, playing}`, whenever time moves, and an event `levels`,
  * `detail: {master_db, tracks: [{gain_db, muted, soloed}, …]}`, whenever levels are set otherwise.
@@ -66,9 +69,11 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  *   that is another; with neither, frequencies are not marked
  * @param {number} [options.master_db] the gain of the master at the start
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
- *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void, mute: (index: number, on: boolean) => void,
- *   setGain: (index: number, gain_db: number) => void, setMaster: (gain_db: number) => void, show: (view: string) => void, destroy: () => void,
- *   readonly time: number, readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
+ *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
+ *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
+ *   setMaster: (gain_db: number) => void, saveMix: () => Promise<void>, show: (view: string) => void,
+ *   destroy: () => void, readonly time: number, readonly playing: boolean, readonly duration: number,
+ *   readonly audible: boolean[]}}
  */
 export function createPlayer(element, options) {
   const { tracks, duration, sampleRate, spectrogramRate = sampleRate } = options;
@@ -92,7 +97,7 @@ export function createPlayer(element, options) {
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
   const view = buildView(element, channels, duration, marks, {
-    ...{ toggle, seek, drag, mute, setGain, setMaster, show, canCompare: Boolean(mixture) },
+    ...{ toggle, seek, drag, mute, setGain, setMaster, saveMix, show, canCompare: Boolean(mixture) },
     ...{ compare: () => compare(!comparing), solo: toggleSolo },
   });
   const resized = new ResizeObserver(() => view.drawTicks());
@@ -238,6 +243,24 @@ export function createPlayer(element, options) {
     view.show(name);
   }
 
+  /** Save what is heard, at the levels that are set, as a file. */
+  async function saveMix() {
+    view.sayOfMix("Mixing …");
+    try {
+      await sound.load();
+      refresh(); // now it is known how loud things are
+      const parts = channels.map(({ buffer, level }) => ({ buffer, level: level * sound.masterLevel }));
+      const heard = parts.filter(({ level }) => level > 0);
+      if (!heard.length) throw new Error("nothing is heard; unmute a track or turn the master up");
+      const { file, softer_db } = await mixDown(heard);
+      const name = tracks.find(({ role }) => role === "mixture")?.name.replace(/\.\w+$/, "") ?? "separated";
+      save(file, `${name} mix.wav`);
+      view.sayOfMix(softer_db ? `Made ${softer_db.toFixed(1)} dB softer, so that it does not clip.` : "Saved.");
+    } catch (error) {
+      view.sayOfMix(`There is no mix: ${error.message}.`);
+    }
+  }
+
   function release(event) {
     // keys that a pointer left with a control are the player's again; a click that a key made counts as none
     if (event.detail > 0) event.target.closest?.("button, input")?.blur();
@@ -279,6 +302,7 @@ export function createPlayer(element, options) {
     mute,
     setGain,
     setMaster,
+    saveMix,
     show,
     destroy,
     duration,
