@@ -1,12 +1,15 @@
-"""Previews of mixtures: a sound that every browser plays and a picture, made when the page asks for them."""
+"""Previews of mixtures and dictionaries, made when the page asks: sounds that every browser plays, pictures."""
 
+import io
 import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import soundfile
 from fastapi import HTTPException
 
+from sepdict import synthesize
 from sepdict._core.fs import write_atomically
 from sepdict.audio.writing import copy_audio
 from sepdict.reports.media import look_at, loudest, spectrogram
@@ -46,3 +49,12 @@ def preview_of(recording: Path, name: str) -> Path:
             except OSError as error:
                 raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
     return path
+
+
+def sound_of(dictionary: Path) -> bytes:
+    """Synthesize some seconds of a dictionary's source, as a WAV file."""
+    with _one_at_a_time:
+        sound = synthesize(dictionary)
+    content = io.BytesIO()
+    soundfile.write(content, sound.samples.T.numpy(), sound.sample_rate, format="WAV")
+    return content.getvalue()

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 
 from sepdict.audio.labels import Label, format_labels
@@ -154,6 +154,12 @@ def dictionary(identifier: str, service: TheService) -> FileResponse:
     """Return a dictionary's file."""
     found = service.dictionary(identifier)
     return FileResponse(found.path, filename=f"{found.name.removesuffix(EXTENSION)}{EXTENSION}")
+
+
+@router.get("/api/dictionaries/{identifier}/sound.wav")
+def sound_of_dictionary(identifier: str, service: TheService) -> Response:
+    """Return sound of a dictionary alone."""
+    return Response(service.hear(identifier), media_type="audio/wav")
 
 
 @router.post("/api/dictionaries/{identifier}/keep")

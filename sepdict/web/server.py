@@ -11,6 +11,7 @@
     GET    /api/limits
     GET    /api/dictionaries                       those of the library
     GET    /api/dictionaries/ID                    the file
+    GET    /api/dictionaries/ID/sound.wav          some seconds of it alone
     POST   /api/dictionaries/ID/keep               into the library
     POST   /api/labels?name=NAME                   the file as body: its labels
     POST   /api/labels/audacity, /api/labels/raven labels as the text of a file

@@ -34,7 +34,7 @@ from sepdict.separation.config import Quality
 from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.dictionaries import Library, describe
 from sepdict.web.jobs import Job, JobQueue, QueueFullError
-from sepdict.web.previews import preview_of
+from sepdict.web.previews import preview_of, sound_of
 from sepdict.web.sessions import Session, Sessions
 from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
 from sepdict.web.uploads import Limits, Upload, Uploads
@@ -123,6 +123,12 @@ class Service:
         if path is None:
             raise HTTPException(404, f"the dictionary {GONE}")
         return NamedFile(path, path.name)
+
+    def hear(self, identifier: str) -> bytes:
+        """Return sound of a dictionary alone, as a WAV file."""
+        found = self.dictionary(identifier)
+        with _named([found]):
+            return sound_of(found.path)
 
     def keep(self, identifier: str) -> str:
         """Save a dictionary in the library, and return its identifier there."""

@@ -199,6 +199,14 @@ def test_a_dictionary_that_is_kept_is_there_next_time(
             path.unlink()
 
 
+def test_a_dictionary_can_be_heard_alone(browser: Any, server: Server) -> None:
+    with opened(browser, server) as page:
+        with page.expect_response("**/sound.wav") as response:
+            page.get_by_role("button", name="Hear hum").click()
+        assert response.value.ok
+        expect(page.locator("#sources > .notice")).to_be_hidden()
+
+
 def test_what_cannot_be_used_is_said_in_one_line(browser: Any, server: Server, sounds: dict[str, Path]) -> None:
     with opened(browser, server) as page:
         notice = page.locator("#mixture > .notice")

@@ -195,6 +195,16 @@ def test_a_job_that_is_cancelled_ends_at_once_and_leaves_nothing(client: TestCli
     assert ended(client, client.post("/api/separations", json=request).json())["state"] == "done"
 
 
+def test_a_dictionary_can_be_heard_alone(client: TestClient) -> None:
+    answers = [client.get(f"/api/dictionaries/{in_library(client)['hum']}/sound.wav") for _ in range(2)]
+    assert {(answer.status_code, answer.headers["content-type"]) for answer in answers} == {(200, "audio/wav")}
+    assert answers[0].content == answers[1].content
+    samples, rate = soundfile.read(io.BytesIO(answers[0].content))
+    assert (rate, len(samples)) == (SAMPLE_RATE, 5 * SAMPLE_RATE)
+    assert 0.4 < abs(samples).max() <= 0.5
+    assert client.get("/api/dictionaries/none/sound.wav").status_code == 404
+
+
 def test_what_is_wrong_inside_a_sound_is_said_in_one_line_with_its_own_name(client: TestClient, tmp_path: Path) -> None:
     content = write_bad(tmp_path / "x.wav", "with NaN").read_bytes()
     request = {

@@ -32,6 +32,8 @@ export function soundItem(sound, onMark) {
   ]);
 }
 
+let sounding = null; // {id, sound} of the dictionary that is heard alone
+
 /** A dictionary in the list, to be chosen; in `section` is said what goes wrong with it. */
 export function dictionaryItem(dictionary, section) {
   const { id, name, source, own, kept } = dictionary;
@@ -47,13 +49,27 @@ export function dictionaryItem(dictionary, section) {
   const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
   const label = make("label", {}, [box, about(source, heard)]);
   const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
-  const actions = [make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
+  const hearIt = () => attempt(section, () => hear(dictionary));
+  const actions = [action("Hear", source, hearIt), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
   if (own) {
     const keepIt = () => attempt(section, () => keep(dictionary));
     actions.unshift(kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, keepIt));
     actions.push(action(kept ? "Remove from this page" : "Remove", source, () => forget(id)));
   }
   return make("li", {}, [label, make("span", { class: "end" }, actions)]);
+}
+
+/** Play what a dictionary sounds like alone, or stop it. */
+async function hear({ id, source }) {
+  const again = sounding?.id === id && !sounding.sound.paused;
+  sounding?.sound.pause();
+  if (again) return;
+  sounding = { id, sound: new Audio(`/api/dictionaries/${id}/sound.wav`) };
+  try {
+    await sounding.sound.play();
+  } catch (error) {
+    if (error.name !== "AbortError") throw new Error(`${source} cannot be heard`, { cause: error }); // nor if it was stopped
+  }
 }
 
 async function keep(dictionary) {
