@@ -13,7 +13,12 @@ const STAGES = {
   tracks: "Separating the recordings",
 };
 
+const TITLE = document.title;
+
 let nSending = 0;
+let hasEnded = false; // what the title says to who looks at another tab
+
+document.addEventListener("visibilitychange", () => hasEnded && entitle());
 
 /** Tell whether files are being sent, which nothing but this page can go on with. */
 export function isSending() {
@@ -76,8 +81,8 @@ export async function askForAll(section, requests, onAsked) {
  * Follow jobs, which the server does in their order, to their ends.
  *
  * Canceling ends the one that runs and all that have not begun. `onReport(index, report)` hears of every look at one.
- * A job that is not there any more is lost: another page has taken it away, or all is gone. `nameOf(index)` says what to call one; `byKeyboard`, that Cancel is to have
- * the focus if what was pressed has lost it.
+ * A job that is not there any more is lost: another page has taken it away, or all is gone. `nameOf(index)` says what to
+ * call one; `byKeyboard`, that Cancel is to have the focus if what was pressed has lost it.
  */
 export async function followAll(section, jobs, onReport, { nameOf = () => "", byKeyboard = false } = {}) {
   const reports = [...jobs];
@@ -99,6 +104,7 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     const which = [jobs.length > 1 ? `${index + 1} of ${jobs.length}` : "", nameOf(index)].filter(Boolean).join(", ");
     const onLook = (report) => {
       const { text, took, share } = progressOf(report);
+      entitle(share === undefined ? "Working" : `${Math.floor((100 * (index + share)) / jobs.length)} %`);
       if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, took, share, onCancel });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
@@ -109,13 +115,22 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     }
     hear(index, await follow(reports[index], onLook).catch(lost));
   }
+  const isDone = reports.some(({ state }) => state === "done");
+  entitle(document.hidden && !canceling ? (isDone ? "Done" : "Failed") : "");
+  hasEnded = true;
   showProgress(section);
   return reports;
 }
 
+/** Begin the title of the tab with some words, for who looks at another one. */
+function entitle(words = "") {
+  hasEnded = false;
+  document.title = words ? `${words} - ${TITLE}` : TITLE;
+}
+
 function progressOf({ state, n_before: nBefore, stage, fraction, elapsed_s: elapsed, left_s: left, silent }) {
   if (silent) return { text: "The server does not answer; trying again" };
-  if (state === "waiting") return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
+  if (state === "waiting" && nBefore) return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
   const ahead = left >= 1 ? `, about ${asDuration(Math.ceil(left))} left` : "";
   const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}${ahead}` : "";
   if (!stage) return { text: "Getting ready", took };

@@ -1,0 +1,49 @@
+"""What the page of `sepdict serve` shows while it works, and of many files."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from front_end import SAMPLE_RATE, mixture
+from web_page import Endless, Server, opened
+
+from sepdict import write_audio
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
+expect = sync_api.expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_title_of_the_tab_says_how_far_work_is(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = server.app.state.service.queue
+    submit = queue.submit
+
+    def submit_endless(job: Any) -> None:
+        job.task = Endless(**vars(job.task))
+        submit(job)
+
+    monkeypatch.setattr(queue, "submit", submit_endless)
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        expect(page).to_have_title(re.compile(r"^\d+ % - sepdict$"), timeout=60_000)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page).to_have_title("sepdict")
+
+
+def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_path: Path) -> None:
+    paths = [write_audio(tmp_path / f"{n}.wav", mixture(n_samples=SAMPLE_RATE, seed=n)) for n in range(12)]
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", paths)
+        expect(page.get_by_text("12 recordings")).to_be_visible(timeout=60_000)
+        files = page.locator("#mixture > .files")
+        assert files.evaluate("list => list.scrollHeight > list.clientHeight")
+        assert files.bounding_box()["height"] < 400
+        last = page.get_by_role("button", name="Remove 11.wav")
+        last.focus()
+        expect(last).to_be_in_viewport()
