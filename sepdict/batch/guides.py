@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
-from sepdict._core.names import RESIDUAL
+from sepdict._core.names import RESIDUAL, normalized
 from sepdict.audio.io import AudioReader, read_audio
 from sepdict.audio.labels import Label
 from sepdict.batch.config import BatchConfig
@@ -33,19 +34,25 @@ def guides_of(config: BatchConfig, mixture: AudioReader, span: slice, stems: Seq
         If a stem cannot be read.
     """
     start_s, end_s = (at / mixture.sample_rate for at in (span.start, span.stop))
-    named = {config.output.residual_name: RESIDUAL}
+    stem_of = partial(_stem_of, residual_name=config.output.residual_name)
     guides: list[Guide] = []
     if config.labels:
-        whole = LabelGuide(tuple(replace(label, name=named.get(label.name, label.name)) for label in config.labels))
+        whole = LabelGuide(tuple(replace(label, name=stem_of(label.name)) for label in config.labels))
         whole.refuse_unfit(mixture, stems)
         guides += [LabelGuide(within)] if (within := _within(whole.labels, start_s, end_s)) else []
     for name, path in config.guide_stems.items():
-        guide = StemGuide(named.get(name, name), read_audio(path))
+        guide = StemGuide(stem_of(name), read_audio(path))
         guide.refuse_unfit(mixture, stems)
         (beginning,) = mixture.blocks([slice(0, min(mixture.n_samples, round(MATCHED_S * mixture.sample_rate)))])
         refuse_lag(replace(guide, audio=guide.audio.seconds(0, beginning.duration_s)), beginning)
         guides.append(replace(guide, audio=guide.audio.seconds(start_s, end_s)))
     return guides
+
+
+def _stem_of(name: str, *, residual_name: str) -> str:
+    """Return the name that the separation gives a stem, in the form of Unicode that dictionaries have."""
+    name = normalized(name)
+    return RESIDUAL if name == residual_name else name
 
 
 def _within(labels: Sequence[Label], start_s: float, end_s: float) -> tuple[Label, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sepdict._core.names import normalized
 from sepdict._core.settings import checks_types
 from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.loading import DictionaryLike, as_dictionaries
@@ -82,9 +83,9 @@ def open_live(
         raise ConfigError(f"n_channels is {n_channels}; expected 1 or more")
     loaded = as_dictionaries(dictionaries)
     refuse_unfit(loaded)
-    known = sources_of(loaded)
+    known, keep = sources_of(loaded), list(map(normalized, keep))
     if not keep or not set(keep) <= set(known):
-        raise ConfigError(f"keep is {list(keep)}; expected one or more of {', '.join(known)}")
+        raise ConfigError(f"keep is {keep}; expected one or more of {', '.join(known)}")
     config = MaskEstimatorConfig() if config is None else config
     config = replace(config, n_ahead=min(config.n_ahead, MOST_AHEAD))
     mask_estimator = cached_mask_estimator(loaded, config, device="cpu", on_progress=on_progress)

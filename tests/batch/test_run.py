@@ -29,6 +29,7 @@ import sepdict.batch.manifest
 import sepdict.batch.track
 from sepdict._core.fs import to_json
 from sepdict.audio.io import read_audio
+from sepdict.audio.labels import Label
 from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
@@ -77,6 +78,14 @@ def test_guides_are_read_once(tmp_path: Path, pair: list[Dictionary], monkeypatc
     (result,) = separate_files(mixtures, pair, tmp_path / "out", config)
     assert result.error is None
     assert read == [guide]
+
+
+def test_guides_and_labels_name_stems_in_any_form_of_unicode(tmp_path: Path) -> None:
+    mixtures, (guide,) = write_mixtures(tmp_path / "in", "song"), write_mixtures(tmp_path, "guide")
+    pair, name = [trained("Fl\u00f6te"), trained("hum")], "Flo\u0308te"
+    config = BatchConfig(QUICK, guide_stems={name: guide}, labels=(Label(0.1, 0.3, name),))
+    (result,) = separate_files(mixtures, pair, tmp_path / "out", config)
+    assert result.error is None
 
 
 def test_a_folder_becomes_a_folder_of_stems_per_file(tmp_path: Path, pair: list[Dictionary]) -> None:

@@ -171,6 +171,14 @@ def test_a_single_dictionary_leaves_the_rest() -> None:
     assert live.process(np.zeros((1, 64), dtype=np.float32)).shape == (1, 64)
 
 
+def test_a_name_that_is_spelled_in_another_form_of_unicode_is_the_same() -> None:
+    flute = dictionary("hum", WINDOWS[0])
+    flute = Dictionary(replace(flute.card, source="Fl\u00f6te"), flute.network, flute.exemplars)
+    quick = MaskEstimatorConfig(n_steps=5, width=8)
+    live = open_live([flute, dictionary("hiss", WINDOWS[0])], keep=["Flo\u0308te"], config=quick)
+    assert through(live, hum()).any()
+
+
 def test_input_is_not_written_into() -> None:
     block = torch.randn(1, 64).numpy()
     before = block.copy()
