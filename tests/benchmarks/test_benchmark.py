@@ -99,6 +99,16 @@ def test_who_knows_one_source_at_a_time_gives_it_and_the_rest(scene: rivals.Scen
     assert all(case[HEADLINE] > 3 for case in cases.values())
 
 
+@pytest.mark.parametrize("noise", ["low", "high"])
+def test_gating_takes_one_source_for_the_noise_and_the_rest_for_the_other(
+    scene: rivals.Scene, monkeypatch: pytest.MonkeyPatch, noise: str
+) -> None:
+    monkeypatch.setattr(methods, "NOISES", {noise})
+    stems = methods.gated(scene, 0).stems
+    torch.testing.assert_close(stems.sum(dim=0), scene.mixture.samples[0], atol=1e-5, rtol=0)
+    assert methods.scored(scene, stems, one_known=False)["all"][HEADLINE] > 3
+
+
 def test_only_the_ceilings_read_the_true_sources(scene: rivals.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: rivals.Scene) -> None:
         raise AssertionError("read the references")
