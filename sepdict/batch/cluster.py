@@ -179,7 +179,7 @@ class DaskCluster:
         results: dict[int, Result] = {}
         with hidden_folder(out) as folder:
             write_work(folder, work)
-            with _Flights(self.client, folder, tasks) as flights:
+            with _Flights(self.client, folder, tasks, on_late=told) as flights:
                 while len(results) < len(tasks):
                     self._meet(folder)
                     flights.fill(sum(self._n_threads.values()) * TASKS_PER_THREAD)
@@ -249,10 +249,12 @@ class _Flights:
     folder : Path
         The run's.
     tasks : sequence
+    on_late : callable
+        Called with the results of attempts that end well while all are being ended.
     """
 
-    def __init__(self, client: Client, folder: Path, tasks: Sequence[Any]) -> None:
-        self.client, self.folder, self.tasks = client, folder, tasks
+    def __init__(self, client: Client, folder: Path, tasks: Sequence[Any], *, on_late: Callable[[Any], None]) -> None:
+        self.client, self.folder, self.tasks, self.on_late = client, folder, tasks, on_late
         self.ahead = iter(range(len(tasks)))
         self.again = deque[int]()
         self.under_way: dict[Future[Any], int] = {}
@@ -269,7 +271,7 @@ class _Flights:
                 stop(self.folder)
                 until = time.monotonic() + STOPPING_S
                 while self.under_way and time.monotonic() < until:
-                    self._wait()
+                    self._tell_late()
         finally:
             with contextlib.suppress(Exception):
                 self.client.cancel(list(self.under_way))
@@ -295,6 +297,14 @@ class _Flights:
                 yield number, outcome
             else:
                 self.again.append(number)
+
+    def _tell_late(self) -> None:
+        """Wait a moment for attempts to end, and tell the results of those that did their work to its end."""
+        for future, number in self._wait():
+            with contextlib.suppress(Exception, KeyboardInterrupt):  # the listener may be what ended the run
+                outcome = self._outcome(future, number)
+                if isinstance(outcome, Outcome) and outcome.error is None:
+                    self.on_late(outcome.result)
 
     def _wait(self) -> list[tuple["Future[Any]", int]]:
         """Wait a moment for futures that end."""

@@ -179,6 +179,35 @@ def test_what_a_listener_raises_ends_attempts_that_go_on_and_leaves_nothing(tmp_
     assert tree(tmp_path / "out") == {}
 
 
+def test_what_is_done_while_a_run_is_interrupted_is_told(tmp_path: Path, client: Client) -> None:
+    folder, heard = tmp_path / "a", list[str]()
+    folder.mkdir()
+    (folder / "quick").touch()
+
+    def interrupt_when_the_other_is_done(result: str) -> None:
+        def marks() -> list[Path]:
+            return list((tmp_path / "out").glob(".*/1-1"))  # of the first attempt at the second task, while it goes on
+
+        heard.append(result)
+        if result == "QUICK":
+            while not marks():
+                time.sleep(0.01)
+            (folder / "late").touch()
+            while marks():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(
+            client,
+            tmp_path / "out",
+            partial(wait_for_release, folder),
+            ["quick", "late"],
+            on_result=interrupt_when_the_other_is_done,
+        )
+    assert heard == ["QUICK", "LATE"]
+
+
 def test_what_a_task_raises_reaches_the_caller(tmp_path: Path, client: Client) -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
         carry_out(client, tmp_path / "out", partial(wait_for_release, 3.0), ["a"])
