@@ -24,7 +24,7 @@ def test_what_cannot_be_loaded_is_said(browser: Any) -> None:
     page.set_content(f'<!doctype html><body></body><script type="module">{script}\n{start}</script>')
     page.get_by_role("button", name="Play").click()
     page.locator("[data-state=error]").wait_for()
-    assert page.get_by_role("status").inner_text().startswith("<i>hum cannot be loaded (")
+    assert page.get_by_role("status").first.inner_text().startswith("<i>hum cannot be loaded (")
     page.close()
 
 

@@ -19,11 +19,15 @@ export class Sound {
     this.playing = false;
     this.startedAt = 0; // on the context's clock, when time was zero
     this.offset = 0; // where it was started: until that is heard, time stands
+    this.loop = null; // what is played again and again, from and to seconds
   }
 
   get time() {
     const latency = this.context.outputLatency || 0; // what is computed now is heard so much later
-    return Math.max(this.offset, this.context.currentTime - latency - this.startedAt);
+    const time = Math.max(this.offset, this.context.currentTime - latency - this.startedAt);
+    if (!this.loop || time < this.loop[1]) return time;
+    const [from, to] = this.loop;
+    return from + ((time - from) % (to - from));
   }
 
   /** Decode all sounds, unless that was done, and wake the clock, which the user's gesture allows. */
@@ -50,6 +54,8 @@ export class Sound {
         channel.ear = new Ear(this.context, channel.gain, WINDOW);
       }),
     );
+    const length = Math.max(...this.channels.map(({ buffer }) => buffer.length));
+    for (const channel of this.channels) channel.buffer = lengthened(channel.buffer, length);
   }
 
   openMaster() {
@@ -68,14 +74,20 @@ export class Sound {
     return { tracks: this.channels.map(({ ear }) => peakOf(ear)), master: Math.max(0, ...this.ears.map(peakOf)) };
   }
 
-  start(offset) {
+  /** Play from a time on; a loop that is not over then is played again and again. */
+  start(offset, loop = null) {
     this.stop();
     this.setLevels(0);
+    this.loop = loop && offset < loop[1] ? loop : null;
     const when = this.context.currentTime + START_DELAY_S;
     for (const channel of this.channels) {
       if (offset >= channel.buffer.duration) continue;
       channel.source = this.context.createBufferSource();
       channel.source.buffer = channel.buffer;
+      if (this.loop) {
+        const [loopStart, loopEnd] = this.loop;
+        Object.assign(channel.source, { loop: true, loopStart, loopEnd });
+      }
       channel.source.connect(channel.gain);
       channel.source.start(when, offset);
     }
@@ -144,6 +156,15 @@ function loudness(parts) {
     power += sum.reduce((total, sample) => total + sample ** 2, 0) / (sum.length || 1);
   }
   return Math.sqrt(power / nChannels);
+}
+
+/** Add silence to a shorter sound, which would begin a loop anew before the others. */
+function lengthened(buffer, length) {
+  if (buffer.length === length) return buffer;
+  const { numberOfChannels, sampleRate } = buffer;
+  const longer = new AudioBuffer({ numberOfChannels, sampleRate, length });
+  for (let index = 0; index < numberOfChannels; index++) longer.copyToChannel(buffer.getChannelData(index), index);
+  return longer;
 }
 
 function openContext(sampleRate) {

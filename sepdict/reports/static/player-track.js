@@ -20,7 +20,11 @@ export function buildTrack(channel, index, marks, act) {
   solo.setAttribute("aria-label", `Solo ${name}`);
   mute.setAttribute("aria-label", `Mute ${name}`);
   const picture = make("img", { alt: "", draggable: "false", decoding: "async" });
-  const lane = make("div", { class: "player-lane" }, [picture, make("i", { class: "player-cursor" })]);
+  const lane = make("div", { class: "player-lane" }, [
+    picture,
+    make("i", { class: "player-loop" }),
+    make("i", { class: "player-cursor" }),
+  ]);
   const axis = buildAxis(marks);
   const title = make("div", { class: "player-title" }, [
     make("span", { class: "player-name", title: name }, [name]),

@@ -3,11 +3,9 @@
 import { asClock, make } from "./player-dom.js";
 import { sheetButton } from "./player-keys.js";
 import { buildFader, buildMasterMeter } from "./player-levels.js";
+import { buildTimeline } from "./player-timeline.js";
 import { buildTrack, VIEWS } from "./player-track.js";
 
-const TICK_STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
-const TICK_WIDTH_PX = 72; // at least, or labels would touch
-const LABEL_WIDTH_PX = 36; // closer to the end there is no room for one
 const PLAY_SHAPE = "M7 4.5v15l12.5-7.5z";
 const PAUSE_SHAPE = "M6.5 5h4v14h-4zM13.5 5h4v14h-4z";
 
@@ -40,30 +38,25 @@ export function buildView(element, channels, duration, marks, act) {
     ["Mixture"],
   );
   compare.hidden = !act.canCompare;
-  const ticks = make("div", { class: "player-ticks", "aria-hidden": "true" });
-  const ruler = make(
-    "div",
-    {
-      ...{ class: "player-ruler", role: "slider", tabindex: "0", "aria-label": "Position" },
-      ...{ "aria-valuemin": "0", "aria-valuemax": duration.toFixed(1) },
-    },
-    [ticks, make("i", { class: "player-cursor" })],
-  );
+  const timeline = buildTimeline(element, duration, act);
+  const title = "Play the loop again and again (key L); drag on the ruler to set it";
+  const loop = make("button", { type: "button", class: "player-again", title, click: act.toggleLoop }, ["Loop"]);
+  const times = make("div", { class: "player-times" }, [loop, ...timeline.buttons]);
   const rows = channels.map((channel, index) => buildTrack(channel, index, marks, act));
   const list = make(
     "ol",
     { class: "player-tracks" },
     rows.map((row) => row.item),
   );
-  const transport = make("div", { class: "player-transport" }, [button, clock, compare, views, sheetButton()]);
-  const bar = make("div", { class: "player-bar" }, [transport, make("div", { class: "player-scale" }, [ruler])]);
+  const transport = make("div", { class: "player-transport" }, [button, clock, compare, times, views, sheetButton()]);
+  const bar = make("div", { class: "player-bar" }, [transport, timeline.element]);
   const master = buildMaster(act);
   element.replaceChildren(bar, message, list, master.element);
   button.addEventListener("click", act.toggle);
-  for (const surface of [ruler, ...rows.map((row) => row.lane)]) makeSeekable(surface, duration, act);
+  for (const { lane } of rows) timeline.makeSeekable(lane);
 
   return {
-    ruler,
+    timeline,
     setState(state, text) {
       const active = state === "playing" || state === "loading";
       shape.setAttribute("d", active ? PAUSE_SHAPE : PLAY_SHAPE);
@@ -72,10 +65,12 @@ export function buildView(element, channels, duration, marks, act) {
       message.textContent = state === "loading" ? "Loading …" : text;
     },
     setTime(seconds) {
-      element.style.setProperty("--player-position", duration > 0 ? seconds / duration : 0);
+      timeline.setTime(seconds);
       now.textContent = asClock(seconds);
-      ruler.setAttribute("aria-valuenow", seconds.toFixed(1));
-      ruler.setAttribute("aria-valuetext", `${asClock(seconds)} of ${asClock(duration)}`);
+    },
+    setLoop(span, isOn) {
+      loop.setAttribute("aria-pressed", String(isOn));
+      if (span) timeline.showLoop(...span, isOn);
     },
     sayOfMix(text) {
       master.said.textContent = text;
@@ -95,20 +90,6 @@ export function buildView(element, channels, duration, marks, act) {
       for (const choice of choices) choice.firstChild.checked = choice.firstChild.value === name;
       for (const row of rows) row.show(name);
     },
-    drawTicks() {
-      const most = Math.max(1, ruler.clientWidth / TICK_WIDTH_PX);
-      const step = TICK_STEPS_S.find((seconds) => duration / seconds <= most) ?? TICK_STEPS_S.at(-1);
-      const count = Math.floor(duration / step + 1e-9) + 1;
-      ticks.replaceChildren(
-        ...Array.from({ length: count }, (_, index) => {
-          const share = (index * step) / (duration || 1);
-          const fits = (1 - share) * ruler.clientWidth >= LABEL_WIDTH_PX;
-          const label = make("span", {}, fits ? [asClock(index * step, step < 1 ? 1 : 0)] : []);
-          label.style.left = `${100 * share}%`;
-          return label;
-        }),
-      );
-    },
   };
 }
 
@@ -123,24 +104,4 @@ function buildMaster(act) {
   const out = make("div", { class: "player-out" }, [...meter.elements, button, said]);
   const group = { class: "player-master", role: "group", "aria-label": "Master" };
   return { element: make("div", group, [head, out]), fader, meter, said };
-}
-
-/** Let a surface that spans the whole duration be clicked and dragged. */
-function makeSeekable(surface, duration, act) {
-  const timeAt = (event) => {
-    const { left, width } = surface.getBoundingClientRect();
-    return duration * Math.min(1, Math.max(0, (event.clientX - left) / width));
-  };
-  surface.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    surface.setPointerCapture(event.pointerId);
-    act.drag(timeAt(event));
-  });
-  surface.addEventListener("pointermove", (event) => {
-    if (surface.hasPointerCapture(event.pointerId)) act.drag(timeAt(event));
-  });
-  surface.addEventListener("pointerup", (event) => {
-    if (surface.hasPointerCapture(event.pointerId)) act.seek(timeAt(event));
-  });
-  surface.addEventListener("pointercancel", () => act.drag(null)); // the page is being scrolled
 }

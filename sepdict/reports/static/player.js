@@ -28,17 +28,22 @@ import { isLeft, nameKeys, take } from "./player-keys.js";
 import { amplitudeOf, boundGain, MOST_GAIN_DB } from "./player-levels.js";
 import { mixDown, save } from "./player-mix.js";
 import { levelLike, Sound } from "./player-sound.js";
+import { ZOOM } from "./player-timeline.js";
 import { frequencyMarks, VIEWS } from "./player-track.js";
 import { buildView } from "./player-view.js";
 
 const N_HUES = 6; // of stems, in player.css
 const STEP_S = 1; // of an arrow key, and with Shift
 const LONG_STEP_S = 10;
+const SHORTEST_LOOP_S = 0.05;
 const KEYS = [
   ["Space", "Play or pause, also with a button in focus: Enter presses it"],
   ["← →", `${STEP_S} second back or on, with Shift ${LONG_STEP_S}`],
   ["Home End", "To the beginning or the end, with the focus in the player"],
   ["1 … 9", "Hear one track alone, with Shift beside others"],
+  ["L", "Play the loop again and again, or end that; drag on the ruler to set it"],
+  ["I O", "Let the loop begin, or end, here"],
+  ["+ −", "Magnify time, or show more of it"],
   ["A", "Hear the mixture in place of the stems, as loud as they are"],
   ["0", `Set the fader in focus to 0 dB; the highest is +${MOST_GAIN_DB} dB`],
   ["?", "Show this sheet, and close it"],
@@ -54,6 +59,7 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Tracks and the master, through
  * which they all go, have gains of -60 dB, which is silence, to 12 dB. Sounds are loaded when they are first to be played.
  *
+ * A loop is played again and again, sample by sample; dragging on the ruler sets it. Time can be magnified.
  * The mix that is heard can be saved as a WAV file; it is made softer where it would clip.
  *
  * The element gets the attribute `data-state` (idle, loading, playing, paused or error), an event `position`,
@@ -72,7 +78,7 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
  *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
  *   setMaster: (gain_db: number) => void, saveMix: () => Promise<void>, show: (view: string) => void,
- *   destroy: () => void, readonly time: number, readonly playing: boolean, readonly duration: number,
+ *   setLoop: (from: number, to: number) => void, toggleLoop: () => void, destroy: () => void, readonly time: number, readonly playing: boolean, readonly duration: number,
  *   readonly audible: boolean[]}}
  */
 export function createPlayer(element, options) {
@@ -93,15 +99,17 @@ export function createPlayer(element, options) {
   let position = 0; // seconds, where it stands while it is not playing
   let dragged = null; // seconds, where the user is dragging it
   let loading = null;
+  let loop = null; // what is played again and again, from and to seconds
+  let isLooping = false;
 
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
   const view = buildView(element, channels, duration, marks, {
     ...{ toggle, seek, drag, mute, setGain, setMaster, saveMix, show, canCompare: Boolean(mixture) },
-    ...{ compare: () => compare(!comparing), solo: toggleSolo },
+    ...{ compare: () => compare(!comparing), solo: toggleSolo, setLoop, toggleLoop },
   });
-  const resized = new ResizeObserver(() => view.drawTicks());
-  resized.observe(view.ruler);
+  const resized = new ResizeObserver(() => view.timeline.drawTicks());
+  resized.observe(view.timeline.ruler);
   element.addEventListener("pointerdown", () => (latest = element));
   element.addEventListener("focusin", () => (latest = element));
   element.addEventListener("click", release);
@@ -109,6 +117,7 @@ export function createPlayer(element, options) {
   latest ??= element;
   nameKeys("Listening", KEYS);
   setState("idle");
+  view.setLoop(loop, isLooping);
   refresh();
   show(Object.keys(VIEWS)[0]);
 
@@ -161,7 +170,7 @@ export function createPlayer(element, options) {
     if (listening.signal.aborted || element.dataset.state !== "loading") return; // thought better of it meanwhile
     if (position >= duration) position = 0;
     refresh(); // now it is known how loud things are
-    sound.start(position);
+    startAt(position);
     setState("playing");
     requestAnimationFrame(tick);
   }
@@ -181,8 +190,40 @@ export function createPlayer(element, options) {
   function seek(seconds) {
     position = Math.min(duration, Math.max(0, seconds));
     dragged = null;
-    if (sound.playing) sound.start(position);
+    if (sound.playing) startAt(position);
     draw();
+    view.timeline.follow(position, true);
+  }
+
+  function startAt(seconds) {
+    sound.start(seconds, isLooping ? loop : null);
+  }
+
+  /** Play a part again and again. */
+  function setLoop(from, to) {
+    const start = Math.min(Math.max(0, from), duration - SHORTEST_LOOP_S);
+    loop = [start, Math.min(duration, Math.max(to, start + SHORTEST_LOOP_S))];
+    isLooping = true;
+    view.setLoop(loop, isLooping);
+    const now = time();
+    if (now < loop[0] || now >= loop[1]) seek(loop[0]);
+    else if (sound.playing) startAt(now);
+  }
+
+  /** Begin or end to play the loop again and again; where none was set, what is in view. */
+  function toggleLoop() {
+    if (!isLooping) return setLoop(...(loop ?? view.timeline.inView()));
+    isLooping = false;
+    view.setLoop(loop, isLooping);
+    if (sound.playing) startAt(time());
+  }
+
+  /** Let the loop begin here, or end. */
+  function moveLoop(isEnd) {
+    const [from, to] = loop ?? [0, duration];
+    const now = time();
+    if (isEnd) setLoop(Math.min(from, now - SHORTEST_LOOP_S), now);
+    else setLoop(now, to > now ? to : duration);
   }
 
   function drag(seconds) {
@@ -197,6 +238,7 @@ export function createPlayer(element, options) {
       return;
     }
     draw();
+    view.timeline.follow(time(), false);
     view.setPeaks(sound.peaks());
     requestAnimationFrame(tick);
   }
@@ -277,6 +319,10 @@ export function createPlayer(element, options) {
     else if (key === "arrowright") seek(time() + step);
     else if (key === "home" && inside) seek(0);
     else if (key === "end" && inside) seek(duration);
+    else if (key === "l") toggleLoop();
+    else if (key === "i" || key === "o") moveLoop(key === "o");
+    else if (key === "+" || key === "=") view.timeline.zoomBy(ZOOM);
+    else if (key === "-") view.timeline.zoomBy(1 / ZOOM);
     else if (key === "a" && mixture) compare(!comparing);
     else if (channels[digit - 1]) toggleSolo(digit - 1, event.shiftKey);
     else return;
@@ -303,6 +349,8 @@ export function createPlayer(element, options) {
     setGain,
     setMaster,
     saveMix,
+    setLoop,
+    toggleLoop,
     show,
     destroy,
     duration,
