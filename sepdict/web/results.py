@@ -2,15 +2,24 @@
 
 import hashlib
 import secrets
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
+import soundfile
 from fastapi import HTTPException
 
 from sepdict._core.names import file_names
+from sepdict.audio.writing import copy_audio
 from sepdict.web.jobs import Job
 from sepdict.web.tasks import MIXTURE, RECORD, Separating
+
+Format = Literal["wav", "flac", "mp3"]
+PEAK = 0.99  # of what is written as integers or MP3, whose decoders overshoot
+
+_one_at_a_time = threading.Lock()  # encoding takes a core
 
 
 def output(job: Job, name: str) -> tuple[Path, str]:
@@ -23,14 +32,17 @@ def output(job: Job, name: str) -> tuple[Path, str]:
     """
     known = {"mixture.wav": (MIXTURE, "mixture.wav"), "mixture.png": ("mixture.png", "mixture.png")}
     for number, stem in enumerate(_stem_names(job)):
-        known |= {f"{number}{end}": (f"{number}{end}", f"{stem}{end}") for end in (".wav", ".png")}
+        known |= {f"{number}.{end}": (f"{number}.{end}", f"{stem}.{end}") for end in (*get_args(Format), "png")}
     if job.state != "done" or not isinstance(job.task, Separating) or name not in known:
         raise HTTPException(404, "there is no such file")
-    return job.output / known[name][0], known[name][1]
+    path, shown = job.output / known[name][0], known[name][1]
+    if path.suffix in (".flac", ".mp3"):
+        _encode(job, path.suffix)
+    return path, shown
 
 
-def stems_zip(jobs: Sequence[Job]) -> tuple[Path, str]:
-    """Return a ZIP file of all stems of jobs with a record of how they were made, and its name.
+def stems_zip(jobs: Sequence[Job], form: Format = "wav") -> tuple[Path, str]:
+    """Return a ZIP file of all stems of jobs, in a format, with a record of how they were made, and its name.
 
     It exists as long as the first job. Several jobs have a folder each.
 
@@ -43,18 +55,37 @@ def stems_zip(jobs: Sequence[Job]) -> tuple[Path, str]:
     if len(found) < len(jobs):
         raise HTTPException(404, "there are no such stems")
     folders = file_names([Path(task.mixture.name).stem for _, task in found], otherwise="mixture")
-    identifiers = " ".join(job.identifier for job in jobs)
+    identifiers = " ".join([*(job.identifier for job in jobs), form])
     path = jobs[0].output / f"{hashlib.sha256(identifiers.encode()).hexdigest()}.zip"
     if not path.exists():
         below = [""] if len(jobs) == 1 else [f"{folder}/" for folder in folders]
-        _write_zip(path, {at + name: file for at, job in zip(below, jobs, strict=True) for name, file in _files(job)})
+        each = zip(below, jobs, strict=True)
+        _write_zip(path, {at + name: file for at, job in each for name, file in _files(job, form)})
     return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
 
 
-def _files(job: Job) -> list[tuple[str, Path]]:
-    """List the stems of a job and their record, by their names in a ZIP file."""
-    stems = [(f"{stem}.wav", job.output / f"{number}.wav") for number, stem in enumerate(_stem_names(job))]
+def _files(job: Job, form: Format) -> list[tuple[str, Path]]:
+    """List the stems of a job in a format and their record, by their names in a ZIP file."""
+    if form != "wav":
+        _encode(job, f".{form}")
+    stems = [(f"{stem}.{form}", job.output / f"{number}.{form}") for number, stem in enumerate(_stem_names(job))]
     return [*stems, (RECORD, job.output / RECORD)]
+
+
+def _encode(job: Job, suffix: str) -> None:
+    """Encode the stems of a job beside them, unless they are there; all softer by one gain where one would clip."""
+    stems = [job.output / f"{number}.wav" for number in range(len(_stem_names(job)))]
+    with _one_at_a_time:
+        missing = [stem for stem in stems if not stem.with_suffix(suffix).exists()]
+        if missing:
+            gain = min(1.0, PEAK / max(map(_peak_of, stems)))
+            for stem in missing:
+                copy_audio(stem, stem.with_suffix(suffix), gain=gain, clamps=True)
+
+
+def _peak_of(path: Path) -> float:
+    """Return the largest sample of a sound, block by block; at least that of soft noise."""
+    return max([1e-6, *(float(abs(block).max()) for block in soundfile.blocks(path, blocksize=2**18))])
 
 
 def _stem_names(job: Job) -> list[str]:

@@ -209,9 +209,10 @@ def stems(
     identifier: str,
     service: TheService,
     more: Annotated[list[Identifier], Query(default_factory=list, max_length=MOST_IN_A_REQUEST)],
+    form: results.Format = "wav",
 ) -> FileResponse:
     """Return a ZIP file of all stems of a job, or of several, with a folder for each."""
-    path, filename = results.stems_zip([service.job(each) for each in [identifier, *more]])
+    path, filename = results.stems_zip([service.job(each) for each in [identifier, *more]], form)
     return FileResponse(path, filename=filename)
 
 

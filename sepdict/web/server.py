@@ -19,8 +19,8 @@
     GET    /api/jobs/ID                            its progress and its result
     DELETE /api/jobs/ID                            cancel it
     DELETE /api/jobs/ID/result                     what it made
-    GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.png
-    GET    /api/jobs/ID/stems.zip?more=ID&more=ID  all stems and how they were made, of other jobs too
+    GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.flac, N.mp3, N.png
+    GET    /api/jobs/ID/stems.zip?more=ID&more=ID&form=wav|flac|mp3   all stems and how they were made, of others too
 
 What is uploaded or asked for with ``session=ID`` in the query is in that session, and used when the session is asked
 for. A job ends when nobody asked for it or its session for ten minutes. Everything is deleted an hour after its last

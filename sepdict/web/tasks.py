@@ -146,6 +146,7 @@ class Separating:
             "has_residual": len(names) > len(dictionaries),
             "duration_s": mixture.n_samples / mixture.sample_rate,
             "sample_rate": mixture.sample_rate,
+            "n_channels": mixture.n_channels,
             "explained_energy": None if is_silent else explained,
             "message": outcome.fit.message,
             "learned": [describe(dictionary) for dictionary in learned],

@@ -1,4 +1,4 @@
-"""What the page of `sepdict serve` shows while it works, and of many files."""
+"""What the page of `sepdict serve` shows while it works and of many files, and what can be taken home."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture
-from web_page import Endless, Server, opened
+from web_page import Endless, Server, opened, separate_draft
 
 from sepdict import write_audio
 
@@ -47,3 +47,14 @@ def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_
         last = page.get_by_role("button", name="Remove 11.wav")
         last.focus()
         expect(last).to_be_in_viewport()
+
+
+def test_stems_are_downloaded_in_the_format_that_is_chosen(browser: Any, server: Server, tmp_path: Path) -> None:
+    with opened(browser, server) as page:
+        separate_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_label("Format of downloads").select_option("mp3")
+        for name, file in {"hum": "hum.mp3", "All as zip": "mix.zip"}.items():
+            with page.expect_download() as download:
+                page.locator("#downloads").get_by_role("link", name=name).click()
+            assert download.value.suggested_filename == file
+            assert download.value.path().stat().st_size > 0

@@ -90,6 +90,27 @@ def test_of_several_mixtures_a_bad_one_fails_alone_and_the_others_are_one_zip(
         assert client.get(f"/api/jobs/{first}/stems.zip", params={"more": others}).status_code in (404, 422)
 
 
+@pytest.mark.parametrize(("form", "exactness"), [("flac", 1e-3), ("mp3", 0.2)])
+def test_stems_can_be_had_in_other_formats_which_never_clip(client: TestClient, form: str, exactness: float) -> None:
+    whole = mixture(n_samples=9000)
+    loud = replace(whole, samples=3 * whole.samples / whole.samples.abs().max())
+    request = {"mixture": uploaded(client, "mixture", loud), "dictionaries": list(in_library(client).values())}
+    job = ended(client, client.post("/api/separations", json={**request, "quality": "draft"}).json())
+
+    def stems(end: str) -> list[torch.Tensor]:
+        files = [client.get(f"/api/jobs/{job['id']}/{number}.{end}").content for number in range(2)]
+        return [torch.from_numpy(soundfile.read(io.BytesIO(file), dtype="float32")[0]) for file in files]
+
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{job['id']}/stems.zip?form={form}").content))
+    assert archive.namelist() == [f"hiss.{form}", f"hum.{form}", "separation.json"]
+    assert archive.read(f"hum.{form}") == client.get(f"/api/jobs/{job['id']}/1.{form}").content
+    gains = [float(soft @ loud / (loud @ loud)) for soft, loud in zip(stems(form), stems("wav"), strict=True)]
+    assert gains[0] == pytest.approx(gains[1], rel=exactness)
+    assert gains[0] < 0.7
+    assert 0.8 < max(float(stem.abs().max()) for stem in stems(form)) < 1
+    assert client.get(f"/api/jobs/{job['id']}/stems.zip?form=aiff").status_code == 422
+
+
 @pytest.mark.parametrize(("code", "status"), [(errno.ENOSPC, 507), (errno.ENOENT, 404)])
 def test_a_zip_that_cannot_be_written_is_said_and_leaves_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, code: int, status: int

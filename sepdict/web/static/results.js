@@ -9,6 +9,12 @@ import { changed, earlierResults, isDone, remove, resultsNow, state } from "./st
 const STATES = { waiting: "waiting", running: "being separated …", canceled: "canceled" };
 const ESTIMATING = "learning to tell the sources apart …";
 const POOR_SHARE = 0.8; // of the energy: with less explained, as in reports, something is not known
+const MP3_RATES = [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000]; // Hz
+const FORMATS = {
+  wav: () => true,
+  flac: ({ n_channels: n }) => n <= 8,
+  mp3: ({ n_channels: n, sample_rate: rate }) => n <= 2 && MP3_RATES.includes(rate),
+}; // which can hold what
 const SILENT = "The recording is silent: there is nothing in it to take apart.";
 
 /**
@@ -23,6 +29,7 @@ export function createResults(place, { onHeard }) {
   let heard = null; // the report of the job in the player
   let wasNow = false; // whether that was the result of a mixture on the page, and no earlier one
   let player = null;
+  let format = "wav"; // of downloads
   let shown = ""; // what the lists say: an element that is pressed must not be replaced for nothing
 
   function show() {
@@ -125,11 +132,25 @@ export function createResults(place, { onHeard }) {
       sampleRate: result.sample_rate,
       master_db: state.levels[id]?.master_db,
     });
-    const links = stems.map(({ name: stem, url }) =>
-      make("a", { class: "button", href: url, download: `${stem}.wav` }, [stem]),
+    offer(at, result);
+  }
+
+  /** Offer the stems in a format that can hold them. */
+  function offer(at, result) {
+    const able = Object.keys(FORMATS).filter((each) => FORMATS[each](result));
+    const choice = make("select", { "aria-label": "Format of downloads" }, able.map((each) => new Option(each.toUpperCase(), each)));
+    choice.value = able.includes(format) ? format : able[0];
+    choice.addEventListener("change", () => {
+      format = choice.value;
+      offer(at, result);
+      find("#downloads select").focus();
+    });
+    const form = choice.value;
+    const links = result.stems.map((stem, index) =>
+      make("a", { class: "button", href: `${at}/${index}.${form}`, download: `${stem}.${form}` }, [stem]),
     );
-    const all = make("a", { class: "button", href: `${at}/stems.zip`, download: "" }, ["All as zip"]);
-    find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download"]), ...links, all);
+    const all = make("a", { class: "button", href: `${at}/stems.zip?form=${form}`, download: "" }, ["All as zip"]);
+    find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download as"]), choice, ...links, all);
   }
 
   /** Bring the player to where it is seen, unless the user is busy elsewhere. */
