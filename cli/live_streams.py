@@ -20,6 +20,7 @@ Encoding = Literal["s16", "f32"]
 FULL_SCALE: dict[Encoding, float] = {"s16": 2.0**15, "f32": 1.0}
 TYPES: dict[Encoding, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
 Block: TypeAlias = NDArray[np.float32]
+ABSURD = 1e6  # full scale is one
 FILES = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b"riff", b"fLaC", b"OggS", b"ID3", b".snd")  # their beginnings
 
 
@@ -51,7 +52,7 @@ def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, en
     Raises
     ------
     AudioError
-        If a file of sound comes instead.
+        If a file of sound comes instead, or integers as floats.
     """
     n_ahead, n_samples, n_broken = live.n_delayed - live.hop_length, 0, 0
     frame_bytes = TYPES[encoding].itemsize * live.n_channels
@@ -60,6 +61,7 @@ def separate_pipe(live: "LiveSeparator", source: BinaryIO, sink: BinaryIO, *, en
             _refuse_file(content, live, encoding)
         n_broken = len(content) % frame_bytes
         block = _decoded(content[: len(content) - n_broken], live, encoding)
+        _refuse_no_floats(block)
         n_samples += block.shape[1]
         n_missing = live.hop_length - block.shape[1]
         out = live.process(np.pad(block, ((0, 0), (0, n_missing))))
@@ -77,6 +79,12 @@ def _refuse_file(beginning: bytes, live: "LiveSeparator", encoding: Encoding) ->
     if beginning.startswith(FILES):
         raw = f"-f {encoding}le -ar {live.sample_rate} -ac {live.n_channels}"
         raise AudioError(f"stdin is a file of sound; expected its samples alone, as ffmpeg -i FILE {raw} - writes them")
+
+
+def _refuse_no_floats(block: Block) -> None:
+    """Refuse integers that were read as floats: many are absurdly loud, and somebody may have headphones on."""
+    if np.count_nonzero(np.abs(block) > ABSURD) > block.size // 8:
+        raise AudioError("stdin holds samples far beyond full scale, which is 1; are they 16-bit integers (--raw s16)?")
 
 
 def _decoded(content: bytes, live: "LiveSeparator", encoding: Encoding) -> Block:

@@ -132,6 +132,13 @@ def test_a_file_of_sound_is_not_taken_for_its_samples(tmp_path: Path, words: lis
     )
 
 
+def test_integers_are_not_taken_for_floats(words: list[str]) -> None:
+    content = raw(mixture().samples.numpy(), "s16")
+    result = typer.testing.CliRunner().invoke(app, [*words, "--raw", "f32"], input=content)
+    assert (result.exit_code, result.stdout_bytes) == (1, b"")
+    assert error_lines(result)[0].endswith("are they 16-bit integers (--raw s16)?")
+
+
 def test_a_stdin_without_samples_is_noted(words: list[str]) -> None:
     result = typer.testing.CliRunner().invoke(app, [*words, "--raw", "s16"], input=b"")
     assert (result.exit_code, result.stdout_bytes) == (0, bytes(2 * 512))
