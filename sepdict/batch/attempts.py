@@ -54,8 +54,11 @@ def stop(folder: Path) -> None:
     (folder / STOP).touch()
 
 
+_working = threading.Lock()  # PyTorch's random numbers, plots and filters of warnings are a process's, not a thread's
+
+
 def attempt(folder: Path, number: int, task: bytes) -> "Outcome | GivenUp | Stopped":
-    """Work on a task of a run, here on a worker.
+    """Work on a task of a run, here on a worker; one at a time, however many threads the worker has.
 
     Parameters
     ----------
@@ -66,6 +69,12 @@ def attempt(folder: Path, number: int, task: bytes) -> "Outcome | GivenUp | Stop
     task : bytes
         As pickled: what it is made of may have to be loaded.
     """
+    with _working:
+        return _attempt(folder, number, task)
+
+
+def _attempt(folder: Path, number: int, task: bytes) -> "Outcome | GivenUp | Stopped":
+    """Work on a task of a run; see `attempt`."""
     if _has_ended(folder):
         return Stopped()
     from sepdict._core.processes import Outcome, portable
@@ -123,17 +132,8 @@ def _stopping_with(folder: Path) -> OnProgress:
     return look
 
 
-_reading = threading.Lock()
-
-
-def _read_work(folder: Path) -> Work:
-    """Read the work of a run, once for all threads of this process."""
-    with _reading:
-        return _work_in(folder)
-
-
 @functools.lru_cache(maxsize=1)
-def _work_in(folder: Path) -> Work:
-    """Read the work of a run."""
+def _read_work(folder: Path) -> Work:
+    """Read the work of a run, once for all attempts of this process."""
     work: Work = pickle.loads((folder / WORK).read_bytes())
     return work

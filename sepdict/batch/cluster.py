@@ -16,7 +16,7 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from sepdict.progress import OnProgress
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-TASKS_PER_THREAD = 2  # one that is worked on, one that waits there, so that no thread is idle
+TASKS_PER_WORKER = 2  # one that is worked on, one that waits there, so that no worker is idle
 LOOKING_S = 1.0  # between two looks for new workers
 STOPPING_S = 60.0  # for attempts to end
 KILLED = f"it killed its worker {MOST_ATTEMPTS} times, perhaps for memory; give workers more, or shorten the segments"
@@ -151,7 +151,7 @@ class DaskCluster:
         self.client = client
         self._reads: Sequence[Path] = ()
         self._met: dict[str, Answer] = {}
-        self._n_threads: dict[str, int] = {}  # of the workers that are there
+        self._there: set[str] = set()  # workers that were asked, and are there
         self._asked_at = -math.inf
 
     def refuse_unfit(self, out: Path, reads: Sequence[Path]) -> None:
@@ -159,7 +159,7 @@ class DaskCluster:
         self._reads = reads
         with hidden_folder(out) as folder:
             self._meet(folder)
-        if not self._n_threads:
+        if not self._there:
             raise ConfigError(f"the scheduler {self._where} has no workers; start some (dask worker {self._where})")
 
     def carry_out(
@@ -182,7 +182,7 @@ class DaskCluster:
             with _Flights(self.client, folder, tasks, on_late=told) as flights:
                 while len(results) < len(tasks):
                     self._meet(folder)
-                    flights.fill(sum(self._n_threads.values()) * TASKS_PER_THREAD)
+                    flights.fill(len(self._there) * TASKS_PER_WORKER)
                     for number, outcome in flights.landed():
                         if isinstance(outcome, GivenUp):
                             results[number] = died(tasks[number], KILLED)
@@ -191,7 +191,7 @@ class DaskCluster:
                         else:
                             raise outcome.error
                         told(results[number])
-            if self._met.keys() - self._n_threads.keys():
+            if self._met.keys() - self._there:
                 self.client.run(sweep, out, on_error="ignore")  # what killed workers left on machines of their own
         return [results[number] for number in range(len(tasks))]
 
@@ -202,23 +202,25 @@ class DaskCluster:
 
     def _meet(self, folder: Path) -> None:
         """Look which workers there are, ask those that are new, and share out the cores anew if that changed."""
-        if time.monotonic() - self._asked_at < LOOKING_S and self._n_threads:
+        if time.monotonic() - self._asked_at < LOOKING_S and self._there:
             return
         self._asked_at = time.monotonic()
         with contextlib.suppress(OSError, ValueError):  # the connection is cut, perhaps for a moment
-            self._meet_those(self.client.nthreads(), folder)  # scheduler_info() may give none, by a race of its own
+            self._meet_those(
+                self.client.nthreads().keys(), folder
+            )  # scheduler_info() may give none, by a race of its own
 
-    def _meet_those(self, there: Mapping[str, int], folder: Path) -> None:
-        """Ask workers that are new, and share out the cores anew if some came or left; ``there`` has their threads."""
-        if not there and self._n_threads:
+    def _meet_those(self, there: Collection[str], folder: Path) -> None:
+        """Ask workers that are new, and share out the cores anew if some came or left."""
+        if not there and self._there:
             log.warning("the scheduler %s has no workers any more; waiting for some", self._where)
         self._ask([worker for worker in there if worker not in self._met], folder)
-        n_threads = {worker: n for worker, n in there.items() if worker in self._met}
-        if n_threads != self._n_threads:
-            own = shares({worker: self._met[worker] for worker in n_threads}, n_threads)
+        known = {worker: self._met[worker] for worker in there if worker in self._met}
+        if known.keys() != self._there:
+            own = shares(known)
             for n in set(own.values()):
                 self._run(use_threads, n, workers=[worker for worker in own if own[worker] == n])
-            self._n_threads = n_threads
+            self._there = set(known)
 
     def _ask(self, workers: Sequence[str], folder: Path) -> None:
         """Ask new workers for their versions and what they see; refuse what does not fit."""

@@ -5,6 +5,7 @@ Nothing here loads PyTorch: workers answer at once.
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -95,21 +96,18 @@ def refuse_unfit(worker: str, found: Answer) -> None:
         raise ConfigError(f"{named} {found.trouble}")
 
 
-def shares(answers: Mapping[str, Answer], n_tasks: Mapping[str, int]) -> dict[str, int]:
-    """Share out cores: return how many threads each worker has for each of the tasks that it works on at a time.
+def shares(answers: Mapping[str, Answer]) -> dict[str, int]:
+    """Share out cores: return how many threads each worker has for the task that it works on.
 
     Workers of one host that may use the same cores share them.
 
     Examples
     --------
     >>> eight = Answer("a", tuple(range(8)), 8, {}, "")
-    >>> shares({"one": eight, "other": eight}, {"one": 1, "other": 3})
-    {'one': 2, 'other': 2}
+    >>> shares({"one": eight, "other": eight})
+    {'one': 4, 'other': 4}
     """
-    n_sharing: dict[tuple[str, tuple[int, ...]], int] = {}
-    for worker, each in answers.items():
-        place = (each.host, each.cores)
-        n_sharing[place] = n_sharing.get(place, 0) + n_tasks[worker]
+    n_sharing = Counter((each.host, each.cores) for each in answers.values())
     return {worker: max(1, each.n_cores // n_sharing[each.host, each.cores]) for worker, each in answers.items()}
 
 
@@ -117,7 +115,7 @@ _n_threads = 1
 
 
 def use_threads(n_threads: int) -> None:
-    """Set, here on a worker, how many threads each task has."""
+    """Set, here on a worker, how many threads a task has."""
     global _n_threads
     _n_threads = n_threads
 

@@ -1,12 +1,14 @@
 """A Dask cluster makes what this machine makes: every file is done or reported, whatever ends."""
 
 import contextlib
+import pickle
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +21,12 @@ from dask_cluster import local_cluster
 from distributed import Client, Future, LocalCluster
 from distributed.comm.core import CommClosedError
 from front_end import read_json, trained, tree, write_bad, write_mixtures
-from process_tasks import kill_at_poison, kill_once, wait_for_release
+from process_tasks import kill_at_poison, kill_once, meet, meeting, wait_for_release
 
 from sepdict._core.fs import hidden_folder
+from sepdict._core.processes import Outcome
 from sepdict.audio.io import read_audio
+from sepdict.batch.attempts import attempt, write_work
 from sepdict.batch.cluster import DaskCluster
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.executors import connected, executor_of
@@ -235,7 +239,7 @@ def test_workers_that_join_later_get_work(tmp_path: Path, cluster: LocalCluster,
     assert results == list("ABCDEFGHIJ")
 
 
-def test_no_more_than_a_few_tasks_per_thread_are_under_way(tmp_path: Path, client: Client) -> None:
+def test_no_more_than_a_few_tasks_per_worker_are_under_way(tmp_path: Path, client: Client) -> None:
     most = [0]
 
     def count(_: object) -> None:
@@ -244,7 +248,7 @@ def test_no_more_than_a_few_tasks_per_thread_are_under_way(tmp_path: Path, clien
     tasks = [str(number) for number in range(30)]
     (tmp_path / "release").touch()
     carry_out(client, tmp_path / "out", partial(wait_for_release, tmp_path / "release"), tasks, on_result=count)
-    assert 0 < max(most) <= 2 * sum(client.nthreads().values()) < len(tasks)
+    assert 0 < max(most) <= 2 * len(client.nthreads()) < len(tasks)
 
 
 @pytest.mark.parametrize("what", ["sepdict", "torch", "dictionary format"])
@@ -300,7 +304,15 @@ def test_cores_are_shared_by_the_workers_that_may_use_them() -> None:
         return Answer(host, cores, len(cores), {}, "")
 
     found = {"a": on("one", 0, 1, 2, 3), "b": on("one", 0, 1, 2, 3), "c": on("one", 4), "d": on("two", 0, 1, 2, 3)}
-    assert shares(found, {"a": 1, "b": 1, "c": 4, "d": 1}) == {"a": 2, "b": 2, "c": 1, "d": 4}
+    assert shares(found) == {"a": 2, "b": 2, "c": 1, "d": 4}
+
+
+def test_a_worker_of_several_threads_works_on_one_task_at_a_time(tmp_path: Path) -> None:
+    meeting.clear()
+    write_work(tmp_path, meet)
+    with ThreadPoolExecutor(2) as threads:
+        attempts = [threads.submit(attempt, tmp_path, number, pickle.dumps(number)) for number in range(2)]
+        assert [each.result() for each in attempts] == [Outcome(False), Outcome(False)]
 
 
 def test_what_cannot_be_on_a_cluster_is_refused(tmp_path: Path, pair: list[Dictionary], client: Client) -> None:

@@ -85,6 +85,20 @@ def wait_for_release(folder: Path, on_progress: OnProgress, task: str) -> str:
         raise
 
 
+meeting: set[int] = set()
+
+
+def meet(_: OnProgress, task: int) -> bool:
+    """Wait a moment for another task in this process, and return whether one came."""
+    meeting.add(task)
+    for _ in range(50):
+        if len(meeting) > 1:
+            return True
+        time.sleep(0.01)
+    meeting.remove(task)
+    return False
+
+
 class UnportableError(Exception):
     """Cannot be made again from what it holds."""
 
