@@ -78,3 +78,9 @@ def _advice(durations_s: Mapping[str, Sequence[float]], given: Sequence[str]) ->
     if len({*durations_s, *given}) == 1:
         advice.append("note: one source is known; all else goes to one other stem")
     return advice
+
+
+def telling_apart(sources: Sequence[str]) -> str:
+    """Describe the training of a mask estimator."""
+    *first, last = sources if len(sources) > 1 else [*sources, "other sounds"]
+    return f"telling {', '.join(first)} and {last} apart (once, then it is remembered)"

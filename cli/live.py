@@ -1,16 +1,19 @@
 """`sepdict live`: separate what comes from a microphone, or through a pipe, as it comes."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .console import ProgressReport, note, say
+from .learning import telling_apart
 from .options.common import Json, Quiet, Verbose
 from .options.live import Channels, Dictionaries, Input, KeptSources, Output, Raw
 
 if TYPE_CHECKING:
     from sepdict.dictionaries.dictionary import Dictionary
+    from sepdict.progress import Progress
     from sepdict.separation.live import LiveSeparator
 
     from .live_streams import Devices, Encoding
@@ -78,7 +81,13 @@ def _open(
     from sepdict.separation.live import open_live
 
     with ProgressReport(quiet=quiet, plan={"all": {"estimate": 1.0}}) as report:
-        separator = open_live(dictionaries, keep=keep, n_channels=n_channels, on_progress=report.step)
+        begin = functools.cache(lambda: report.begin(telling_apart([each.source for each in dictionaries])))
+
+        def step(event: "Progress") -> None:
+            begin()  # where there is no training, there are no steps
+            report.step(event)
+
+        separator = open_live(dictionaries, keep=keep, n_channels=n_channels, on_progress=step)
     if not quiet:
         late_ms = 1000 * separator.n_delayed / separator.sample_rate
         shape = f"{separator.sample_rate} Hz, {'mono' if n_channels == 1 else f'{n_channels} channels'}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .console import NothingFoundError, ProgressReport, find_audio, print_table, report_error, report_failures, say
-from .learning import learn, names_of
+from .learning import learn, names_of, telling_apart
 from .options.common import Cluster, Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
     BitDepth,
@@ -299,8 +299,7 @@ class _Listener:
         if stage == "train":
             return f"learning {', '.join(self.to_learn)}"
         if stage == "estimate":
-            apart = self.sources if len(self.sources) > 1 else [*self.sources, "other sounds"]
-            return f"telling {', '.join(apart[:-1])} and {apart[-1]} apart (once, then it is remembered)"
+            return telling_apart(self.sources)
         if stage == "tracks":
             return f"separating {len(self.paths)} files, several at a time"
         done = {result.mixture for result in self.results}

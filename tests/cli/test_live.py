@@ -120,6 +120,15 @@ def words(files: dict[str, Path]) -> list[str]:
     return ["live", *(word for file in files.values() for word in ("-d", str(file))), "--keep", "hum"]
 
 
+def test_what_is_learned_the_first_time_is_said_at_its_beginning(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEPDICT_CACHE", str(tmp_path))
+    said = [typer.testing.CliRunner().invoke(app, [*words, "--raw", "s16"], input=b"").stderr for _ in range(2)]
+    learning = "telling hiss and hum apart (once, then it is remembered)\n"
+    assert said[0] == learning + said[1]
+
+
 @pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "ogg"])
 def test_a_file_of_sound_is_not_taken_for_its_samples(tmp_path: Path, words: list[str], extension: str) -> None:
     content = write_audio(tmp_path / f"a.{extension}", mixture()).read_bytes()
