@@ -260,6 +260,8 @@ class JobWorker:
                     return message.result if message.error is None else ("failed", str(message.error))
         except (EOFError, OSError):
             return "failed", KILLED
+        except Exception as error:  # no process can be started, for example: the queue is to go on
+            return "failed", explain(error, job.task)
         finally:
             with self._lock:
                 self._job = None

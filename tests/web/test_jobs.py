@@ -137,6 +137,23 @@ def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
     assert "Traceback" in capfd.readouterr().err
 
 
+def test_a_job_whose_process_cannot_start_fails_and_the_next_one_is_done(
+    queue: JobQueue, job_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    first, after = job_of("never"), job_of("after")
+    with monkeypatch.context() as patch:
+        patch.setattr("sepdict.web.jobs.Worker", refuse)
+        patch.setattr(queue._worker, "_worker", None)
+        queue.submit(first)
+        wait_for(first, "failed")
+    assert "RuntimeError" in first.message
+    queue.submit(after)
+    wait_for(after, "done")
+
+
 def test_a_result_that_cannot_be_taken_fails_its_job_only(queue: JobQueue, job_of: Any) -> None:
     lost, after = job_of("lose"), job_of("after")
     for job in (lost, after):
