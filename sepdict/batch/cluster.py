@@ -206,9 +206,8 @@ class DaskCluster:
             return
         self._asked_at = time.monotonic()
         with contextlib.suppress(OSError, ValueError):  # the connection is cut, perhaps for a moment
-            self._meet_those(
-                self.client.nthreads().keys(), folder
-            )  # scheduler_info() may give none, by a race of its own
+            there = self.client.nthreads().keys()  # scheduler_info() may give none, by a race of its own
+            self._meet_those(there, folder)
 
     def _meet_those(self, there: Collection[str], folder: Path) -> None:
         """Ask workers that are new, and share out the cores anew if some came or left."""
