@@ -412,6 +412,7 @@ def test_without_dask_one_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPa
         executor_of(1, object())
 
 
+@pytest.mark.slow
 def test_dask_is_loaded_only_where_a_cluster_is_asked_for() -> None:
     program = "import sys, sepdict.batch.run, sepdict_cli.app; print({'dask', 'distributed'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

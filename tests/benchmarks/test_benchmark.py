@@ -71,6 +71,7 @@ def test_stems_of_every_rival_sum_to_the_mixture(scene: rivals.Scene, rival: str
     torch.testing.assert_close(stems.sum(dim=0), scene.mixture.samples[0], atol=1e-5, rtol=0)  # float32, amplitude 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rival", ["ideal", "kl", "is", "convolutive", "network", "semi-supervised"])
 def test_every_rival_hands_each_source_its_own_stem(scene: rivals.Scene, rival: str) -> None:
     semi_supervised = partial(rivals.semi_supervised_nmf, n_components=3, n_free=3, n_iterations=50)

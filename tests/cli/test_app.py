@@ -403,6 +403,7 @@ def test_compare_prints_who_explains_whom_and_what_to_expect(demo: list[Path]) -
     assert re.fullmatch(r"violin and piano: .*told apart.*; expect about -?\d+ dB", sentence)
 
 
+@pytest.mark.slow
 def test_compare_prints_the_same_as_strict_json(demo: list[Path]) -> None:
     facts = read_json(succeed_json("compare", *demo, "--quiet"))
     assert (facts["sources"], facts["held_out"]) == (["violin", "piano"], [False, False])

@@ -446,6 +446,7 @@ def test_ctrl_c_keeps_finished_tracks_prints_them_and_leaves_no_half_written_one
     assert set(tree(here / "separated")) == {"a", "a/hiss.wav", "a/hum.wav", "a/manifest.json"}
 
 
+@pytest.mark.slow
 def test_a_mask_estimator_is_trained_once_and_not_at_all_on_request(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_of_a_file_that_is_named_whole_and_in_parts_the_whole_counts(solos: Path
     assert [name for name, _ in heard(output)] == ["0.wav", "1.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["take@home.wav", "take.wav@0-0.5", "@"])
 def test_a_file_with_an_at_sign_in_its_name_is_itself(solos: Path, output: Path, name: str) -> None:
     file = (solos / "0.wav").rename(solos / name)

@@ -167,6 +167,7 @@ def test_what_the_help_of_training_shows_as_defaults_are_those_of_the_settings()
             assert f": {shown}]" in text
 
 
+@pytest.mark.slow
 def test_the_installed_command_says_the_same() -> None:
     arguments = ["separate", "x.wav", "-d"]
     done = subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, check=False)
@@ -180,6 +181,7 @@ def test_a_program_that_calls_the_command_gets_its_errors() -> None:
         script.load()(["sing"], standalone_mode=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here is always full")
 @pytest.mark.parametrize(("command", "unbuffered"), [("list", ""), ("--version", ""), ("--version", "1")])
 def test_results_that_cannot_be_printed_are_one_line_and_a_failure(command: str, unbuffered: str) -> None:
@@ -198,6 +200,7 @@ def test_words_that_cannot_be_printed_change_no_exit_code() -> None:
     assert (done.returncode, done.stdout) == (2, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["list", "--help"])
 def test_a_reader_who_has_gone_gets_no_more_words(command: str) -> None:
     reading, writing = os.pipe()

@@ -239,6 +239,7 @@ def heard(make: Callable[[Tensor], Tensor], dictionary: Dictionary) -> Tensor:
     return pitches(to_bands(spectra), dictionary.card)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pitch_hz", [98.0, 147.0, 220.0, 440.0, 932.0])
 @pytest.mark.parametrize("falls", [0.5, 0.8])
 def test_the_pitch_of_harmonics_is_their_fundamental(violin: Dictionary, pitch_hz: float, falls: float) -> None:

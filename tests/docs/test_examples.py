@@ -132,6 +132,7 @@ def test_every_script_is_tried_here() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_musicians_stems_sum_to_the_mixture(musician: Run) -> None:
     stems = musician.samples("violin.wav") + musician.samples("piano.wav")
     torch.testing.assert_close(stems, read_audio(DATA / "duet.flac").samples, rtol=0, atol=1e-6)
@@ -209,6 +210,7 @@ def test_the_next_run_of_the_recordist_keeps_what_is_there(recordist: Run) -> No
     assert again.printed == recordist.printed
 
 
+@pytest.mark.slow
 def test_voice_and_bed_sum_to_the_mix_and_nothing_clips(podcaster: Run) -> None:
     voice, bed, mix = (podcaster.samples(f"{name}.flac") for name in ("voice", "bed", "mix"))
     torch.testing.assert_close(voice + bed, mix, rtol=0, atol=2 * STEP_OF_24_BITS)

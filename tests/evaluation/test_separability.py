@@ -51,6 +51,7 @@ def held_out(dictionary: Dictionary, n_frames: object) -> Dictionary:
     return Dictionary(replace(dictionary.card, training=training), dictionary.network, dictionary.exemplars)
 
 
+@pytest.mark.slow
 def test_every_dictionary_explains_its_own_source_best(dictionaries: Sequence[Dictionary], at_once: None) -> None:
     for judged in (dictionaries, [held_out(dictionary, 640) for dictionary in dictionaries]):
         explained = torch.tensor(compare(judged).explained)
@@ -120,6 +121,7 @@ def test_a_card_that_does_not_say_what_was_held_out_says_nothing_wrong(
     assert module._held_out(held_out(dictionaries[0], n_frames)) == 0
 
 
+@pytest.mark.slow
 def test_where_nothing_was_held_out_all_exemplars_are_explained(
     dictionaries: Sequence[Dictionary], pair: Comparison, at_once: None
 ) -> None:

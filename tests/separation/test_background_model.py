@@ -57,7 +57,8 @@ def sources() -> tuple[Tensor, Tensor]:
     return notes([220, 330, 440, 550], seed=2), notes([523, 747, 1130], seed=3)
 
 
-def test_a_known_source_comes_out_cleaner_where_the_unknown_is_update(
+@pytest.mark.slow
+def test_a_known_source_comes_out_cleaner_where_the_unknown_has_a_model(
     dictionary: Dictionary, sources: tuple[Tensor, Tensor]
 ) -> None:
     mixture = Audio(sum(sources), RATE)
@@ -84,6 +85,7 @@ def test_stems_and_residual_sum_to_the_mixture(
     assert 0 <= result.explained_energy <= 1
 
 
+@pytest.mark.slow
 def test_silence_and_what_is_known_entirely_are_taken_too(dictionary: Dictionary) -> None:
     silent = separate(
         Audio(torch.zeros(1, RATE), RATE),
@@ -96,6 +98,7 @@ def test_silence_and_what_is_known_entirely_are_taken_too(dictionary: Dictionary
     assert float(si_sdr(stem, alone).mean()) > 3  # dB: the unknown takes its share even of what is known
 
 
+@pytest.mark.slow
 def test_the_unknown_is_the_last_source_and_the_dictionaries_stay_as_they_are(
     dictionary: Dictionary, sources: tuple[Tensor, Tensor]
 ) -> None:

@@ -166,6 +166,7 @@ def test_blocks_take_no_memory() -> None:
     assert after - before < 2**10
 
 
+@pytest.mark.slow
 def test_a_single_dictionary_leaves_the_rest() -> None:
     live = open_live([dictionary("hum", WINDOWS[0])], keep=["residual"], config=MaskEstimatorConfig(n_steps=5, width=8))
     assert live.process(np.zeros((1, 64), dtype=np.float32)).shape == (1, 64)

@@ -197,6 +197,7 @@ def test_there_is_a_choice_for_the_oddest_rates(sample_rate: int) -> None:
     assert StftConfig.for_sample_rate(sample_rate).n_fft >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
 def test_the_transform_is_that_of_librosa(window: str) -> None:
     samples, config = noise(2, 5000), StftConfig(256, 64, window)
