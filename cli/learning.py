@@ -1,4 +1,4 @@
-"""What is learned before a separation: sources from labels, and to tell sources apart."""
+"""Learning before a separation: sources from labels, and to tell sources apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -359,7 +359,7 @@ class Service:
 
 
 async def _at_once(content: bytes) -> AsyncIterator[bytes]:
-    """Let bytes arrive as an upload does."""
+    """Yield bytes as an upload brings them."""
     yield content
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, TINY, mixture, sound, trained, write_bad
-from web_page import SIZES, SLOW, Endless, Server, held, opened, separate_draft, train
+from web_page import SIZES, SLOW, Server, held, make_endless, opened, separate_draft, train
 
 from sepdict import Audio, Dictionary, TrainingConfig, read_audio, write_audio
 
@@ -132,15 +132,8 @@ def test_several_mixtures_with_a_bad_one_among_them(
 def test_canceling_ends_what_has_not_begun_and_leaves_what_is_done(
     browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, is_endless = server.app.state.service.queue, iter([False, True, True, False, False])
-    submit = queue.submit
-
-    def submit_endless(job: Any) -> None:
-        if next(is_endless):
-            job.task = Endless(**vars(job.task))
-        submit(job)
-
-    monkeypatch.setattr(queue, "submit", submit_endless)
+    is_endless = iter([False, True, True, False, False])
+    make_endless(server.app.state.service.queue, monkeypatch, is_endless)
     with opened(browser, server) as page:
         page.set_input_files("#mixture input[type=file]", [sounds[name] for name in ("mix", "solo 1", "mix 2")])
         expect(page.get_by_role("button", name="Separate all 3")).to_be_visible()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, TINY, mixture, sound
-from web_page import SLOW, Endless, Server, opened, train
+from web_page import SLOW, Server, make_endless, opened, train
 
 from sepdict import TrainingConfig, write_audio
 from sepdict.web.jobs import ABANDONED
@@ -97,14 +97,7 @@ def test_a_reload_shows_everything_again(browser: Any, server: Server, sounds: d
 def test_a_job_goes_on_through_a_reload_and_can_be_canceled_after_it(
     browser: Any, server: Server, sounds: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = server.app.state.service.queue
-    submit = queue.submit
-
-    def submit_endless(job: Any) -> None:
-        job.task = Endless(**vars(job.task))
-        submit(job)
-
-    monkeypatch.setattr(queue, "submit", submit_endless)
+    make_endless(server.app.state.service.queue, monkeypatch)
     with opened(browser, server) as page:
         page.set_input_files("#mixture input[type=file]", [sounds["take"], sounds["mix 2"]])
         expect(page.get_by_role("button", name="Separate all 2")).to_be_visible()

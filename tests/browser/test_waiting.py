@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture
-from web_page import Endless, Server, opened, separate_draft
+from web_page import Server, make_endless, opened, separate_draft
 
 from sepdict import write_audio
 
@@ -19,14 +19,7 @@ pytestmark = pytest.mark.browser
 def test_the_title_of_the_tab_says_how_far_work_is(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = server.app.state.service.queue
-    submit = queue.submit
-
-    def submit_endless(job: Any) -> None:
-        job.task = Endless(**vars(job.task))
-        submit(job)
-
-    monkeypatch.setattr(queue, "submit", submit_endless)
+    make_endless(server.app.state.service.queue, monkeypatch)
     with opened(browser, server) as page:
         page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
         page.get_by_role("checkbox", name="hum").check()

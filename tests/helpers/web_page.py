@@ -1,10 +1,11 @@
 """How the tests of the page of `sepdict serve` serve it and work in it."""
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from front_end import TINY
 
 from sepdict import MarkingConfig, TrainingConfig
 from sepdict.progress import OnProgress, Progress
+from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.server import Settings, create_app
 from sepdict.web.tasks import Separating
 from sepdict.web.uploads import Limits
@@ -29,6 +31,18 @@ class Endless(Separating):
         on_progress(Progress("fit", 1, 2, 0.0))
         time.sleep(600)
         return {}
+
+
+def make_endless(queue: JobQueue, patch: pytest.MonkeyPatch, wanted: Iterable[bool] = itertools.repeat(True)) -> None:
+    """Have separations that are asked for from now on only end when they are canceled, or those that are wanted."""
+    submit, is_endless = queue.submit, iter(wanted)
+
+    def submit_endless(job: Job) -> None:
+        if next(is_endless):
+            job.task = Endless(**vars(job.task))
+        submit(job)
+
+    patch.setattr(queue, "submit", submit_endless)
 
 
 class Server:

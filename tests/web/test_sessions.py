@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 from front_end import SAMPLE_RATE, mixture, sound
 from web_client import ended, in_library, service_of, uploaded, wav
-from web_page import Endless
+from web_page import make_endless
 
 from sepdict.web.sessions import DOCUMENT_BYTES, Document, Sessions
 from sepdict.web.uploads import Limits
@@ -162,13 +161,12 @@ def test_the_last_result_of_each_mixture_stays_and_of_earlier_ones_the_last_few(
     client: TestClient, session: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = service_of(client)
-    submit = service.queue.submit
     monkeypatch.setattr(service, "limits", Limits(n_earlier=1))
     upload, first = separated(client, session)
     jobs = [first, *(separated(client, session, upload)[1] for _ in range(2))]
     _, other = separated(client, session, seed=1)
     with monkeypatch.context() as patch:
-        patch.setattr(service.queue, "submit", lambda job: submit(replace(job, task=Endless(**vars(job.task)))))
+        make_endless(service.queue, patch)
         canceled = ask(client, session, upload)["id"]
     client.delete(f"/api/jobs/{canceled}")
     service.sweep()

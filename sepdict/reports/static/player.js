@@ -78,8 +78,8 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
  *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
  *   setMaster: (gain_db: number) => void, saveMix: () => Promise<void>, show: (view: string) => void,
- *   setLoop: (from: number, to: number) => void, toggleLoop: () => void, destroy: () => void, readonly time: number, readonly playing: boolean, readonly duration: number,
- *   readonly audible: boolean[]}}
+ *   setLoop: (from: number, to: number) => void, toggleLoop: () => void, destroy: () => void, readonly time: number,
+ *   readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
  */
 export function createPlayer(element, options) {
   const { tracks, duration, sampleRate, spectrogramRate = sampleRate } = options;

@@ -1,16 +1,14 @@
 /** Correcting stems: boxes on their spectrograms, in time and frequency, of what belongs to another stem. */
 
 import { make, renew } from "./elements.js";
-import { asLabels } from "./marking.js";
+import { asLabels, hueOf, placeInTime, rounded, SHORTEST_S } from "./marking.js";
 import { frequencyRange } from "./player-track.js";
 import { state } from "./state.js";
 import { zoomed } from "./zoom.js";
 
-const SHORTEST_S = 0.05; // shorter drags are clicks
 const ADDED_S = 1; // of a box that no pointer has drawn
 const EDGE = 0.02; // of a picture's height: a box that comes so near to its edge has no limit there
 const MIXTURE = "mixture";
-const N_HUES = 6; // in player.css
 
 /**
  * Let the stems of the result that is heard be corrected.
@@ -85,20 +83,16 @@ export function createCorrecting(place, { onChange, separate }) {
   }
 
   /** Change the corrections, so that it can be undone. */
-  function change(corrections) {
+  function change(corrections, redraw = refresh) {
     before.push(mixture.corrections);
-    mixture.corrections = corrections;
-    refresh();
+    mixture.corrections = shown = corrections;
+    redraw();
     onChange();
   }
 
-  /** Change one of them, in the list as well, which stays as it is: the focus is about to move in it. */
+  /** Change one of them; the list stays as it is, for the focus is about to move in it. */
   function changeOne(index, values) {
-    shown = mixture.corrections.map((each, other) => (other === index ? { ...each, ...values } : each));
-    before.push(mixture.corrections);
-    mixture.corrections = shown;
-    drawBoxes();
-    onChange();
+    change(shown.map((each, other) => (other === index ? { ...each, ...values } : each)), drawBoxes);
   }
 
   function undo() {
@@ -123,8 +117,7 @@ export function createCorrecting(place, { onChange, separate }) {
   function drawBoxes() {
     const boxes = shown.map((correction) => {
       const box = make("span", { class: "mark" }, [make("span", {}, [correction.name])]);
-      const index = report.result.stems.indexOf(correction.name);
-      box.style.setProperty("--hue", `var(--hue-${index < 0 ? 0 : (index % N_HUES) + 1})`);
+      box.style.setProperty("--hue", `var(--hue-${hueOf(report.result.stems, correction.name)})`);
       return put(box, correction);
     });
     sheet.replaceChildren(picture, ...boxes, drawn);
@@ -196,11 +189,9 @@ export function createCorrecting(place, { onChange, separate }) {
     const [lowest, highest] = frequencyRange(report.result.sample_rate);
     const asShare = (hz) => Math.min(1, Math.max(0, Math.log(hz / lowest) / Math.log(highest / lowest)));
     const [low, high] = [low_hz === null ? 0 : asShare(low_hz), high_hz === null ? 1 : asShare(high_hz)];
-    box.style.left = `${(100 * start_s) / report.result.duration_s}%`;
-    box.style.width = `${(100 * (end_s - start_s)) / report.result.duration_s}%`;
     box.style.top = `${100 * (1 - high)}%`;
     box.style.bottom = `${100 * low}%`;
-    return box;
+    return placeInTime(box, start_s, end_s, report.result.duration_s);
   }
 
   /** Let a number be typed; a frequency may be left out, and what does not fit is not taken. */
@@ -224,8 +215,4 @@ export function createCorrecting(place, { onChange, separate }) {
 function fits({ start_s, end_s, low_hz, high_hz }, duration_s) {
   const isTimed = start_s !== null && end_s !== null && start_s >= 0 && start_s < end_s && end_s <= duration_s + SHORTEST_S;
   return isTimed && (low_hz ?? 0) >= 0 && (low_hz ?? 0) < (high_hz ?? Infinity);
-}
-
-function rounded(seconds) {
-  return Math.round(1000 * seconds) / 1000;
 }

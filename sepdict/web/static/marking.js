@@ -7,7 +7,7 @@ import { ask, askWith } from "./server.js";
 import { zoomed } from "./zoom.js";
 
 const ADDED_S = 2; // a mark that no pointer has drawn
-const SHORTEST_S = 0.05; // shorter drags are clicks
+export const SHORTEST_S = 0.05; // shorter drags are clicks
 const STEP_S = 0.1; // of the arrow keys in times
 const LEAST_S = 1; // of a source, to learn it from
 const N_HUES = 6; // in player.css
@@ -214,9 +214,7 @@ export function createMarking(panel, { onChange }) {
   }
 
   function place(box, start_s, end_s) {
-    box.style.left = `${(100 * start_s) / mixture.duration_s}%`;
-    box.style.width = `${(100 * (end_s - start_s)) / mixture.duration_s}%`;
-    return box;
+    return placeInTime(box, start_s, end_s, mixture.duration_s);
   }
 
   function secondsAt({ clientX }) {
@@ -310,10 +308,19 @@ function inOrder(marks) {
   return [...marks].sort((one, other) => one.start_s - other.start_s);
 }
 
-function hueOf(names, name) {
+/** Find the hue of a name, as the player has it; 0 for none and for others. */
+export function hueOf(names, name) {
   return name ? (names.indexOf(name) % N_HUES) + 1 : 0;
 }
 
-function rounded(seconds) {
+/** Place a box on a picture that spans a duration. */
+export function placeInTime(box, start_s, end_s, duration_s) {
+  box.style.left = `${(100 * start_s) / duration_s}%`;
+  box.style.width = `${(100 * (end_s - start_s)) / duration_s}%`;
+  return box;
+}
+
+/** Round seconds to milliseconds. */
+export function rounded(seconds) {
   return Math.round(1000 * seconds) / 1000;
 }
