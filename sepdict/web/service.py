@@ -24,7 +24,7 @@ from sepdict import (
 from sepdict._core.fs import sha256_of
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
-from sepdict.audio.io import probe_audio
+from sepdict.audio.io import probe_audio, refuse_not_finite_file
 from sepdict.audio.labels import parse_labels
 from sepdict.audio.marks import moments_by_source
 from sepdict.dictionaries.dictionary import refuse_unfit
@@ -295,6 +295,7 @@ class Service:
             if kind == "dictionary":
                 return describe(Dictionary.load(path))
             info = probe_audio(path)
+            refuse_not_finite_file(path)
             sha256 = sha256_of(path)  # by which the page knows what it has already
         if not info.duration_s > 0:
             raise AudioFileError(f"{name}: holds no samples")

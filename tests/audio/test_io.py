@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +21,14 @@ import sepdict.audio.writing
 from sepdict._core.devices import seeded_generator
 from sepdict.audio.discovery import find_audio_files
 from sepdict.audio.formats import WRITTEN_FORMATS
-from sepdict.audio.io import as_audio, as_recordings, open_audio, probe_audio, read_audio
+from sepdict.audio.io import (
+    as_audio,
+    as_recordings,
+    open_audio,
+    probe_audio,
+    read_audio,
+    refuse_not_finite_file,
+)
 from sepdict.audio.signal import Audio, resample
 from sepdict.audio.writing import write_audio, writing_audio
 from sepdict.errors import AudioError, AudioFileError, ConfigError
@@ -358,6 +366,29 @@ def test_a_file_with_samples_that_are_not_finite_is_refused(tmp_path: Path, valu
     samples[4000, 1] = value
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     refuse(tmp_path / "a.wav", "NaN or infinite samples, first at 0.250 s")
+
+
+@pytest.mark.parametrize("encoding", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("values", [[np.nan], [np.inf], [-np.inf, np.inf], [3e38, 3e38, np.nan]])
+def test_a_look_at_a_file_refuses_what_reading_it_does(tmp_path: Path, encoding: str, values: list[float]) -> None:
+    path, n_before = tmp_path / "a.wav", sepdict.audio.io.PIECE + 4000
+    soundfile.write(path, np.r_[np.zeros(n_before), values], RATE, subtype=encoding)
+    with pytest.raises(AudioFileError) as read:
+        read_audio(path)
+    with pytest.raises(AudioFileError, match=re.escape(str(read.value))):
+        refuse_not_finite_file(path)
+
+
+def test_a_look_at_a_file_takes_what_is_finite_and_reads_none_without_floats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "huge.wav", np.full(100, 3e38), RATE, subtype="FLOAT")
+    refuse_not_finite_file(tmp_path / "huge.wav")
+    monkeypatch.setattr(sepdict.audio.io, "read_block", fail_with(AssertionError("was read")))
+    soundfile.write(tmp_path / "a.flac", np.zeros(100), RATE)
+    refuse_not_finite_file(tmp_path / "a.flac")
+    (tmp_path / "a.txt").write_text("what only ffmpeg might read")
+    refuse_not_finite_file(tmp_path / "a.txt")
 
 
 # --- what only ffmpeg can read

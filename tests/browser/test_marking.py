@@ -168,6 +168,6 @@ def test_label_files_are_read_and_what_is_none_is_said(
 
 def test_a_mixture_that_cannot_be_shown_says_why(browser: Any, server: Server, tmp_path: Path) -> None:
     with opened(browser, server) as page:
-        page.set_input_files("#mixture > .drop input[type=file]", write_bad(tmp_path / "bad.wav", "with NaN"))
+        page.set_input_files("#mixture > .drop input[type=file]", write_bad(tmp_path / "bad.wav", "cut FLAC"))
         page.get_by_role("button", name="Mark bad.wav").click()
-        expect(page.locator("#marking .notice")).to_contain_text("bad.wav: holds NaN or infinite samples")
+        expect(page.locator("#marking .notice")).to_contain_text("bad.wav: damaged or cut short")

@@ -33,7 +33,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     paths = {name: write_audio(folder / f"{name}.wav", audio) for name, audio in made.items()}
     paths["mix 2"] = write_audio(folder / "mix 2.wav", mixture(n_samples=2 * SAMPLE_RATE, seed=1))
-    paths["bad"] = write_bad(folder / "bad.wav", "with NaN")
+    paths["bad"] = write_bad(folder / "bad.wav", "cut FLAC")
     paths["no sound"] = folder / "notes <img src=x>.txt"
     paths["no sound"].write_text("these are words\n" * 100)
     return paths
@@ -100,7 +100,7 @@ def test_several_mixtures_with_a_bad_one_among_them(
         expect(page.locator("#listen > .progress")).to_contain_text("of 3, ")
         lines = page.locator("#results li")
         expect(page.get_by_role("radio", name="mix.wav")).to_be_checked()
-        expect(lines.nth(1)).to_contain_text("holds NaN or infinite samples")
+        expect(lines.nth(1)).to_contain_text("damaged or cut short")
         page.get_by_role("radio", name="mix 2.wav").check()
         expect(page.locator("#outcome")).to_contain_text("mix 2.wav: ")
         expect(page.locator(".player-clock")).to_contain_text("0:02.0")

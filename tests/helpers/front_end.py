@@ -108,6 +108,9 @@ def write_bad(path: Path, what: str) -> Path:
     elif what == "truncated":
         write_audio(path, whole)
         path.write_bytes(path.read_bytes()[:9000])
+    elif what == "cut FLAC":
+        soundfile.write(path, whole.samples[0].numpy(), SAMPLE_RATE, format="FLAC")
+        path.write_bytes(path.read_bytes()[:6000])
     elif what == "without samples":
         soundfile.write(path, whole.samples[0, :0].numpy(), SAMPLE_RATE)
     return path
@@ -119,6 +122,7 @@ BAD = {  # what is wrong with the file: what the message must say
     "empty": "is empty (0 bytes)",
     "text": "soundfile",
     "truncated": "cut short",
+    "cut FLAC": "damaged or cut short: its header promises 0.8 s",
     "without samples": "holds no samples",
     "with NaN": "holds NaN or infinite samples, first at 0.500 s",
     "with infinity": "holds NaN or infinite samples, first at 0.500 s",

@@ -70,7 +70,7 @@ def test_the_servers_own_refusals_do_not_say_where_files_are(
     assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be read"})
 
 
-@pytest.mark.parametrize("what", ["empty", "text", "without samples"])
+@pytest.mark.parametrize("what", ["empty", "text", "truncated", "without samples", "with NaN", "with infinity"])
 def test_what_is_no_sound_is_refused_in_one_line_and_leaves_nothing(
     what: str, client: TestClient, tmp_path: Path
 ) -> None:
