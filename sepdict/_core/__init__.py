@@ -18,7 +18,7 @@ INTERNAL_API = {
     "sepdict.audio.decoding": ("likely_duration_s",),
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
     "sepdict.audio.ffmpeg": ("find_program",),
-    "sepdict.audio.io": ("open_audio", "probe_audio"),
+    "sepdict.audio.io": ("open_audio", "probe_audio", "refuse_not_finite_file"),
     "sepdict.audio.labels": ("format_labels", "parse_labels"),
     "sepdict.audio.marks": ("moments_by_source",),
     "sepdict.audio.parts": ("Part", "find_parts", "refuse_overlaps"),

@@ -1,8 +1,7 @@
 """The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
-import contextlib
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
@@ -18,13 +17,10 @@ from sepdict import (
     LabelGuide,
     MarkingConfig,
     SeparationConfig,
-    SepdictError,
     TrainingConfig,
 )
-from sepdict._core.fs import sha256_of
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
-from sepdict.audio.io import probe_audio, refuse_not_finite_file
 from sepdict.audio.labels import parse_labels
 from sepdict.audio.marks import moments_by_source
 from sepdict.dictionaries.dictionary import refuse_unfit
@@ -32,15 +28,15 @@ from sepdict.dictionaries.library import EXTENSION
 from sepdict.errors import AudioFileError, LabelFileError
 from sepdict.separation.config import Quality
 from sepdict.web.clients import NOBODY, Asker
-from sepdict.web.dictionaries import Library, describe
+from sepdict.web.dictionaries import Library
+from sepdict.web.incoming import describe_upload, displayed, naming
 from sepdict.web.jobs import Job, JobQueue, QueueFullError
 from sepdict.web.previews import preview_of, sound_of
 from sepdict.web.sessions import Session, Sessions
-from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training, name_files
+from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training
 from sepdict.web.uploads import Limits, Upload, Uploads
 
 DEMO = resources.files("sepdict.web") / "demo"  # of a recording and its labels, which data/README.md describes
-LONGEST_NAME = 255  # no file system has longer ones
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
 JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
@@ -83,7 +79,7 @@ class Service:
         path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
         await self.store.receive(content, path, n_promised=n_promised, client=asker.client)
         try:
-            facts = await run_in_threadpool(self._describe, kind, path, name)
+            facts = await run_in_threadpool(describe_upload, kind, path, name, self.limits)
             return dict(self._register(kind, path, name, facts, asker))
         except BaseException:
             path.unlink(missing_ok=True)
@@ -127,7 +123,7 @@ class Service:
     def hear(self, identifier: str) -> bytes:
         """Return sound of a dictionary alone, as a WAV file."""
         found = self.dictionary(identifier)
-        with _named([found]):
+        with naming([found]):
             return sound_of(found.path)
 
     def keep(self, identifier: str) -> str:
@@ -140,7 +136,7 @@ class Service:
     def preview(self, identifier: str, name: str) -> Path:
         """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
         upload = self._upload(identifier, "mixture")
-        with _named([NamedFile(upload.path, upload.name)]):
+        with naming([NamedFile(upload.path, upload.name)]):
             return preview_of(upload.path, name)
 
     def read_labels(self, content: bytes, name: str) -> list[dict[str, Any]]:
@@ -173,7 +169,7 @@ class Service:
         labels, corrections = (
             [replace(label, name=normalized(label.name)) for label in some] for some in (labels, corrections)
         )
-        with _named(found):
+        with naming(found):
             loaded = [Dictionary.load(each.path) for each in found]
             if found or not labels:
                 refuse_unfit(loaded)
@@ -289,24 +285,6 @@ class Service:
         self.queue.close()
         self.store.close()
 
-    def _describe(self, kind: str, path: Path, name: str) -> dict[str, Any]:
-        """Describe an upload, and refuse one of another kind."""
-        with _named([NamedFile(path, name)]):
-            if kind == "dictionary":
-                return describe(Dictionary.load(path))
-            info = probe_audio(path)
-            refuse_not_finite_file(path)
-            sha256 = sha256_of(path)  # by which the page knows what it has already
-        if not info.duration_s > 0:
-            raise AudioFileError(f"{name}: holds no samples")
-        most_s = self.limits.mixture_s if kind == "mixture" else self.limits.solos_s
-        if info.duration_s > most_s:
-            longer = "; the command sepdict separate takes any length" if kind == "mixture" else ""
-            most = f"{most_s / 60:g} at most{longer}"
-            raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
-        facts = {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
-        return {**facts, "sha256": sha256}
-
     def _upload(self, identifier: str, kind: str) -> Upload:
         """Find an upload."""
         upload = self.store.find(identifier)
@@ -362,24 +340,3 @@ class Service:
 async def _at_once(content: bytes) -> AsyncIterator[bytes]:
     """Yield bytes as an upload brings them."""
     yield content
-
-
-@contextlib.contextmanager
-def _named(files: Sequence[NamedFile]) -> Iterator[None]:
-    """Have the library's errors name files as the page does."""
-    try:
-        yield
-    except SepdictError as error:
-        raise SepdictError(name_files(str(error), files)) from error
-
-
-def displayed(name: str) -> str:
-    """Return the name that a browser gives a file in a form that fits into a line.
-
-    Examples
-    --------
-    >>> displayed("sounds/my violin.wav")
-    'my violin.wav'
-    """
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(letter for letter in last if letter.isprintable()).strip()[-LONGEST_NAME:] or "a file without name"
