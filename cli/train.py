@@ -21,6 +21,7 @@ from .options.training import (
     Divergence,
     Each,
     Hidden,
+    Jobs,
     Name,
     Network,
     NFft,
@@ -35,7 +36,7 @@ from .options.training import (
     stft_of,
     training_config,
 )
-from .train_on_cluster import train_on_cluster
+from .train_several import train_several
 
 if TYPE_CHECKING:
     from sepdict.audio.parts import Part
@@ -116,6 +117,7 @@ def train_dictionary(
     divergence: Divergence = None,
     seed: Seed = None,
     device: Device = None,
+    jobs: Jobs = 1,
     cluster: Cluster = None,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -127,8 +129,10 @@ def train_dictionary(
 
     Ctrl-C ends the training and keeps the best weights so far; a second one keeps nothing.
     """
-    if cluster is not None and not each:
-        raise typer.BadParameter("it trains a dictionary per task; give --each", param_hint="--cluster")
+    is_several = cluster is not None or jobs > 1
+    if is_several and not each:
+        hint = "--jobs" if cluster is None else "--cluster"
+        raise typer.BadParameter("it trains a dictionary per task; give --each", param_hint=hint)
     sounds = [*solos, *(background or [])]
     found = _find_recordings(sounds, recursive=recursive)  # before torch is loaded, which takes seconds
     orders = [
@@ -158,10 +162,10 @@ def train_dictionary(
             if not as_json:
                 say(str(trained.file) if quiet else f"{trained.file}\n{_outcome(trained)}")
 
-        if cluster is not None:
-            n_failed = _train_on(cluster, orders, found, background or [], config, device, report, tell)
+        if is_several:
+            n_failed = _train_several(cluster, jobs, orders, found, background or [], config, device, report, tell)
             n_files = n_failed + sum(len(trained.card.heard) for trained in made)
-        for order in orders if cluster is None else ():
+        for order in () if is_several else orders:
             trained, n_not_read = _carry_out(order, found, config, backgrounds, device, report, alone=len(orders) == 1)
             report.job_progress.end(order.source, well=trained is not None)
             n_files, n_failed = n_files + n_not_read, n_failed + n_not_read
@@ -253,8 +257,9 @@ def _carry_out(
             return None, n_failed + len(recordings)
 
 
-def _train_on(
-    cluster: str,
+def _train_several(
+    cluster: str | None,
+    n_jobs: int,
     orders: Sequence[_Order],
     found: Mapping[str, Sequence["Part"]],
     background: Sequence[str],
@@ -263,9 +268,10 @@ def _train_on(
     report: ProgressReport,
     tell: Callable[[_Trained], None],
 ) -> int:
-    """Train all dictionaries on a cluster, and count the recordings that failed."""
-    return train_on_cluster(
+    """Train all dictionaries, several at a time, and count the recordings that failed."""
+    return train_several(
         cluster,
+        n_jobs,
         [order.task(found) for order in orders],
         config,
         _each_once(background, found),

@@ -44,6 +44,9 @@ Name = Annotated[
     typer.Option(help="The source's name; by default the output file's, or the folder's.", show_default=False),
 ]
 Each = Annotated[bool, typer.Option("--each", help="Train one dictionary per folder, named after it.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, help="With --each, so many at a time, which share the cores.")
+]
 SkipExisting = Annotated[
     bool,
     typer.Option(

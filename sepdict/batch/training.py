@@ -16,6 +16,7 @@ from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import AudioFileError, ConfigError, DictionaryFileError, explain
 from sepdict.progress import OnProgress
 from sepdict.training.config import TrainingConfig
+from sepdict.training.recording_checks import check_recordings
 from sepdict.training.train import is_trained_alike, train_dictionary
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Trained:
         The dictionary's; None if there is none.
     errors : sequence of str
         One of each recording that could not be used, each in one line.
+    remarks : sequence of str
+        On the recordings that could be used.
     seconds : float
         The time that the training took.
     kept : bool
@@ -83,6 +86,7 @@ class Trained:
     task: TrainingTask
     card: "Card | None" = None
     errors: Sequence[str] = field(default_factory=tuple)
+    remarks: Sequence[str] = field(default_factory=tuple)
     seconds: float = 0.0
     kept: bool = False
 
@@ -114,6 +118,7 @@ def train_one(
         kept = card_if_kept(task, recordings, backgrounds, config)
         if kept is not None:
             return Trained(task, kept, errors, kept=True)
+        remarks = check_recordings(recordings).remarks
         dictionary = train_dictionary(
             recordings,
             config,
@@ -133,7 +138,7 @@ def train_one(
         log.debug("%s: failed", task.source, exc_info=error)
         failed = [explain(task.parts[0], error)] * len(recordings)
         return Trained(task, errors=[*errors, *failed])
-    return Trained(task, dictionary.card, errors, time.perf_counter() - start)
+    return Trained(task, dictionary.card, errors, remarks, time.perf_counter() - start)
 
 
 def card_if_kept(

@@ -82,6 +82,21 @@ def test_an_interrupted_run_goes_on_with_the_dictionaries_that_are_missing(solos
     assert succeed(*words)[:2] == [str(violin), "kept, it was there already"]
 
 
+def test_several_at_a_time_become_the_same_dictionaries_with_the_same_remarks(
+    solos: list[Path], library: Path, tmp_path: Path
+) -> None:
+    words = ["train-dictionary", *solos, "--each"]
+    one_by_one, together = (run(*words, "-o", tmp_path / f"{jobs} jobs", "-j", jobs) for jobs in ("1", "2"))
+    assert [one_by_one.exit_code, together.exit_code] == [0, 0]
+    assert tree(tmp_path / "2 jobs") == tree(tmp_path / "1 jobs")
+    remarks = [line.removeprefix("note: ") for line in one_by_one.stderr.splitlines() if "is little" in line]
+    assert remarks
+    assert sorted(line for line in together.stderr.splitlines() if "is little" in line) == [
+        f"note: {source}: {remark}" for source, remark in zip(("piano", "violin"), remarks, strict=True)
+    ]
+    assert "give --each" in run("train-dictionary", solos[0], "-j", "2").stderr
+
+
 @pytest.mark.parametrize("what", ["other settings", "another recording", "damage"])
 def test_a_dictionary_that_was_trained_otherwise_is_neither_kept_nor_overwritten_unasked(
     solos: list[Path], library: Path, what: str

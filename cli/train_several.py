@@ -1,4 +1,4 @@
-"""`sepdict train-dictionary --each --cluster`: a dictionary per task, on the machines of a Dask cluster."""
+"""`sepdict train-dictionary --each`, several at a time: in processes of this machine, or on those of a cluster."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import ProgressReport, report_error
+from .console import ProgressReport, note, report_error
 
 if TYPE_CHECKING:
     from sepdict.audio.parts import Part
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from sepdict.training.config import TrainingConfig
 
 
-def train_on_cluster(
-    where: str,
+def train_several(
+    cluster: str | None,
+    n_jobs: int,
     tasks: Sequence["TrainingTask"],
     config: "TrainingConfig",
     backgrounds: Sequence["Part"],
@@ -24,20 +25,22 @@ def train_on_cluster(
     report: ProgressReport,
     on_trained: Callable[["Trained", "Card"], None],
 ) -> int:
-    """Train dictionaries, report errors, and count the recordings that failed."""
+    """Train dictionaries, report errors and remarks, and count the recordings that failed."""
     from sepdict._core.fs import writable_folder
     from sepdict.batch.executors import connected, executor_of
     from sepdict.batch.training import train_one
 
     out = tasks[0].output.parent
-    with connected(where) as client, writable_folder(out):
-        executor = executor_of(1, client)
+    with connected(cluster) as client, writable_folder(out):
+        executor = executor_of(n_jobs, client)
         executor.refuse_unfit(out, [task.parts[0].path for task in tasks] + [part.path for part in backgrounds])
         report.begin(f"training {len(tasks)} dictionaries, several at a time")
 
         def tell(trained: "Trained") -> None:
             for error in trained.errors:
                 report_error(error)
+            for remark in () if report.quiet else trained.remarks:
+                note(f"note: {trained.task.source}: {remark}")
             report.job_progress.end(trained.task.source, well=trained.card is not None)
             if trained.card is not None:
                 on_trained(trained, trained.card)
