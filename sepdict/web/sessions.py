@@ -79,6 +79,8 @@ class Document(Part):
         The job in the player.
     levels : dict of Levels
         Of the player, by jobs.
+    opened : list of str
+        Steps that stay open though there is a result.
     """
 
     marks: Marks = {}
@@ -92,6 +94,7 @@ class Document(Part):
     standard: bool = True
     heard: Identifier = ""
     levels: Annotated[dict[Identifier, Levels], Field(max_length=MOST)] = {}
+    opened: Annotated[list[Literal["mixture", "sources"]], Field(max_length=2)] = []
 
 
 @dataclass

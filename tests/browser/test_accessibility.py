@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture, trained
-from web_page import Server, opened, separate_draft
+from web_page import Server, opened, separate_draft, unfold
 
 from sepdict import write_audio
 from sepdict.batch.config import BatchConfig
@@ -31,6 +31,8 @@ def test_every_view_of_the_page_is_clean(scheme: str, browser: Any, server: Serv
         assert_clean(page)
         page.get_by_role("button", name="Train one from solos").click()
         separate_draft(page, mix)
+        assert_clean(page)
+        unfold(page, "mixture")
         page.get_by_role("button", name="Mark mix.wav").click()
         page.get_by_role("button", name="Mark from here").click()
         page.get_by_role("button", name="Correct the stems").click()

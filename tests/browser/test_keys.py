@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture
-from web_page import Server, opened, separate_draft
+from web_page import Server, opened, separate_draft, unfold
 
 from sepdict import write_audio
 
@@ -23,6 +23,7 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_space_plays_on_the_whole_page_but_in_fields_and_boxes(browser: Any, server: Server, mix: Path) -> None:
     with opened(browser, server) as page:
         separate_draft(page, mix)
+        unfold(page, "sources")
         player = page.locator("#player")
         for control in ("Train one from solos", "Separate", "Solo hum"):
             page.get_by_role("button", name=control, exact=True).press("Space")
@@ -48,6 +49,7 @@ def test_in_the_panel_of_marks_space_plays_its_recording_and_the_sheet_has_its_k
 ) -> None:
     with opened(browser, server) as page:
         separate_draft(page, mix)
+        unfold(page, "mixture")
         page.get_by_role("button", name="Mark mix.wav").click()
         page.get_by_role("button", name="Magnify time").press("Space")
         expect(page.locator("#marking .play")).to_have_text("Pause")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture, sound, write_bad
-from web_page import SIZES, Server, opened
+from web_page import SIZES, Server, opened, unfold
 
 from sepdict import read_labels, write_audio
 
@@ -89,6 +89,7 @@ def test_from_marks_to_stems(size: str, browser: Any, server: Server, recording:
         expect(page.get_by_text("of the mixture's energy is explained")).to_be_visible(timeout=120_000)
         assert page.locator(".player-name").all_inner_texts() == ["take.wav", "hiss", "hum"]
 
+        unfold(page, "mixture", "sources")
         expect(page.get_by_role("button", name="Keep hiss")).to_be_visible()
         expect(page.get_by_role("checkbox", name="hiss heard 1.6")).not_to_be_checked()
 

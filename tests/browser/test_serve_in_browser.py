@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, TINY, mixture, sound, trained, write_bad
-from web_page import SIZES, SLOW, Server, held, make_endless, opened, separate_draft, train
+from web_page import SIZES, SLOW, Server, held, make_endless, opened, separate_draft, train, unfold
 
 from sepdict import Audio, Dictionary, TrainingConfig, read_audio, write_audio
 
@@ -119,6 +119,7 @@ def test_several_mixtures_with_a_bad_one_among_them(
             "separated.zip": [f"{folder}/{name}" for folder in ("mix", "mix 2") for name in inside],
         }
 
+        unfold(page, "mixture")
         page.get_by_role("button", name="Remove bad.wav").click()
         page.set_input_files("#mixture input[type=file]", sounds["solo 1"])
         asked = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, TINY, mixture, sound
-from web_page import SLOW, Server, make_endless, opened, train
+from web_page import SLOW, Server, make_endless, opened, train, unfold
 
 from sepdict import TrainingConfig, write_audio
 from sepdict.web.jobs import ABANDONED
@@ -65,6 +65,7 @@ def test_a_reload_shows_everything_again(browser: Any, server: Server, sounds: d
         page.get_by_role("button", name="Mute hiss").click()
         page.get_by_label("Volume of hum").fill("-12.5")
         page.get_by_label("Volume of the master").fill("3")
+        unfold(page, "mixture", "sources")
         page.get_by_role("button", name="Train one from solos").click()
         page.get_by_label("Name of the source").fill("rain")
         page.set_input_files("#training input[type=file]", sounds["solo 1"])

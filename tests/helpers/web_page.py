@@ -120,4 +120,10 @@ def separate_draft(page: Any, mixture: Path) -> None:
     page.get_by_role("checkbox", name="hum").check()
     page.get_by_label("Better quality").uncheck()
     page.get_by_role("button", name="Separate", exact=True).click()
-    page.locator("#outcome").wait_for(timeout=60_000)
+    page.locator("#outcome").wait_for(timeout=120_000)
+
+
+def unfold(page: Any, *steps: str) -> None:
+    """Open steps that are folded, for there is a result: ``"mixture"`` or ``"sources"``."""
+    for step in steps:
+        page.get_by_role("button", name=f"Change {step}").press("Enter")

@@ -2,9 +2,10 @@
 
 import { createCorrecting } from "./correcting.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
+import { createFold } from "./folding.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
 import { asTotal, dictionaryItem, forget, soundItem } from "./lists.js";
-import { asLabels, createMarking, troubleOf } from "./marking.js";
+import { asCount, asLabels, createMarking, troubleOf } from "./marking.js";
 import { settings, showOptions } from "./options.js";
 import { createResults } from "./results.js";
 import { ask, askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
@@ -13,6 +14,7 @@ import {
   addUpload,
   changed,
   chosenDictionaries,
+  earlierResults,
   forgetAll,
   isDone,
   jobsOf,
@@ -35,6 +37,8 @@ const correcting = createCorrecting(find("#correction"), { onChange: changed, se
 const results = createResults(find("#result"), { onHeard: correcting.hear });
 const marking = createMarking(find("#marking"), { onChange: changed });
 const training = createTraining(sourcesSection, { addOnce });
+const foldMixture = createFold(mixtureSection);
+const foldSources = createFold(sourcesSection);
 
 let isOpen = false; // whether it is known what is in the session
 let asking = false;
@@ -256,7 +260,20 @@ function refresh() {
   const isMarked = state.mixtures.some(({ marks }) => marks.length);
   sourcesSection.classList.toggle("ready", chosenDictionaries().length > 0 || isMarked);
   listenSection.classList.toggle("ready", resultsNow().some(({ report }) => isDone(report)));
+  fold();
   saveSoon();
+}
+
+/** Fold the steps that led to a result. */
+function fold() {
+  const { mixtures } = state;
+  const hasResult = resultsNow().some(({ report, before }) => isDone(report) || before) || earlierResults().length > 0;
+  const [only, ...others] = mixtures;
+  const recordings = others.length ? `${mixtures.length} recordings` : (only?.name ?? "none");
+  foldMixture(hasResult, recordings + asCount({ marks: mixtures.flatMap(({ marks }) => marks) }));
+  const sources = [...new Set(mixtures.flatMap(sourcesOf))].join(", ") || "none";
+  const nNotKept = state.dictionaries.filter(({ own, kept }) => own && !kept).length;
+  foldSources(hasResult, sources + (nNotKept ? `; ${nNotKept} not kept yet` : ""));
 }
 
 /** Offer what means something with the sources that are marked or chosen. */

@@ -12,6 +12,7 @@ export const state = {
   ofOthers: { marks: {}, corrections: {} }, // of recordings that are not here any more, by their checksums
   heard: "", // the job in the player
   levels: {}, // of the player, by jobs
+  opened: [], // steps that stay open though there is a result
 };
 
 const find = (selector) => document.querySelector(selector);
@@ -68,7 +69,7 @@ export function forgetAll() {
   for (const [kind, ofOthers] of Object.entries(state.ofOthers)) {
     for (const mixture of state.mixtures) ofOthers[mixture.sha256] = asLabels(mixture[kind]);
   }
-  Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {} });
+  Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {}, opened: [] });
   state.dictionaries = state.dictionaries.filter(({ own }) => !own);
 }
 
@@ -104,6 +105,7 @@ export function read() {
     ...Object.fromEntries(ticked),
     heard: state.heard,
     levels: state.levels,
+    opened: state.opened,
   };
 }
 
@@ -123,6 +125,7 @@ export function set(written) {
   find(`[name=network][value=${written.network}]`).checked = true;
   for (const [name, box] of Object.entries(TICKED)) find(box).checked = written[name];
   state.levels = written.levels;
+  state.opened = written.opened;
 }
 
 export function chosenDictionaries() {
