@@ -13,6 +13,7 @@ PHASES: Mapping[str, str] = {  # the stages of a `Progress` in words
     "estimate": "telling the sources apart",
     "fit": "finding the sources",
     "adapt": "adapting to the mixture",
+    "write": "writing the stems",
     "compare": "comparing",
     "tracks": "several at a time",
 }
@@ -25,7 +26,8 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on: ``"train"``, ``"estimate"``, ``"fit"``, ``"adapt"``, ``"compare"``, or, of many, ``"tracks"``.
+        What is going on: ``"train"``, ``"estimate"``, ``"fit"``, ``"adapt"``, ``"write"``, ``"compare"``, or,
+        of many, ``"tracks"``.
     step, n_steps : int
         Steps done, and the most there can be; a stage may end early.
     divergence : float

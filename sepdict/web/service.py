@@ -265,6 +265,7 @@ class Service:
             "elapsed_s": elapsed_s,
             "left_s": job.job_progress.left_s(elapsed_s),
             "fraction": job.job_progress.fraction,
+            "stages": [stage for costs in job.task.plan.values() for stage, cost in costs.items() if cost],
             **stage,
             "message": job.message,
             "warnings": list(job.warnings),

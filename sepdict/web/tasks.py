@@ -31,7 +31,7 @@ from sepdict.audio.io import open_audio
 from sepdict.audio.writing import copy_audio, writing_stems
 from sepdict.dictionaries.library import library_folder
 from sepdict.errors import ConfigError
-from sepdict.progress import OnProgress, Plan
+from sepdict.progress import OnProgress, Plan, Progress
 from sepdict.reports.media import look_at, loudest, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
 from sepdict.separation.plan import plan_separation
@@ -44,6 +44,7 @@ DICTIONARY = "dictionary.safetensors"
 LEARNED = "learned-{}.safetensors"  # the dictionaries of what is marked, by number
 RECORD = "separation.json"  # how the stems were made
 START, REST = r"""(?<![^\s('"])""", r"""[^\s:;,()'"]*"""  # of a path from the root on
+WRITING_S = 0.2  # of a minute of a mixture and two stems, in the measure of the plan's other costs
 MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every format that we do
 
 
@@ -119,9 +120,10 @@ class Separating:
     @property
     def plan(self) -> Plan:
         """The stages and their costs."""
-        durations_s = {self.mixture.name: self.duration_s}
+        durations_s = {"mixture": self.duration_s}
         n_dictionaries = len(self.dictionaries) + self.n_to_learn
-        return plan_separation(durations_s, self.config, n_dictionaries=n_dictionaries, n_to_learn=self.n_to_learn)
+        plan = plan_separation(durations_s, self.config, n_dictionaries=n_dictionaries, n_to_learn=self.n_to_learn)
+        return {**plan, "files": {"write": WRITING_S * self.duration_s / 60}}
 
     def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
         """Learn what is marked, separate block by block, and describe the stems and how it went."""
@@ -135,6 +137,7 @@ class Separating:
         learned = dictionaries[len(self.dictionaries) :]
         for number, dictionary in enumerate(learned):
             dictionary.save(output / LEARNED.format(number))
+        on_progress(Progress("write", 0, 1, math.nan))
         copy_audio(self.mixture.path, output / MIXTURE)
         _draw([output / MIXTURE, *paths])
         is_silent, explained = outcome.fit.silent, outcome.explained_energy

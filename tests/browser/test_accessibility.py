@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture, trained
-from web_page import Server, opened, separate_draft, unfold
+from web_page import Server, make_endless, opened, separate_draft, unfold
 
 from sepdict import write_audio
 from sepdict.batch.config import BatchConfig
@@ -44,6 +44,21 @@ def test_every_view_of_the_page_is_clean(scheme: str, browser: Any, server: Serv
         page.goto(f"{server.address}#s=0123456789abcdef")
         page.get_by_role("button", name="Start anew").wait_for()
         assert_clean(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_progress_is_clean(
+    scheme: str, browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch)
+    with opened(browser, server, scheme=scheme) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        page.locator("[aria-current=step]").filter(has_text="Take the mixture apart").wait_for(timeout=120_000)
+        assert_clean(page)
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("list", name="Steps").wait_for(state="hidden")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

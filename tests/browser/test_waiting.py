@@ -29,6 +29,28 @@ def test_the_title_of_the_tab_says_how_far_work_is(
         expect(page).to_have_title("sepdict")
 
 
+def test_the_steps_of_a_separation_are_listed_with_the_one_that_goes_on(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch)
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        steps = page.get_by_role("list", name="Steps").get_by_role("listitem")
+        expect(page.locator("[aria-current=step]")).to_have_text("Take the mixture apart", timeout=120_000)
+        expect(steps).to_have_text(
+            [
+                "Get ready, done",
+                "Learn to tell the sources apart, done",  # which was in the cache, or is none of a job without end
+                "Take the mixture apart",
+                "Write the stems",
+            ]
+        )
+        page.get_by_role("button", name="Cancel").click()
+        expect(steps).to_have_count(0)
+
+
 def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_path: Path) -> None:
     paths = [write_audio(tmp_path / f"{n}.wav", mixture(n_samples=SAMPLE_RATE, seed=n)) for n in range(12)]
     with opened(browser, server) as page:

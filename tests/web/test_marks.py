@@ -51,6 +51,11 @@ def test_marked_moments_are_learned_and_the_stems_sum_to_the_mixture(client: Tes
     torch.testing.assert_close(stems["hiss"][SAMPLE_RATE // 2 : SAMPLE_RATE], marked, rtol=0, atol=1e-4)
 
 
+def test_a_separation_names_its_stages_and_goes_through_to_the_last(client: TestClient) -> None:
+    job, _ = separated(client, recording(), labels=[HISS, HUM], quality="draft")
+    assert (job["stages"], job["stage"], job["fraction"]) == (["train", "fit", "write"], "write", 1)
+
+
 def test_what_was_learned_from_marks_can_be_kept_and_used_again(client: TestClient) -> None:
     known = [in_library(client)["hiss"]]
     job, _ = separated(client, recording(), labels=[HUM], dictionaries=known)

@@ -49,8 +49,12 @@ export function catchFocus(element) {
   return true;
 }
 
-/** Show in a section how far something is, and for how long it has been going on; without a text there is no bar. */
-export function showProgress(section, { text, took = "", share, onCancel } = {}) {
+/**
+ * Show in a section how far something is, and for how long it has been going on; without a text there is no bar.
+ *
+ * Of `steps`, those before `step` are done, and those after it are to come.
+ */
+export function showProgress(section, { text, took = "", share, steps = [], step = -1, onCancel } = {}) {
   const place = section.querySelector(":scope > .progress");
   place.hidden = text === undefined;
   if (place.hidden) {
@@ -60,15 +64,24 @@ export function showProgress(section, { text, took = "", share, onCancel } = {})
   if (!place.firstChild) {
     const said = make("span", { class: "said" }, [make("span", { role: "status" }), make("span")]);
     const cancel = make("button", { type: "button" }, ["Cancel"]);
-    place.append(said, make("progress", { max: "1", "aria-label": "Progress" }), cancel);
+    const list = make("ol", { "aria-label": "Steps" });
+    place.append(said, make("progress", { max: "1", "aria-label": "Progress" }), cancel, list);
   }
-  const [said, bar, cancel] = place.children;
+  const [said, bar, cancel, list] = place.children;
   const [status, seconds] = said.children; // which are no news: nobody wants to be told them one by one
   if (status.textContent !== text) status.textContent = text;
   seconds.textContent = took;
   if (share === undefined) bar.removeAttribute("value");
   else bar.value = share;
   cancel.onclick = onCancel;
+  list.hidden = !steps.length;
+  list.replaceChildren(...steps.map((each, index) => stepItem(each, index - step)));
+}
+
+function stepItem(text, distance) {
+  if (distance === 0) return make("li", { "aria-current": "step" }, [text]);
+  const words = distance < 0 ? [text, make("span", { class: "visually-hidden" }, [", done"])] : [text];
+  return make("li", distance < 0 ? { class: "done" } : {}, words);
 }
 
 /** Let files be chosen in a place or dropped on it. */

@@ -11,7 +11,16 @@ const STAGES = {
   fit: "Taking the mixture apart",
   adapt: "Adapting to this mixture",
   tracks: "Separating the recordings",
+  write: "Writing the stems",
 };
+const STEPS = {
+  ready: "Get ready",
+  train: "Learn what is marked",
+  estimate: "Learn to tell the sources apart",
+  fit: "Take the mixture apart",
+  write: "Write the stems",
+};
+const STEP_OF = { adapt: "fit" }; // both go on in turn
 
 const TITLE = document.title;
 
@@ -103,9 +112,9 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   for (const [index, job] of jobs.entries()) {
     const which = [jobs.length > 1 ? `${index + 1} of ${jobs.length}` : "", nameOf(index)].filter(Boolean).join(", ");
     const onLook = (report) => {
-      const { text, took, share } = progressOf(report);
-      entitle(share === undefined ? "Working" : `${Math.floor((100 * (index + share)) / jobs.length)} %`);
-      if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, took, share, onCancel });
+      const { text, ...how } = progressOf(report);
+      entitle(how.share === undefined ? "Working" : `${Math.floor((100 * (index + how.share)) / jobs.length)} %`);
+      if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, ...how, onCancel });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
     };
@@ -128,11 +137,13 @@ function entitle(words = "") {
   document.title = words ? `${words} - ${TITLE}` : TITLE;
 }
 
-function progressOf({ state, n_before: nBefore, stage, fraction, elapsed_s: elapsed, left_s: left, silent }) {
+function progressOf({ state, n_before: nBefore, stage, stages, fraction, elapsed_s: elapsed, left_s: left, silent }) {
   if (silent) return { text: "The server does not answer; trying again" };
   if (state === "waiting" && nBefore) return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
   const ahead = left >= 1 ? `, about ${asDuration(Math.ceil(left))} left` : "";
   const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}${ahead}` : "";
-  if (!stage) return { text: "Getting ready", took };
-  return { text: STAGES[stage] ?? "Working", took, share: fraction };
+  const plan = [...new Set(["ready", ...stages.map((each) => STEP_OF[each] ?? each)])];
+  const steps = stages.length > 1 ? plan.map((each) => STEPS[each]) : []; // a single one is named already
+  if (!stage) return { text: "Getting ready", took, steps, step: 0 };
+  return { text: STAGES[stage] ?? "Working", took, share: fraction, steps, step: plan.indexOf(STEP_OF[stage] ?? stage) };
 }
