@@ -108,7 +108,7 @@ def separate_track(
                     page = separation_page(
                         manifest.as_dict(),
                         hidden.stems,
-                        work.dictionaries,
+                        [dictionary.card for dictionary in work.dictionaries],
                         delivery.outcome.timeline,
                         mixture=mixture.path,
                     )

@@ -6,9 +6,10 @@ Files are read block by block. Of long sounds only the beginning is shown.
 import base64
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -21,6 +22,8 @@ from sepdict.audio.signal import resample
 from sepdict.audio.writing import AT_ONCE
 from sepdict.spectral.pooling import Columns
 from sepdict.spectral.stft import StftConfig, magnitude, stft
+
+Key = TypeVar("Key")
 
 SHOWN_S = 300.0  # of longer files, the beginning: a song, and no more than a browser can hold decoded
 N_COLUMNS = 1200  # of a picture: what a laptop's screen is wide
@@ -153,6 +156,18 @@ def loudest(energy: Tensor) -> float:
 def spectrogram(energy: Tensor, reference: float) -> bytes:
     """Draw a spectrogram as a PNG, from black to white where it is as loud as the reference energy."""
     return picture(10 * torch.log10(energy / reference), "magma", lowest=FAINTEST_DB, highest=0)
+
+
+def masks_of(energies: Mapping[Key, Tensor], mixture: Tensor) -> dict[Key, Tensor]:
+    """Compute each stem's share of every bin from the stems' energies; nan where the mixture is silent."""
+    total = sum(energy.sqrt() for energy in energies.values())
+    audible = mixture > loudest(mixture) * 10 ** (FAINTEST_DB / 10)
+    return {key: torch.where(audible, energy.sqrt() / total, torch.nan) for key, energy in energies.items()}
+
+
+def mask_picture(mask: Tensor) -> bytes:
+    """Draw a mask as a PNG, white where a stem has all of the mixture."""
+    return picture(mask, "gray", lowest=0, highest=1)
 
 
 def picture(values: Tensor, colors: str, *, lowest: float, highest: float) -> bytes:

@@ -19,18 +19,18 @@ from sepdict._core.names import RESIDUAL
 from sepdict.audio.formats import ENCODINGS
 from sepdict.audio.io import open_audio
 from sepdict.dictionaries.card import Card
-from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.evaluation.scoring import RATIOS, Evaluation
 from sepdict.reports import svg
 from sepdict.reports.html import fill_page
 from sepdict.reports.media import (
     CLIPPED,
-    FAINTEST_DB,
     Look,
     embedded_rate,
     is_lossless,
     look_at,
     loudest,
+    mask_picture,
+    masks_of,
     picture,
     picture_url,
     sound_url,
@@ -62,7 +62,7 @@ SCORES = {  # name of a score: heading of its column, and its meaning
 def separation_page(
     manifest: Mapping[str, Any],
     stems: Mapping[str, Path],
-    dictionaries: Sequence[Dictionary],
+    cards: Sequence[Card],
     timeline: Timeline,
     *,
     mixture: Path,
@@ -76,8 +76,8 @@ def separation_page(
         be missing.
     stems : mapping of name to Path
         The stems' present paths, which may differ from those in the manifest: their files may not be in place yet.
-    dictionaries : sequence of Dictionary
-        The manifest's dictionaries.
+    cards : sequence of Card
+        Of the manifest's dictionaries.
     timeline : Timeline
     mixture : Path
         The separated file: the manifest's mixture, or the excerpt of it.
@@ -96,7 +96,7 @@ def separation_page(
     paths = {"": mixture, **stems}  # no stem has an empty name
     looks = {stem: look_at(path) for stem, path in paths.items()}
     looks[""] = looks[""].softened(manifest.get("gain", 1.0))  # as the stems were
-    sources = [dictionary.source for dictionary in dictionaries]
+    sources = [card.source for card in cards]
     sound = _sound_facts(manifest, mixture, looks)
     tracks = _tracks(manifest, paths, looks, _excitations(timeline, sources, sound["shown_s"]), sound)
     data = {"tracks": tracks, "duration": sound["shown_s"], "total": sound["duration_s"], "sampleRate": sound["rate"]}
@@ -108,7 +108,7 @@ def separation_page(
         manifest=manifest,
         manifest_text=to_json(manifest),
         sound=sound,
-        cards=_cards(manifest, dictionaries),
+        cards=_with_files(manifest, cards),
         form=_form(manifest),
         trust=_trust(timeline, sound["duration_s"], has_rest=manifest["settings"]["residual"]),
         levels=_levels(timeline, sources),
@@ -181,7 +181,7 @@ def _tracks(
 ) -> list[dict[str, Any]]:
     """Return the tracks that the player plays and shows: the mixture, then the stems."""
     reference = loudest(looks[""].energy)
-    masks = _masks({name: look.energy for name, look in looks.items() if name}, looks[""].energy)
+    masks = masks_of({name: look.energy for name, look in looks.items() if name}, looks[""].energy)
     hues = {source: number % N_HUES + 1 for number, source in enumerate(excitations)}
     tracks = []
     for name, path in paths.items():
@@ -193,7 +193,7 @@ def _tracks(
             "spectrogram": picture_url(spectrogram(looks[name].energy, reference)),
         }
         if name in masks:
-            track["mask"] = picture_url(picture(masks[name], "gray", lowest=0, highest=1))
+            track["mask"] = picture_url(mask_picture(masks[name]))
         if name in excitations and track["role"] == "stem":
             drawn = picture(excitations[name], "berlin", lowest=-WIDEST_CODE, highest=WIDEST_CODE)
             track |= {"excitation": picture_url(drawn), "hue": hues[name]}
@@ -217,22 +217,15 @@ def _role(name: str, settings: Mapping[str, Any]) -> str:
     return "rest" if wanted is not None and name == f"no_{wanted}" else "stem"
 
 
-def _cards(manifest: Mapping[str, Any], dictionaries: Sequence[Dictionary]) -> list[tuple[Card, Path | None]]:
+def _with_files(manifest: Mapping[str, Any], cards: Sequence[Card]) -> list[tuple[Card, Path | None]]:
     """Return the dictionaries' cards, each with the path of its file if that is known."""
     files = {facts["source"]: Path(facts["file"]) for facts in manifest["dictionaries"] if "file" in facts}
-    return [(dictionary.card, files.get(dictionary.source)) for dictionary in dictionaries]
+    return [(card, files.get(card.source)) for card in cards]
 
 
 def _words(command: Sequence[str]) -> list[str]:
     """Quote the words of a command for a shell."""
     return [shlex.quote(word) for word in command]
-
-
-def _masks(energies: Mapping[str, Tensor], mixture: Tensor) -> dict[str, Tensor]:
-    """Compute each stem's share of every bin from the stems' energies; nan where the mixture is silent."""
-    total = sum(energy.sqrt() for energy in energies.values())
-    audible = mixture > loudest(mixture) * 10 ** (FAINTEST_DB / 10)
-    return {name: torch.where(audible, energy.sqrt() / total, torch.nan) for name, energy in energies.items()}
 
 
 def _excitations(timeline: Timeline, sources: Sequence[str], shown_s: float) -> dict[str, Tensor]:

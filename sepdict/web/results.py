@@ -1,10 +1,11 @@
 """The files of jobs that are done, by the names that the page and the user know."""
 
+import contextlib
 import hashlib
 import secrets
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,9 +15,11 @@ from fastapi import HTTPException
 from sepdict._core.names import file_names
 from sepdict.audio.writing import copy_audio
 from sepdict.web.jobs import Job
+from sepdict.web.reports import write_report
 from sepdict.web.tasks import MIXTURE, RECORD, Separating
 
 Format = Literal["wav", "flac", "mp3"]
+ENDS = (*get_args(Format), "png", "mask.png")  # of what there is of a stem
 PEAK = 0.99  # of what is written as integers or MP3, whose decoders overshoot
 
 _one_at_a_time = threading.Lock()  # encoding takes a core
@@ -32,7 +35,7 @@ def output(job: Job, name: str) -> tuple[Path, str]:
     """
     known = {"mixture.wav": (MIXTURE, "mixture.wav"), "mixture.png": ("mixture.png", "mixture.png")}
     for number, stem in enumerate(_stem_names(job)):
-        known |= {f"{number}.{end}": (f"{number}.{end}", f"{stem}.{end}") for end in (*get_args(Format), "png")}
+        known |= {f"{number}.{end}": (f"{number}.{end}", f"{stem}.{end}") for end in ENDS}
     if job.state != "done" or not isinstance(job.task, Separating) or name not in known:
         raise HTTPException(404, "there is no such file")
     path, shown = job.output / known[name][0], known[name][1]
@@ -62,6 +65,21 @@ def stems_zip(jobs: Sequence[Job], form: Format = "wav") -> tuple[Path, str]:
         each = zip(below, jobs, strict=True)
         _write_zip(path, {at + name: file for at, job in each for name, file in _files(job, form)})
     return path, f"{folders[0]}.zip" if len(jobs) == 1 else "separated.zip"
+
+
+def report(job: Job) -> tuple[Path, str]:
+    """Return the report of a separation, and its name for the download; it is made when it is first asked for.
+
+    Raises
+    ------
+    HTTPException
+        404 if there is none, or it is no longer there; 507 if the disk is full.
+    """
+    if job.state != "done" or not isinstance(job.task, Separating):
+        raise HTTPException(404, "there is no such report")
+    (name,) = file_names([Path(job.task.mixture.name).stem], otherwise="mixture")
+    with _one_at_a_time, _storing("there is no such report"):
+        return write_report(job.output, job.output / MIXTURE), f"{name} report.html"
 
 
 def _files(job: Job, form: Format) -> list[tuple[str, Path]]:
@@ -96,13 +114,22 @@ def _stem_names(job: Job) -> list[str]:
 def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
     """Write a ZIP file, whole or not at all."""
     temporary = path.with_name(secrets.token_hex(16))
+    with _storing("there are no such stems"):
+        try:
+            with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
+                for name, file in files.items():
+                    archive.write(file, name)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _storing(gone: str) -> Iterator[None]:
+    """Refuse what cannot be stored (507), or is gone (404), for its job was forgotten just now."""
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:  # stored, not compressed: samples hardly shrink
-            for name, file in files.items():
-                archive.write(file, name)
-        temporary.replace(path)
+        yield
+    except FileNotFoundError as error:
+        raise HTTPException(404, gone) from error
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, FileNotFoundError):  # a job was forgotten just now
-            raise HTTPException(404, "there are no such stems") from error
         raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error

@@ -216,6 +216,13 @@ def stems(
     return FileResponse(path, filename=filename)
 
 
+@router.get("/api/jobs/{identifier}/report.html")
+def report(identifier: str, service: TheService) -> FileResponse:
+    """Return the report of a separation; it is saved and not shown, for its scripts are none of the page's."""
+    path, filename = results.report(service.job(identifier))
+    return FileResponse(path, filename=filename)
+
+
 @router.get("/api/jobs/{identifier}/{name}")
 def output(identifier: str, name: str, service: TheService) -> FileResponse:
     """Return a file of a job; browsers show or play it, or save it if a link says so."""

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -27,16 +27,19 @@ from sepdict import (
 )
 from sepdict._core.cache import cache_folder
 from sepdict._core.fs import to_json, write_atomically
+from sepdict._core.names import RESIDUAL
 from sepdict.audio.io import open_audio
 from sepdict.audio.writing import copy_audio, writing_stems
 from sepdict.dictionaries.library import library_folder
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress, Plan, Progress
-from sepdict.reports.media import look_at, loudest, spectrogram
+from sepdict.reports.media import look_at, loudest, mask_picture, masks_of, spectrogram
 from sepdict.separation.engine import separate_in_blocks, stem_names
 from sepdict.separation.plan import plan_separation
+from sepdict.separation.result import Outcome
 from sepdict.training.recording_checks import check_recordings
 from sepdict.web.dictionaries import describe
+from sepdict.web.reports import ReportFacts
 
 log = logging.getLogger(__name__)
 
@@ -143,13 +146,16 @@ class Separating:
         is_silent, explained = outcome.fit.silent, outcome.explained_energy
         record = self._record(dictionaries) | {"explained_energy": explained}
         write_atomically(output / RECORD, to_json(record).encode())
+        stems = dict(zip(names, (path.name for path in paths), strict=True))
+        form = {"sample_rate": mixture.sample_rate, "n_channels": mixture.n_channels}
+        form["duration_s"] = mixture.n_samples / mixture.sample_rate
+        manifest = self._manifest(record, outcome, form, stems)
+        ReportFacts(manifest, tuple(each.card for each in dictionaries), outcome.timeline).leave(output)
         return {
             "stems": names,
             "is_silent": is_silent,
             "has_residual": len(names) > len(dictionaries),
-            "duration_s": mixture.n_samples / mixture.sample_rate,
-            "sample_rate": mixture.sample_rate,
-            "n_channels": mixture.n_channels,
+            **form,
             "explained_energy": None if is_silent else explained,
             "message": outcome.fit.message,
             "learned": [describe(dictionary) for dictionary in learned],
@@ -180,6 +186,25 @@ class Separating:
             "labels": [asdict(label) for label in self.labels],
             "corrections": [asdict(label) for label in self.corrections],
             "settings": asdict(self.config),
+        }
+
+    def _manifest(
+        self, record: Mapping[str, Any], outcome: Outcome, form: Mapping[str, float], stems: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what is recorded as a report takes it, and what else it says."""
+        has_rest = len(stems) > len(record["dictionaries"])
+        how = {"n_segments": outcome.n_segments, "residual": has_rest, "residual_name": RESIDUAL}
+        return {
+            **record,
+            "mixture": {"file": self.mixture.name, **form},
+            "dictionaries": [{"source": source, **facts} for source, facts in record["dictionaries"].items()],
+            "settings": record["settings"] | how,
+            "message": outcome.fit.message,
+            "loss": {"curve": outcome.fit.loss_curve},
+            "null_test_db": outcome.null_test_db,
+            "stems": stems,
+            "scores": None,
+            "command": [],
         }
 
 
@@ -216,8 +241,11 @@ def explain(error: Exception, task: Task) -> str:
 
 
 def _draw(paths: Sequence[Path]) -> None:
-    """Draw spectrograms beside files, all at the scale of the first."""
+    """Draw spectrograms beside files, all at the scale of the first, the mixture's; and masks beside those of stems."""
     looks = [look_at(path, shown_s=math.inf) for path in paths]
     reference = loudest(looks[0].energy)
     for path, look in zip(paths, looks, strict=True):
         write_atomically(path.with_suffix(".png"), spectrogram(look.energy, reference))
+    stems = {path: look.energy for path, look in zip(paths[1:], looks[1:], strict=True)}
+    for path, mask in masks_of(stems, looks[0].energy).items():
+        write_atomically(path.with_suffix(".mask.png"), mask_picture(mask))

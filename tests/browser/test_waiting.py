@@ -73,3 +73,29 @@ def test_stems_are_downloaded_in_the_format_that_is_chosen(browser: Any, server:
                 page.locator("#downloads").get_by_role("link", name=name).click()
             assert download.value.suggested_filename == file
             assert download.value.path().stat().st_size > 0
+
+
+def test_the_report_of_a_result_is_downloaded_and_is_a_page_of_its_own(
+    browser: Any, server: Server, tmp_path: Path
+) -> None:
+    with opened(browser, server) as page:
+        separate_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Report").click()
+        assert download.value.suggested_filename == "mix report.html"
+        download.value.save_as(tmp_path / "report.html")
+    report = browser.new_page()
+    report.goto((tmp_path / "report.html").as_uri())
+    expect(report.locator(".player-name")).to_have_text(["mix.wav", "hum", "residual"])
+    report.get_by_role("button", name="Play").click()
+    expect(report.locator("#player")).to_have_attribute("data-state", re.compile("playing|paused"))
+    report.close()
+
+
+def test_masks_can_be_seen_in_place_of_spectrograms(browser: Any, server: Server, tmp_path: Path) -> None:
+    with opened(browser, server) as page:
+        separate_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_text("Mask", exact=True).click()
+        mask = page.get_by_role("img", name="Mask of hum")
+        expect(mask).to_be_visible()
+        page.wait_for_function("[...document.querySelectorAll('.player-lane img')].every((each) => each.naturalWidth)")

@@ -105,12 +105,12 @@ def redrawn(result: TrackResult, *, heard: Path | None = None, file: str | None 
     settings = manifest["settings"] | facts.pop("settings", {})
     ones = torch.ones(2, 50)
     timeline = Timeline(result.duration_s / 50, ones[0], 0.1 * ones[0], ones, (ones, ones))
-    sources = [trained("hiss"), trained("hum")]
+    cards = [trained("hiss").card, trained("hum").card]
     manifest |= facts | {"settings": settings}
     manifest["mixture"]["file"] = file or manifest["mixture"]["file"]
     stems = {name: Path(path) for name, path in manifest["stems"].items()}
     heard = result.mixture if heard is None else heard
-    return Page.of(sepdict.reports.separation_report.separation_page(manifest, stems, sources, timeline, mixture=heard))
+    return Page.of(sepdict.reports.separation_report.separation_page(manifest, stems, cards, timeline, mixture=heard))
 
 
 def renamed(result: TrackResult, names: dict[str, str], *, gain: float = 1.0) -> dict[str, Path]:

@@ -120,6 +120,7 @@ export function createResults(place, { onHeard }) {
       role: result.has_residual && index === result.stems.length - 1 ? "residual" : "stem",
       url: `${at}/${index}.wav`,
       spectrogram: `${at}/${index}.png`,
+      mask: `${at}/${index}.mask.png`,
     }));
     const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
     const which = nMixtures > 1 ? `${name}: ` : "";
@@ -150,7 +151,9 @@ export function createResults(place, { onHeard }) {
       make("a", { class: "button", href: `${at}/${index}.${form}`, download: `${stem}.${form}` }, [stem]),
     );
     const all = make("a", { class: "button", href: `${at}/stems.zip?form=${form}`, download: "" }, ["All as zip"]);
-    find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download as"]), choice, ...links, all);
+    const title = "A page of its own: the player, masks and excitations, and what to trust where";
+    const report = make("a", { class: "button", href: `${at}/report.html`, download: "", title }, ["Report"]);
+    find("#downloads").replaceChildren(make("span", { class: "hint" }, ["Download as"]), choice, ...links, all, report);
   }
 
   /** Bring the player to where it is seen, unless the user is busy elsewhere. */
