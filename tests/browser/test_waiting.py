@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture
-from web_page import Server, make_endless, opened, separate_draft
+from web_page import Server, held, make_endless, opened, separate_draft
 
 from sepdict import write_audio
 
@@ -99,3 +99,57 @@ def test_masks_can_be_seen_in_place_of_spectrograms(browser: Any, server: Server
         mask = page.get_by_role("img", name="Mask of hum")
         expect(mask).to_be_visible()
         page.wait_for_function("[...document.querySelectorAll('.player-lane img')].every((each) => each.naturalWidth)")
+
+
+BROWSER = """
+window.told = [];
+window.nAsked = 0;
+window.Notification = class {
+  static async requestPermission() { window.nAsked += 1; return ANSWER; }
+  constructor(title, { body }) { window.told.push(`${title}: ${body}`); }
+};
+Object.defineProperty(document, "hidden", { get: () => Boolean(window.isAway) });
+"""
+
+
+def separate_when(page: Any, server: Server, mix: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Begin a separation that goes on when what is returned is set."""
+    gate = held(server, monkeypatch)
+    page.set_input_files("#mixture > .drop input[type=file]", mix)
+    page.get_by_role("checkbox", name="hum").check()
+    page.get_by_label("Better quality").uncheck()
+    page.get_by_role("button", name="Separate", exact=True).click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    return gate
+
+
+@pytest.mark.parametrize(("answer", "is_away"), [("granted", True), ("granted", False), ("denied", True)])
+def test_who_has_asked_and_looks_elsewhere_is_told_of_the_end(
+    answer: str, is_away: bool, browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, server) as page:
+        page.add_init_script(BROWSER.replace("ANSWER", f"'{answer}'"))
+        page.reload()
+        mix = write_audio(tmp_path / "mix.wav", mixture(n_samples=2 * SAMPLE_RATE))
+        gate = separate_when(page, server, mix, monkeypatch)
+        box = page.locator(".telling input")
+        assert page.evaluate("nAsked") == 0  # nobody is asked unless it is wanted
+        box.click()
+        expect(box).to_be_checked(checked=answer == "granted")
+        page.evaluate(f"window.isAway = {str(is_away).lower()}")
+        gate.set()
+        page.locator("#listen > .progress").wait_for(state="hidden", timeout=120_000)
+        assert page.evaluate("told") == (["Done - sepdict: mix.wav"] if (answer, is_away) == ("granted", True) else [])
+        assert page.evaluate("nAsked") == 1
+
+
+def test_a_browser_that_has_no_notifications_is_offered_none(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, server) as page:
+        page.add_init_script("delete window.Notification")
+        page.reload()
+        gate = separate_when(page, server, write_audio(tmp_path / "mix.wav", mixture()), monkeypatch)
+        expect(page.locator(".telling")).to_have_count(0)
+        gate.set()
+        page.locator("#outcome").wait_for(timeout=120_000)

@@ -52,9 +52,9 @@ export function catchFocus(element) {
 /**
  * Show in a section how far something is, and for how long it has been going on; without a text there is no bar.
  *
- * Of `steps`, those before `step` are done, and those after it are to come.
+ * Of `steps`, those before `step` are done, and those after it are to come. `more` is an element to stand below.
  */
-export function showProgress(section, { text, took = "", share, steps = [], step = -1, onCancel } = {}) {
+export function showProgress(section, { text, took = "", share, steps = [], step = -1, onCancel, more } = {}) {
   const place = section.querySelector(":scope > .progress");
   place.hidden = text === undefined;
   if (place.hidden) {
@@ -75,6 +75,7 @@ export function showProgress(section, { text, took = "", share, steps = [], step
   else bar.value = share;
   cancel.onclick = onCancel;
   list.hidden = !steps.length;
+  if (more && !place.contains(more)) place.append(more);
   list.replaceChildren(...steps.map((each, index) => stepItem(each, index - step)));
 }
 

@@ -1,6 +1,7 @@
 /** Work that the server does, as the page shows it. */
 
 import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
+import { notificationBox, notify } from "./notifying.js";
 import { ask, follow, isUnfinished, send } from "./server.js";
 import { ofSession } from "./session.js";
 
@@ -95,6 +96,7 @@ export async function askForAll(section, requests, onAsked) {
  */
 export async function followAll(section, jobs, onReport, { nameOf = () => "", byKeyboard = false } = {}) {
   const reports = [...jobs];
+  const more = notificationBox();
   let canceling = false;
   const onCancel = async () => {
     canceling = true;
@@ -114,7 +116,7 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     const onLook = (report) => {
       const { text, ...how } = progressOf(report);
       entitle(how.share === undefined ? "Working" : `${Math.floor((100 * (index + how.share)) / jobs.length)} %`);
-      if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, ...how, onCancel });
+      if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, ...how, onCancel, more });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
     };
@@ -125,8 +127,10 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     hear(index, await follow(reports[index], onLook).catch(lost));
   }
   const isDone = reports.some(({ state }) => state === "done");
-  entitle(document.hidden && !canceling ? (isDone ? "Done" : "Failed") : "");
+  const end = isDone ? "Done" : "Failed";
+  entitle(document.hidden && !canceling ? end : "");
   hasEnded = true;
+  if (!canceling) notify(`${end} - ${TITLE}`, reports.map(({ name, request }) => name || request.source).join(", "));
   showProgress(section);
   return reports;
 }
