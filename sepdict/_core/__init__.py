@@ -11,7 +11,7 @@ INTERNAL_API = {
         "writable_folder",
         "write_atomically",
     ),
-    "sepdict._core.names": ("RESIDUAL", "file_names", "normalized", "refuse_unwritable", "visible"),
+    "sepdict._core.names": ("RESIDUAL", "file_names", "folded", "normalized", "refuse_unwritable", "visible"),
     "sepdict._core.on_demand": ("load_extra", "why"),
     "sepdict._core.processes": ("Outcome", "Send", "Worker"),
     "sepdict._core.times": ("parse_time",),

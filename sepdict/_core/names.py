@@ -84,8 +84,8 @@ def file_names(names: Sequence[str], *, otherwise: str) -> list[str]:
     for name in names:
         wanted = _portable(name) or otherwise
         numbered = (f"{wanted} {number}" for number in itertools.count(2))
-        free = next(each for each in itertools.chain([wanted], numbered) if _folded(each) not in taken)
-        taken.add(_folded(free))
+        free = next(each for each in itertools.chain([wanted], numbered) if folded(each) not in taken)
+        taken.add(folded(free))
         found.append(free)
     return found
 
@@ -97,7 +97,7 @@ def _portable(name: str) -> str:
     return f"_{text}" if _DEVICE.fullmatch(text) else text
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Return a name in the form in which Windows and macOS take two for the same."""
     return normalized(normalized(name).casefold())
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -100,6 +100,20 @@ class Dictionary(ShownInNotebooks):
             Times a level per frame, these are magnitudes.
         """
         return self.network.decode(code)
+
+    @checks_types
+    def renamed(self, source: str) -> "Dictionary":
+        """Return the same dictionary under another name of its source, which stems are named after.
+
+        Its checksum is another one, for that covers the card: stems and mask estimators made with the dictionary
+        before are not taken for those of this one.
+
+        Raises
+        ------
+        ConfigError
+            If no file can have the name.
+        """
+        return Dictionary(replace(self.card, source=source), self.network, self.exemplars)
 
     def to(self, device: torch.device) -> "Dictionary":
         """Copy the dictionary to a device."""

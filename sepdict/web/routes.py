@@ -63,6 +63,12 @@ class TrainingRequest(BaseModel):
     network: Literal["default", "convolutional", "nonnegative"] = "default"
 
 
+class NameRequest(BaseModel):
+    """The name that a dictionary of the library is to have."""
+
+    name: Annotated[str, Field(max_length=80)]
+
+
 class SessionRequest(BaseModel):
     """What is now set on a page, and the revision of what was set there before."""
 
@@ -138,15 +144,15 @@ def remove(identifier: str, service: TheService) -> dict[str, Any]:
 
 
 @router.get("/api/limits")
-def limits(service: TheService) -> dict[str, Any]:
+def limits(service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Return the limits, so that the page need not send what is refused."""
-    return asdict(service.limits)
+    return {**asdict(service.limits), "changes_library": not asker.client}
 
 
 @router.get("/api/dictionaries")
 def dictionaries(service: TheService) -> list[dict[str, Any]]:
     """List the library."""
-    return [{"id": identifier, **facts} for identifier, facts in service.library.facts().items()]
+    return service.installed()
 
 
 @router.get("/api/dictionaries/{identifier}")
@@ -166,6 +172,24 @@ def sound_of_dictionary(identifier: str, service: TheService) -> Response:
 def keep(identifier: str, service: TheService) -> dict[str, Any]:
     """Save a dictionary in the library."""
     return {"id": service.keep(identifier)}
+
+
+@router.put("/api/dictionaries/{identifier}/name")
+def rename(identifier: str, request: NameRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
+    """Rename a dictionary of the library."""
+    return service.rename(identifier, request.name, asker=asker)
+
+
+@router.delete("/api/dictionaries/{identifier}")
+def uninstall(identifier: str, service: TheService, asker: TheAsker) -> dict[str, Any]:
+    """Take a dictionary out of the library, and return by what identifier it can be put back."""
+    return {"removed": service.uninstall(identifier, asker=asker)}
+
+
+@router.post("/api/dictionaries/{identifier}/restore")
+def restore(identifier: str, service: TheService) -> dict[str, Any]:
+    """Put a dictionary that was taken out of the library back."""
+    return service.restore(identifier)
 
 
 @router.post("/api/separations")
@@ -237,9 +261,9 @@ def begin(service: TheService, asker: TheAsker) -> dict[str, Any]:
 
 
 @router.get(f"{SESSIONS}/{{identifier}}")
-def session(identifier: str, service: TheService, seen: int = -1) -> dict[str, Any]:
-    """Return what is in a session, or its revision alone if that is the one that was seen; all of it is kept."""
-    return service.session(identifier, seen=seen)
+def session(identifier: str, service: TheService, seen: int = -1, library: str = "") -> dict[str, Any]:
+    """Return what is in a session and in the library, or its revision alone if all was seen; all of it is kept."""
+    return service.session(identifier, seen=seen, library=library)
 
 
 @router.put(f"{SESSIONS}/{{identifier}}")

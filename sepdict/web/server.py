@@ -1,7 +1,7 @@
 """The application: uploads, jobs, results and the dictionaries of the library, as JSON and files.
 
     POST   /api/sessions                           begin a session
-    GET    /api/sessions/ID?seen=REVISION          its uploads, jobs and document, unless that revision was seen
+    GET    /api/sessions/ID?seen=REVISION&library=STATE   its uploads, jobs and document and the library, unless seen
     PUT    /api/sessions/ID                        its document, unless it was changed meanwhile (409)
     POST   /api/uploads?kind=mixture|solo|dictionary&name=NAME   the file as body
     GET    /api/uploads/ID                         mark it as used, so that it is kept
@@ -13,6 +13,9 @@
     GET    /api/dictionaries/ID                    the file
     GET    /api/dictionaries/ID/sound.wav          some seconds of it alone
     POST   /api/dictionaries/ID/keep               into the library
+    PUT    /api/dictionaries/ID/name               rename one of the library
+    DELETE /api/dictionaries/ID                    take it out of the library
+    POST   /api/dictionaries/ID/restore            put back what was taken out
     POST   /api/labels?name=NAME                   the file as body: its labels
     POST   /api/labels/audacity, /api/labels/raven labels as the text of a file
     POST   /api/separations, /api/trainings        a job

@@ -39,6 +39,7 @@ from sepdict.web.uploads import Limits, Upload, Uploads
 DEMO = resources.files("sepdict.web") / "demo"  # of a recording and its labels, which data/README.md describes
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
+DICTIONARY_GONE = "the dictionary is no longer here: it was removed, renamed or not used for an hour; choose it anew"
 JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
@@ -96,7 +97,8 @@ class Service:
         upload = self.store.find(identifier)
         if upload is None:
             raise HTTPException(404, f"a file {GONE}")
-        return {"id": identifier, "kind": upload.kind, "name": upload.name, **upload.facts}
+        facts = {"id": identifier, "kind": upload.kind, "name": upload.name, **upload.facts}
+        return facts | {"kept": self.library.find(facts.get("sha256", ""))} if upload.kind == "dictionary" else facts
 
     def remove(self, identifier: str) -> None:
         """Delete an upload, unless a job still needs it; then it goes later."""
@@ -117,7 +119,7 @@ class Service:
             return NamedFile(upload.path, upload.name)
         path = self.library.path(identifier)
         if path is None:
-            raise HTTPException(404, f"the dictionary {GONE}")
+            raise HTTPException(404, DICTIONARY_GONE)
         return NamedFile(path, path.name)
 
     def hear(self, identifier: str) -> bytes:
@@ -129,9 +131,26 @@ class Service:
     def keep(self, identifier: str) -> str:
         """Save a dictionary in the library, and return its identifier there."""
         kept = self.library.keep(Dictionary.load(self.dictionary(identifier).path))
-        self.store.add_facts(identifier, {"kept": kept})
         self.sessions.note_change(identifier)
         return kept
+
+    def rename(self, identifier: str, name: str, *, asker: Asker = NOBODY) -> dict[str, Any]:
+        """Rename a dictionary of the library, and describe it."""
+        renamed = self.library.rename(self._installed(identifier, asker), name)
+        return {"id": renamed, **self.library.facts()[renamed]}
+
+    def uninstall(self, identifier: str, *, asker: Asker = NOBODY) -> str:
+        """Take a dictionary out of the library, and return by what identifier it can be put back for an hour."""
+        path, removed = self._installed(identifier, asker), self.store.new_path()
+        self.library.remove(path, removed)
+        return self.store.add("removed", removed, path.name, {}, asker.client)
+
+    def restore(self, identifier: str) -> dict[str, Any]:
+        """Put a dictionary that was taken out of the library back, and describe it."""
+        removed = self._upload(identifier, "removed")
+        restored = self.library.restore(removed.path, removed.name)
+        self.store.remove(identifier)
+        return {"id": restored, **self.library.facts()[restored]}
 
     def preview(self, identifier: str, name: str) -> Path:
         """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
@@ -165,7 +184,8 @@ class Service:
         """
         self._refuse_unknown(asker)
         upload = self._upload(mixture, "mixture")
-        found = [self.dictionary(identifier) for identifier in dictionaries]
+        lasting = [self._lasting(identifier, asker) for identifier in dictionaries]
+        found = [self.dictionary(identifier) for identifier in lasting]
         labels, corrections = (
             [replace(label, name=normalized(label.name)) for label in some] for some in (labels, corrections)
         )
@@ -196,7 +216,7 @@ class Service:
             "corrections": [asdict(each) for each in corrections],
             **how,
         }
-        return self._submit(Job(task, frozenset([mixture, *dictionaries]), self.store.new_path(), asker, asked))
+        return self._submit(Job(task, frozenset([mixture, *lasting]), self.store.new_path(), asker, asked))
 
     def train(self, source: str, solos: Sequence[str], *, network: str, asker: Asker = NOBODY) -> Job:
         """Queue a training; ``network`` names one of `PRESETS`, and ``"default"`` is that of the settings."""
@@ -230,23 +250,29 @@ class Service:
         if self.queue.forget(job):
             self.sessions.remove([job.identifier])
 
-    def session(self, identifier: str, *, seen: int = -1) -> dict[str, Any]:
+    def session(self, identifier: str, *, seen: int = -1, library: str = "") -> dict[str, Any]:
         """Return what is in a session, or no more than its revision if that is the one that was seen.
 
-        Either counts as a use of everything in it.
+        So it is with the state of the library, if one was seen. Either counts as a use of everything in the session.
         """
         session = self.sessions.find(identifier)
         revision = session.revision  # first: what changes meanwhile is looked at again
         uploads = [each for each in session.uploads if self.store.find(each)]
         jobs = [job for job in map(self.queue.find, session.jobs) if job]
-        if revision == seen:
+        state = self.library.state()
+        if revision == seen and library in ("", state):
             return {"revision": revision}
         return {
             "revision": revision,
             "document": session.document.model_dump(),
             "uploads": [self.touch(each) for each in uploads],
             "jobs": [self.report(job) for job in jobs],
+            "library": {"state": state, "dictionaries": self.installed()},
         }
+
+    def installed(self) -> list[dict[str, Any]]:
+        """Describe the dictionaries of the library."""
+        return [{"id": identifier, **facts} for identifier, facts in self.library.facts().items()]
 
     def report(self, job: Job) -> dict[str, Any]:
         """Return the progress and the result of a job."""
@@ -292,6 +318,20 @@ class Service:
         if upload is None or upload.kind != kind:
             raise HTTPException(404, f"a {kind} {GONE}")
         return upload
+
+    def _installed(self, identifier: str, asker: Asker) -> Path:
+        """Find a dictionary of the library for who is to change it, which is this machine's user only."""
+        if asker.client:
+            raise HTTPException(403, "the library can only be changed on the machine that serves this page")
+        path = self.library.path(identifier)
+        if path is None:
+            raise HTTPException(404, DICTIONARY_GONE)
+        return path
+
+    def _lasting(self, identifier: str, asker: Asker) -> str:
+        """Return by what identifier a dictionary stays as it is while a job needs it: one of the library is copied."""
+        path = self.library.path(identifier)
+        return identifier if path is None else self.store.add_copy("dictionary", path, asker.client)
 
     def _refuse_unknown(self, asker: Asker) -> None:
         """Refuse a session that is not there."""

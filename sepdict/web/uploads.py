@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from sepdict._core.fs import scratch_folder
+from sepdict._core.fs import scratch_folder, sha256_of
 
 MIB = 2**20
 
@@ -79,7 +80,7 @@ class Upload:
     Attributes
     ----------
     kind : str
-        ``"mixture"``, ``"solo"`` or ``"dictionary"``.
+        ``"mixture"``, ``"solo"`` or ``"dictionary"``; ``"removed"`` of what was taken out of the library.
     path : Path
     name : str
         Its name on the page; the file has another.
@@ -179,12 +180,26 @@ class Uploads:
             upload.used = self.clock()
         return upload
 
-    def add_facts(self, identifier: str, facts: Mapping[str, Any]) -> None:
-        """Enter more facts of a file, if it is there."""
+    def add_copy(self, kind: str, path: Path, client: str = "") -> str:
+        """Register a copy of a file, unless there is one of the same content, and return the copy's identifier.
+
+        Raises
+        ------
+        HTTPException
+            507 if the disk is full.
+        """
+        facts = {"copy_of": [path.name, sha256_of(path)]}
         with self._lock:
-            upload = self.uploads.get(identifier)
-            if upload is not None:
-                upload.facts = {**upload.facts, **facts}
+            there = next((key for key, upload in self.uploads.items() if upload.facts == facts), "")
+        if self.find(there):
+            return there
+        copy = self.new_path()
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            copy.unlink(missing_ok=True)
+            raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+        return self.add(kind, copy, path.name, facts, client)
 
     def remove(self, identifier: str) -> None:
         """Delete a file, if it is there."""

@@ -82,3 +82,17 @@ def test_the_report_is_clean(scheme: str, browser: Any, tmp_path: Path) -> None:
     page.keyboard.press("?")
     assert_clean(page)
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_list_of_dictionaries_is_clean_whatever_is_done_in_it(
+    scheme: str, browser: Any, server: Server, library: Path
+) -> None:
+    for name in ("rain", "wind"):
+        trained("hiss").renamed(name).save(library / f"{name}.safetensors")
+    with opened(browser, server, scheme=scheme) as page:
+        page.get_by_role("button", name="Remove rain").click()
+        page.get_by_role("button", name="Undo removing rain").wait_for()
+        page.get_by_role("button", name="Rename wind").click()
+        assert_clean(page)
+    (library / "wind.safetensors").unlink()

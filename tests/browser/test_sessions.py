@@ -191,11 +191,11 @@ def test_an_address_whose_session_is_gone_says_so_with_one_way_out(browser: Any,
 
 def test_a_page_that_the_server_does_not_answer_asks_again(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
-        page.route("**/api/dictionaries", lambda route: route.abort())
+        page.route("**/api/limits", lambda route: route.abort())
         page.reload()
         expect(page.locator("#silence")).to_be_visible(timeout=20_000)
         expect(page.get_by_text("There are no dictionaries yet")).to_be_hidden()
-        page.unroute("**/api/dictionaries")
+        page.unroute("**/api/limits")
         expect(page.get_by_role("checkbox", name="hum")).to_be_visible(timeout=20_000)
         expect(page.locator("#silence")).to_be_hidden()
 

@@ -127,6 +127,19 @@ def test_a_path_may_be_text_or_relative(tmp_path: Path, monkeypatch: pytest.Monk
     assert Dictionary.load("a.safetensors").source == CARD.source
 
 
+def test_a_renamed_dictionary_differs_in_its_name_and_checksum_only(tmp_path: Path) -> None:
+    plain = dictionary_of()
+    named = Dictionary(plain.card, plain.network, torch.ones(n_bands(CARD.stft.n_bins), 6, dtype=torch.uint8))
+    renamed = Dictionary.load(named.renamed("Flo\u0308te").save(tmp_path / "a.safetensors"))
+    assert (renamed.source, named.source) == ("Fl\u00f6te", CARD.source)
+    assert replace(renamed.card, source=CARD.source) == named.card
+    assert torch.equal(renamed.exemplars, named.exemplars)
+    assert all(torch.equal(weight, weights(named)[name]) for name, weight in weights(renamed).items())
+    assert renamed.sha256 != named.sha256
+    with pytest.raises(ConfigError, match="source name is 'a/b'"):
+        named.renamed("a/b")
+
+
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
 def test_a_save_that_fails_leaves_the_older_file_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException

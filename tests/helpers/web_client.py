@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2 as httpx
 import soundfile
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sepdict import Audio
@@ -15,6 +16,12 @@ from sepdict.web.uploads import Limits
 ADDRESS = "http://localhost"
 SAME_ORIGIN = {"origin": ADDRESS}
 LIMITS = Limits(file_bytes=400_000, total_bytes=2_000_000, n_files=6, mixture_s=20, solos_s=30, n_waiting=3, share=1)
+
+
+def asking(app: FastAPI, machine: str = "127.0.0.1") -> TestClient:
+    """Let a machine ask an application."""
+    address = (machine, 50000)
+    return TestClient(app, ADDRESS, headers=SAME_ORIGIN, raise_server_exceptions=False, client=address)
 
 
 def service_of(client: TestClient) -> Any:

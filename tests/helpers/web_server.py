@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from front_end import TINY, trained
-from web_client import ADDRESS, LIMITS, SAME_ORIGIN, service_of
+from web_client import LIMITS, asking, service_of
 
 from sepdict import MarkingConfig
 from sepdict.web.server import Settings, create_app
@@ -26,7 +26,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(library: Path) -> Iterator[TestClient]:
     """One server for all tests of the module, for its process takes seconds to start."""
     app = create_app(Settings(library=library, limits=LIMITS, training=TINY, marking=MarkingConfig(TINY)))
-    with TestClient(app, base_url=ADDRESS, headers=SAME_ORIGIN, raise_server_exceptions=False) as client:
+    with asking(app) as client:
         yield client
 
 

@@ -1,10 +1,11 @@
 /** The page: mixtures, dictionaries for them, and what comes of them. */
 
 import { createCorrecting } from "./correcting.js";
+import { dictionaryItems } from "./dictionaries.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
 import { createFold } from "./folding.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
-import { asTotal, dictionaryItem, forget, soundItem } from "./lists.js";
+import { asTotal, forget, soundItem } from "./lists.js";
 import { asCount, asLabels, createMarking, troubleOf } from "./marking.js";
 import { settings, showOptions } from "./options.js";
 import { createResults } from "./results.js";
@@ -64,7 +65,7 @@ start();
 async function start() {
   refresh();
   try {
-    await listLibrary();
+    state.limits = await lookUp("/api/limits");
     if (!(await openSession({ onTaken, onGone }))) showGone();
     isOpen = true;
     refresh();
@@ -73,18 +74,13 @@ async function start() {
   }
 }
 
-async function listLibrary() {
-  state.limits = await lookUp("/api/limits");
-  const library = await lookUp("/api/dictionaries");
-  const chosen = chosenDictionaries().map(({ id, kept }) => kept ?? id);
-  const own = state.dictionaries.filter((each) => each.own);
-  state.dictionaries = [...library.map((facts) => ({ ...facts, chosen: chosen.includes(facts.id) })), ...own];
-  state.known = true;
-  refresh();
-}
-
 /** Show what the server had that was new to this page; `first` is what was set on a page that is opened again. */
-function onTaken(first) {
+function onTaken(first, gone) {
+  if (gone.length) {
+    const names = gone.map(({ source }) => source).join(", ");
+    const stays = "Work that goes on uses what it began with.";
+    complain(sourcesSection, [`Removed from the library, or renamed, on another page: ${names}. ${stays}`]);
+  }
   if (first) training.open(first.training);
   if (first) state.heard = first.heard;
   if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
@@ -101,7 +97,7 @@ async function onGone() {
   const gone = [...what, ...stems.map(({ name }) => `the stems of ${name}`)];
   const hasMarks = state.mixtures.some(({ marks }) => marks.length);
   marking.close();
-  await listLibrary();
+  state.limits = await lookUp("/api/limits");
   forgetAll();
   await begin();
   if (!gone.length) return;
@@ -247,9 +243,9 @@ function refresh() {
   if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
   find("#mixtures-total").textContent = asTotal(state.mixtures);
   find('[data-kind="mixture"] label span').textContent = state.mixtures.length ? "Add more" : "Choose recordings";
-  const items = state.dictionaries.map((each) => dictionaryItem(each, sourcesSection));
-  renew(sourcesSection.querySelector(".dictionaries"), items);
-  find("#no-dictionaries").hidden = !state.known || state.dictionaries.length > 0;
+  const dictionaries = dictionaryItems(sourcesSection);
+  renew(sourcesSection.querySelector(".dictionaries"), dictionaries);
+  find("#no-dictionaries").hidden = !state.known || dictionaries.length > 0;
   training.refresh();
   refreshOptions();
   results.show();

@@ -4,14 +4,20 @@ import { make } from "./player-dom.js";
 
 export { make };
 
-/** Replace the items of a list; the control that had the focus in it has it again, or what took its place. */
+/**
+ * Replace the items of a list; the control that had the focus in it has it again, or what took its place.
+ *
+ * Items may say what they are about, `data-id`, and are then known by it wherever in the list they are.
+ */
 export function renew(list, items) {
   const focused = document.activeElement;
   const row = [...list.children].findIndex((item) => item.contains(focused));
   const column = row < 0 ? -1 : controlsOf(list.children[row]).indexOf(focused);
+  const { id } = list.children[row]?.dataset ?? {};
   list.replaceChildren(...items);
   if (row < 0) return;
-  const controls = controlsOf(list.children[Math.min(row, items.length - 1)] ?? list.closest("section"));
+  const same = items.find(({ dataset }) => id && dataset.id === id) ?? items[Math.min(row, items.length - 1)];
+  const controls = controlsOf(same ?? list.closest("section"));
   (controls[column] ?? controls.at(-1) ?? focused).focus();
 }
 

@@ -19,6 +19,7 @@ let opened = () => {};
 let opening = new Promise((resolve) => (opened = resolve));
 let agreed = null; // the document that both this page and the server had last
 let revision = -1; // of the session, as it was seen last
+let library = ""; // its state, as it was seen last
 let nOwnChanges = 0; // of uploads and jobs: what the server said before them is old
 let saving = null; // a timer
 let isSaving = false;
@@ -42,8 +43,8 @@ export function ownChange() {
  * Open the session that is in the address, or begin one; returns whether there is one, for it may be gone.
  *
  * @param {object} hear
- * @param {(first: object|null) => void} hear.onTaken when the server had something new; `first` is what is set in a
- *   session that was found
+ * @param {(first: object|null, gone: object[]) => void} hear.onTaken when the server had something new; `first` is what is set in a
+ *   session that was found, `gone` the dictionaries that were chosen here and are in the library no more
  * @param {() => void} hear.onGone when the session is gone while the page is open
  */
 export async function openSession(hear) {
@@ -96,15 +97,15 @@ export async function attempt(section, work) {
 /** Ask what there is, and take over what is new; `keep` keeps what is set here where nobody knows what was set. */
 async function pull({ keep = false } = {}) {
   const before = nOwnChanges;
-  const there = await lookUp(`/api/sessions/${id}?seen=${revision}`);
+  const there = await lookUp(`/api/sessions/${id}?seen=${revision}&library=${library}`);
   if (there.document === undefined || there.revision < revision || before !== nOwnChanges) return;
   const isFirst = !agreed;
   const theirs = there.document;
   const merged = isFirst ? (keep ? read() : theirs) : merge(agreed, read(), theirs);
-  [agreed, revision] = [theirs, there.revision];
-  take(there);
+  [agreed, revision, library] = [theirs, there.revision, there.library.state];
+  const gone = take(there);
   set(merged);
-  onTaken(isFirst && !keep ? theirs : null);
+  onTaken(isFirst && !keep ? theirs : null, gone);
   changed();
 }
 

@@ -4,10 +4,11 @@ import { asLabels, namesOf } from "./marking.js";
 
 export const state = {
   limits: null,
-  known: false, // whether the server has said what there is
+  known: false, // whether the server has said what is in the library
   mixtures: [], // as the server describes uploads, with `marks` and `corrections`
   solos: [],
   dictionaries: [], // {id, source, …, own: whether it is this page's, chosen, kept: its id in the library}
+  undoable: [], // dictionaries that were removed from the library on this page: {undo: by what they come back, …}
   jobs: [], // as the server reports them, in the order in which they were asked for
   ofOthers: { marks: {}, corrections: {} }, // of recordings that are not here any more, by their checksums
   heard: "", // the job in the player
@@ -70,11 +71,16 @@ export function forgetAll() {
     for (const mixture of state.mixtures) ofOthers[mixture.sha256] = asLabels(mixture[kind]);
   }
   Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {}, opened: [] });
-  state.dictionaries = state.dictionaries.filter(({ own }) => !own);
+  const stay = state.dictionaries.filter(({ own, kept }) => !own || kept);
+  state.dictionaries = stay.map((each) => (each.own ? { ...each, id: each.kept, own: false } : each));
 }
 
-/** Take over what the server has; what is known already stays the same object. */
-export function take({ uploads, jobs }) {
+/**
+ * Take over what the server has; what is known already stays the same object.
+ *
+ * Returns the dictionaries that are in the library no more, though they are chosen.
+ */
+export function take({ uploads, jobs, library }) {
   const here = uploads.filter(({ id }) => !removed.has(id));
   const listed = (kind, known) => {
     const facts = here.filter((each) => each.kind === kind);
@@ -83,10 +89,16 @@ export function take({ uploads, jobs }) {
   state.mixtures = listed("mixture", state.mixtures);
   state.solos = listed("solo", state.solos);
   const own = listed("dictionary", state.dictionaries);
-  const isOwn = ({ id }) => own.some(({ kept }) => kept === id);
-  const others = state.dictionaries.filter((each) => !each.own && !isOwn(each));
-  state.dictionaries = [...others, ...own];
+  const installed = library.dictionaries;
+  const isThere = (wanted) => installed.some(({ id }) => id === wanted.id);
+  const gone = state.dictionaries.filter((each) => !each.own && each.chosen && !isThere(each));
+  const known = (facts) => state.dictionaries.find(({ id }) => id === facts.id) ?? { chosen: false };
+  const others = installed.filter(({ id }) => !own.some(({ kept }) => kept === id));
+  state.dictionaries = [...others.map((facts) => Object.assign(known(facts), facts)), ...own];
+  state.undoable = state.undoable.filter((each) => !isThere(each));
+  state.known = true;
   state.jobs = jobs.filter(({ id }) => !removed.has(id));
+  return gone;
 }
 
 /** Write down what is set, as the server keeps it. */

@@ -1,0 +1,129 @@
+/** The list of dictionaries: what is chosen, heard, kept, renamed and removed. */
+
+import { about, asDuration, asRate, make } from "./elements.js";
+import { action, forget } from "./lists.js";
+import { ask } from "./server.js";
+import { attempt, ownChange } from "./session.js";
+import { changed, state } from "./state.js";
+
+const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general
+
+let sounding = null; // {id, sound} of the dictionary that is heard alone
+let renaming = null; // {id, item} of the one whose name is being changed
+
+/** List all dictionaries, those of the library by their names; in `section` is said what goes wrong with them. */
+export function dictionaryItems(section) {
+  const [own, others] = [true, false].map((wanted) => state.dictionaries.filter((each) => Boolean(each.own) === wanted));
+  const installed = [...others, ...state.undoable].sort((one, other) => one.source.localeCompare(other.source));
+  return [...installed, ...own].map((each) => itemOf(each, section));
+}
+
+function itemOf(dictionary, section) {
+  if (dictionary.undo) return removedItem(dictionary, section);
+  return dictionary.id === renaming?.id ? renaming.item : dictionaryItem(dictionary, section);
+}
+
+/** A dictionary, to be chosen. */
+function dictionaryItem(dictionary, section) {
+  const { id, name, source, own, kept } = dictionary;
+  const onChange = () => {
+    dictionary.chosen = box.checked;
+    changed();
+  };
+  const box = make("input", { type: "checkbox", change: onChange });
+  box.checked = dictionary.chosen;
+  const kind = KINDS[dictionary.network] ? `, ${KINDS[dictionary.network]}` : "";
+  const isOnly = state.dictionaries.every((other) => other === dictionary || other.source !== source);
+  const from = isOnly ? "" : own ? `${name}, ` : "in the library, ";
+  const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
+  const label = make("label", {}, [box, about(source, heard)]);
+  const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
+  const hearIt = () => attempt(section, () => hear(dictionary));
+  const actions = [action("Hear", source, hearIt), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
+  if (own) {
+    const keepIt = () => attempt(section, () => keep(dictionary));
+    actions.unshift(kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, keepIt));
+    actions.push(action(kept ? "Remove from this page" : "Remove", source, () => forget(id)));
+  } else if (state.limits?.changes_library) {
+    const rename = action("Rename", source, () => beginRenaming(dictionary, section));
+    rename.classList.add("rename");
+    actions.push(rename);
+    actions.push(action("Remove", source, () => attempt(section, () => uninstall(dictionary))));
+  }
+  return make("li", { "data-id": id }, [label, make("span", { class: "end" }, actions)]);
+}
+
+/** Play what a dictionary sounds like alone, or stop it. */
+async function hear({ id, source }) {
+  const again = sounding?.id === id && !sounding.sound.paused;
+  sounding?.sound.pause();
+  if (again) return;
+  sounding = { id, sound: new Audio(`/api/dictionaries/${id}/sound.wav`) };
+  try {
+    await sounding.sound.play();
+  } catch (error) {
+    if (error.name !== "AbortError") throw new Error(`${source} cannot be heard`, { cause: error }); // nor if it was stopped
+  }
+}
+
+async function keep(dictionary) {
+  dictionary.kept = (await ask("POST", `/api/dictionaries/${dictionary.id}/keep`)).id;
+}
+
+/** A dictionary that was removed from the library, and comes back if the user thinks better of it. */
+function removedItem(dictionary, section) {
+  const { id, source } = dictionary;
+  const undo = action("Undo", `removing ${source}`, () => attempt(section, () => restore(dictionary)));
+  const end = make("span", { class: "end" }, [undo]);
+  return make("li", { "data-id": id }, [about(source, "removed from the library"), end]);
+}
+
+/** Put a field in the place of a dictionary, for another name. */
+function beginRenaming({ id, source }, section) {
+  const hints = { maxlength: "80", autocomplete: "off", spellcheck: "false", "aria-label": `New name of ${source}` };
+  const field = make("input", { type: "text", ...hints });
+  field.value = source;
+  const end = (now = id) => {
+    renaming = null;
+    changed();
+    section.querySelector(`[data-id="${now}"] .rename`)?.focus();
+  };
+  const save = async (event) => {
+    event.preventDefault();
+    const name = field.value.trim();
+    if (name === source) return end();
+    const isRenamed = await attempt(section, async () => end(await rename(id, name)));
+    if (!isRenamed) field.focus();
+  };
+  const buttons = [
+    make("button", { type: "submit", class: "quiet" }, ["Save"]),
+    make("button", { type: "button", class: "quiet", click: () => end() }, ["Cancel"]),
+  ];
+  const form = make("form", { submit: save }, [field, make("span", { class: "end" }, buttons)]);
+  form.addEventListener("keydown", (event) => event.key === "Escape" && end());
+  renaming = { id, item: make("li", { "data-id": id }, [form]) };
+  changed();
+  field.select();
+}
+
+/** Rename a dictionary of the library, which stays chosen, and return its identifier from then on. */
+async function rename(id, name) {
+  const facts = await ask("PUT", `/api/dictionaries/${id}/name`, { name });
+  for (const each of state.dictionaries) if (each.id === id) Object.assign(each, facts);
+  ownChange();
+  return facts.id;
+}
+
+async function uninstall(dictionary) {
+  const { removed } = await ask("DELETE", `/api/dictionaries/${dictionary.id}`);
+  state.dictionaries = state.dictionaries.filter((each) => each !== dictionary);
+  state.undoable.push({ ...dictionary, undo: removed });
+  ownChange();
+}
+
+async function restore({ undo, ...dictionary }) {
+  const facts = await ask("POST", `/api/dictionaries/${undo}/restore`);
+  state.undoable = state.undoable.filter((each) => each.undo !== undo);
+  state.dictionaries.push({ ...dictionary, ...facts });
+  ownChange();
+}
