@@ -60,6 +60,22 @@ class Levels(Part):
     tracks: Annotated[dict[Identifier, Level], Field(max_length=MOST)] = {}
 
 
+class Loop(Part):
+    """What the player plays again and again."""
+
+    start_s: Seconds
+    end_s: Seconds
+
+
+class Timing(Part):
+    """The loop of the player, and what is in view: how far it is magnified, and the share of all that is before it."""
+
+    loop: Loop | None = None
+    is_looping: bool = False
+    zoom: Annotated[float, Field(ge=1, le=256)] = 1.0
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class Document(Part):
     """What is set on a page.
 
@@ -79,6 +95,8 @@ class Document(Part):
         The job in the player.
     levels : dict of Levels
         Of the player, by jobs.
+    timings : dict of Timing
+        The same.
     opened : list of str
         Steps that stay open though there is a result.
     """
@@ -94,6 +112,7 @@ class Document(Part):
     standard: bool = True
     heard: Identifier = ""
     levels: Annotated[dict[Identifier, Levels], Field(max_length=MOST)] = {}
+    timings: Annotated[dict[Identifier, Timing], Field(max_length=MOST)] = {}
     opened: Annotated[list[Literal["mixture", "sources"]], Field(max_length=2)] = []
 
 

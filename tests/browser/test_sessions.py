@@ -48,6 +48,13 @@ def saved(page: Any, has: str) -> None:
     raise AssertionError(f"is not saved: {has}")
 
 
+def set_in(style: str) -> dict[str, str]:
+    """Read from a player's style what its loop and what is in view."""
+    return {
+        name: re.findall(rf"--player-{name}: ([^;]+)", style)[0] for name in ("loop-start", "loop-end", "zoom", "start")
+    }
+
+
 def add_and_mark(page: Any, sounds: dict[str, Path]) -> None:
     page.set_input_files("#mixture > .drop input[type=file]", sounds["take"])
     page.get_by_role("button", name="Mark take.wav").click()
@@ -65,6 +72,11 @@ def test_a_reload_shows_everything_again(browser: Any, server: Server, sounds: d
         page.get_by_role("button", name="Mute hiss").click()
         page.get_by_label("Volume of hum").fill("-12.5")
         page.get_by_label("Volume of the master").fill("3")
+        ruler = page.locator(".player-ruler")
+        box = ruler.bounding_box()
+        ruler.drag_to(ruler, source_position={"x": 20, "y": 8}, target_position={"x": box["width"] / 2, "y": 8})
+        page.locator("#player").get_by_role("button", name="Zoom in").click()
+        timing = page.locator("#player").get_attribute("style")
         unfold(page, "mixture", "sources")
         page.get_by_role("button", name="Train one from solos").click()
         page.get_by_label("Name of the source").fill("rain")
@@ -81,6 +93,8 @@ def test_a_reload_shows_everything_again(browser: Any, server: Server, sounds: d
         expect(page.get_by_role("button", name="Mute hiss")).to_have_attribute("aria-pressed", "true")
         expect(page.get_by_label("Volume of hum")).to_have_value("-12.5")
         expect(page.get_by_label("Volume of the master")).to_have_value("3")
+        expect(page.get_by_role("button", name="Loop", exact=True)).to_have_attribute("aria-pressed", "true")
+        assert set_in(page.locator("#player").get_attribute("style")) == set_in(timing)
         expect(page.get_by_label("Name of the source")).to_have_value("rain")
         expect(page.get_by_role("list", name="Solos")).to_contain_text("solo 1.wav")
         expect(page.get_by_role("radio", name="Quick")).to_be_checked()

@@ -17,7 +17,7 @@ const CLICK_PX = 5; // what is dragged less was clicked
  *   share of all that is before it; with --player-position and --player-loop-start and -end, shares of all
  * @param {number} duration in seconds
  * @param {{seek: (time: number) => void, drag: (time: number|null) => void,
- *   setLoop: (start: number, end: number) => void}} act
+ *   setLoop: (start: number, end: number) => void, tellTiming: () => void}} act
  */
 export function buildTimeline(element, duration, act) {
   const ticks = make("div", { class: "player-ticks", "aria-hidden": "true" });
@@ -31,7 +31,7 @@ export function buildTimeline(element, duration, act) {
   );
   const scroller = make("input", { type: "range", class: "player-scroll", min: 0, step: "any" });
   scroller.setAttribute("aria-label", "Scroll through time");
-  scroller.addEventListener("input", () => setStart(Number(scroller.value)));
+  scroller.addEventListener("input", () => scrollTo(Number(scroller.value)));
   const mostZoom = Math.min(MOST_ZOOM, Math.max(1, duration / SHORTEST_VIEW_S));
   const button = (sign, label, title, factor) =>
     make("button", { type: "button", "aria-label": label, title, click: () => zoomBy(factor) }, [sign]);
@@ -56,6 +56,12 @@ export function buildTimeline(element, duration, act) {
     drawTicks();
   }
 
+  /** Scroll because the user wants to. */
+  function scrollTo(share) {
+    setStart(share);
+    act.tellTiming();
+  }
+
   function setZoom(wanted, wantedStart) {
     zoom = Math.min(mostZoom, Math.max(1, wanted));
     element.style.setProperty("--player-zoom", zoom);
@@ -75,6 +81,7 @@ export function buildTimeline(element, duration, act) {
     const place = (kept - start) * zoom;
     const wanted = Math.min(mostZoom, Math.max(1, zoom * factor));
     setZoom(wanted, kept - place / wanted);
+    act.tellTiming();
   }
 
   /** Scroll on when the cursor has left the view, or, `always`, whenever it is out of it. */
@@ -147,7 +154,7 @@ export function buildTimeline(element, duration, act) {
     const by = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
     if (zoom === 1 || !by || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    setStart(start + by / ruler.clientWidth / zoom);
+    scrollTo(start + by / ruler.clientWidth / zoom);
   }
 
   function showLoop(from, to, isOn) {
@@ -168,6 +175,8 @@ export function buildTimeline(element, duration, act) {
     follow,
     showLoop,
     inView,
+    magnify: setZoom,
+    shown: () => ({ zoom, start }),
     setTime(seconds) {
       element.style.setProperty("--player-position", duration > 0 ? seconds / duration : 0);
       ruler.setAttribute("aria-valuenow", seconds.toFixed(1));

@@ -63,8 +63,9 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * The mix that is heard can be saved as a WAV file; it is made softer where it would clip.
  *
  * The element gets the attribute `data-state` (idle, loading, playing, paused or error), an event `position`,
- * `detail: {time, duration, playing}`, whenever time moves, and an event `levels`,
- * `detail: {master_db, tracks: [{gain_db, muted, soloed}, …]}`, whenever levels are set otherwise.
+ * `detail: {time, duration, playing}`, whenever time moves, an event `levels`,
+ * `detail: {master_db, tracks: [{gain_db, muted, soloed}, …]}`, whenever levels are set otherwise, and an event `timing`,
+ * `detail: {loop: {start_s, end_s} or null, is_looping, zoom, start}`, whenever the loop, or what is in view, is.
  *
  * @param {HTMLElement} element emptied first
  * @param {object} options
@@ -74,6 +75,7 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
  *   that is another; with neither, frequencies are not marked
  * @param {number} [options.master_db] the gain of the master at the start
+ * @param {object} [options.timing] the loop and what is in view at the start, as in the event
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
  *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
@@ -99,14 +101,15 @@ export function createPlayer(element, options) {
   let position = 0; // seconds, where it stands while it is not playing
   let dragged = null; // seconds, where the user is dragging it
   let loading = null;
-  let loop = null; // what is played again and again, from and to seconds
-  let isLooping = false;
+  const { loop: first = null, is_looping: wasLooping = false, zoom = 1, start = 0 } = options.timing ?? {};
+  let loop = first && within(first.start_s, first.end_s); // what is played again and again, from and to seconds
+  let isLooping = Boolean(loop && wasLooping);
 
   const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
   const view = buildView(element, channels, duration, marks, {
     ...{ toggle, seek, drag, mute, setGain, setMaster, saveMix, show, canCompare: Boolean(mixture) },
-    ...{ compare: () => compare(!comparing), solo: toggleSolo, setLoop, toggleLoop },
+    ...{ compare: () => compare(!comparing), solo: toggleSolo, setLoop, toggleLoop, tellTiming },
   });
   const resized = new ResizeObserver(() => view.timeline.drawTicks());
   resized.observe(view.timeline.ruler);
@@ -118,6 +121,7 @@ export function createPlayer(element, options) {
   nameKeys("Listening", KEYS);
   setState("idle");
   view.setLoop(loop, isLooping);
+  view.timeline.magnify(zoom, start);
   refresh();
   show(Object.keys(VIEWS)[0]);
 
@@ -199,12 +203,18 @@ export function createPlayer(element, options) {
     sound.start(seconds, isLooping ? loop : null);
   }
 
+  /** Keep a loop within the sound, and long enough to be heard. */
+  function within(from, to) {
+    const begin = Math.min(Math.max(0, from), duration - SHORTEST_LOOP_S);
+    return [begin, Math.min(duration, Math.max(to, begin + SHORTEST_LOOP_S))];
+  }
+
   /** Play a part again and again. */
   function setLoop(from, to) {
-    const start = Math.min(Math.max(0, from), duration - SHORTEST_LOOP_S);
-    loop = [start, Math.min(duration, Math.max(to, start + SHORTEST_LOOP_S))];
+    loop = within(from, to);
     isLooping = true;
     view.setLoop(loop, isLooping);
+    tellTiming();
     const now = time();
     if (now < loop[0] || now >= loop[1]) seek(loop[0]);
     else if (sound.playing) startAt(now);
@@ -215,6 +225,7 @@ export function createPlayer(element, options) {
     if (!isLooping) return setLoop(...(loop ?? view.timeline.inView()));
     isLooping = false;
     view.setLoop(loop, isLooping);
+    tellTiming();
     if (sound.playing) startAt(time());
   }
 
@@ -224,6 +235,12 @@ export function createPlayer(element, options) {
     const now = time();
     if (isEnd) setLoop(Math.min(from, now - SHORTEST_LOOP_S), now);
     else setLoop(now, to > now ? to : duration);
+  }
+
+  function tellTiming() {
+    const set = loop && { start_s: loop[0], end_s: loop[1] };
+    const detail = { loop: set, is_looping: isLooping, ...view.timeline.shown() };
+    element.dispatchEvent(new CustomEvent("timing", { detail }));
   }
 
   function drag(seconds) {

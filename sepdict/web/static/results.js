@@ -132,6 +132,7 @@ export function createResults(place, { onHeard }) {
       duration: result.duration_s,
       sampleRate: result.sample_rate,
       master_db: state.levels[id]?.master_db,
+      timing: state.timings[id],
     });
     offer(at, result);
   }
@@ -169,6 +170,10 @@ export function createResults(place, { onHeard }) {
   find("#player").addEventListener("levels", ({ detail }) => {
     const { master_db, tracks } = detail;
     state.levels = { ...state.levels, [heard.id]: { master_db, tracks: { ...tracks } } }; // by numbers, to be merged
+    changed();
+  });
+  find("#player").addEventListener("timing", ({ detail }) => {
+    state.timings = { ...state.timings, [heard.id]: detail };
     changed();
   });
   return { show, reveal };

@@ -13,6 +13,7 @@ export const state = {
   ofOthers: { marks: {}, corrections: {} }, // of recordings that are not here any more, by their checksums
   heard: "", // the job in the player
   levels: {}, // of the player, by jobs
+  timings: {}, // the same
   opened: [], // steps that stay open though there is a result
 };
 
@@ -70,7 +71,7 @@ export function forgetAll() {
   for (const [kind, ofOthers] of Object.entries(state.ofOthers)) {
     for (const mixture of state.mixtures) ofOthers[mixture.sha256] = asLabels(mixture[kind]);
   }
-  Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {}, opened: [] });
+  Object.assign(state, { mixtures: [], solos: [], jobs: [], heard: "", levels: {}, timings: {}, opened: [] });
   const stay = state.dictionaries.filter(({ own, kept }) => !own || kept);
   state.dictionaries = stay.map((each) => (each.own ? { ...each, id: each.kept, own: false } : each));
 }
@@ -117,6 +118,7 @@ export function read() {
     ...Object.fromEntries(ticked),
     heard: state.heard,
     levels: state.levels,
+    timings: state.timings,
     opened: state.opened,
   };
 }
@@ -137,6 +139,7 @@ export function set(written) {
   find(`[name=network][value=${written.network}]`).checked = true;
   for (const [name, box] of Object.entries(TICKED)) find(box).checked = written[name];
   state.levels = written.levels;
+  state.timings = written.timings;
   state.opened = written.opened;
 }
 
