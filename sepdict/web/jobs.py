@@ -36,6 +36,10 @@ class QueueFullError(SepdictError):
     """The queue is full."""
 
 
+class ShareTakenError(QueueFullError):
+    """One client has all the places that it may have."""
+
+
 @dataclass(eq=False)
 class Job:
     """A task in the queue, and its result.
@@ -128,13 +132,15 @@ class JobQueue:
         Raises
         ------
         QueueFullError
-            If too many are there, or too many of the same client.
+            If too many are there; `ShareTakenError` if too many of the same client.
         """
         with self._changed:
             waiting, most = self._waiting(), self.limits.of(job.asker.client, self.limits.n_waiting)
             n_own = sum(each.asker.client == job.asker.client for each in waiting)
-            if len(waiting) >= self.limits.n_waiting or n_own >= most:
-                raise QueueFullError(f"{most} jobs are waiting already; try again when some are done")
+            if len(waiting) >= self.limits.n_waiting:
+                raise QueueFullError(f"{len(waiting)} jobs are waiting already; try again when some are done")
+            if n_own >= most:
+                raise ShareTakenError(f"{n_own} of your jobs are waiting already; try again when some are done")
             job.used = self.clock()
             self._jobs[job.identifier] = job
             self._changed.notify_all()

@@ -30,7 +30,7 @@ from sepdict.separation.config import Quality
 from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.dictionaries import Library
 from sepdict.web.incoming import describe_upload, displayed, naming
-from sepdict.web.jobs import Job, JobQueue, QueueFullError
+from sepdict.web.jobs import Job, JobQueue, QueueFullError, ShareTakenError
 from sepdict.web.previews import preview_of, sound_of
 from sepdict.web.sessions import Session, Sessions
 from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training
@@ -349,11 +349,11 @@ class Service:
         return [job for job in earlier if job not in kept]
 
     def _submit(self, job: Job) -> Job:
-        """Queue a job, or refuse it (503)."""
+        """Queue a job, or refuse it: 503 if the queue is full, 429 if this client has its share of it."""
         try:
             self.queue.submit(job)
         except QueueFullError as error:
-            raise HTTPException(503, str(error)) from error
+            raise HTTPException(429 if isinstance(error, ShareTakenError) else 503, str(error)) from error
         self.sessions.add_job(job.asker.session, job.identifier)
         return job
 

@@ -14,7 +14,7 @@ from fastapi import HTTPException
 from process_tasks import Doing
 
 from sepdict.web.clients import Asker, client_of
-from sepdict.web.jobs import ABANDONED, KILLED, Job, JobQueue, QueueFullError
+from sepdict.web.jobs import ABANDONED, KILLED, Job, JobQueue, QueueFullError, ShareTakenError
 from sepdict.web.sessions import Sessions
 from sepdict.web.uploads import Limits, Uploads
 
@@ -333,7 +333,7 @@ def test_another_machines_jobs_leave_places_in_the_line(job_of: Any, tmp_path: P
         queue.submit(jobs[0])
         wait_for(jobs[0], "running")
         queue.submit(jobs[1])
-        with pytest.raises(QueueFullError, match="1 jobs are waiting already"):
+        with pytest.raises(ShareTakenError, match="1 of your jobs are waiting already"):
             queue.submit(jobs[2])
         queue.submit(job_of("sleep"))
 

@@ -26,6 +26,7 @@ from sepdict._core.fs import sha256_of
 from sepdict.dictionaries.library import installed
 from sepdict.progress import Progress
 from sepdict.web.dictionaries import Library
+from sepdict.web.jobs import Job, QueueFullError, ShareTakenError
 from sepdict.web.server import Settings, create_app
 
 pytest_plugins = ["web_server"]
@@ -254,6 +255,25 @@ def test_the_line_has_an_end(client: TestClient) -> None:
     for job in jobs:
         if job.status_code == 200:
             client.delete(f"/api/jobs/{job.json()['id']}")
+
+
+@pytest.mark.parametrize(("error", "status"), [(QueueFullError, 503), (ShareTakenError, 429)])
+def test_a_full_queue_is_the_servers_matter_and_a_share_that_is_taken_the_clients(
+    error: type[QueueFullError], status: int, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Job) -> None:
+        raise error("3 jobs are waiting already")
+
+    monkeypatch.setattr(service_of(client).queue, "submit", refuse)
+    solo = uploaded(client, "solo", sound(n_samples=2 * SAMPLE_RATE))
+    answer = client.post("/api/trainings", json={"source": "hum", "solos": [solo]})
+    assert (answer.status_code, answer.json()) == (status, {"error": "3 jobs are waiting already"})
+
+
+def test_the_icon_of_the_tab_is_there(client: TestClient) -> None:
+    (icon,) = re.findall(r'rel="icon" href="([^"]+)"', client.get("/").text)
+    answer = client.get(f"/{icon}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
 
 
 def test_a_source_with_a_name_that_no_file_can_have_is_refused_in_one_line(client: TestClient) -> None:
