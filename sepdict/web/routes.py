@@ -44,7 +44,10 @@ class LabelsRequest(BaseModel):
 
 
 class SeparationRequest(BaseModel):
-    """A mixture, dictionaries, labels to learn more from and corrections, and how; see `sepdict.separate_marked`."""
+    """A mixture, dictionaries, labels to learn more from and corrections, and how; see `sepdict.separate_marked`.
+
+    What is preliminary goes when the next result of the mixture is there.
+    """
 
     mixture: Identifier
     dictionaries: Annotated[list[Identifier], Field(default_factory=list, max_length=50)]
@@ -53,6 +56,7 @@ class SeparationRequest(BaseModel):
     residual: bool = False
     background_model: bool = False
     quality: Quality = "standard"
+    preliminary: bool = False
 
 
 class TrainingRequest(BaseModel):
@@ -195,7 +199,7 @@ def restore(identifier: str, service: TheService) -> dict[str, Any]:
 @router.post("/api/separations")
 def separation(request: SeparationRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Queue a separation."""
-    how = request.model_dump(include={"residual", "background_model", "quality"})
+    how = request.model_dump(include={"residual", "background_model", "quality", "preliminary"})
     labels, corrections = ([each.label() for each in some] for some in (request.labels, request.corrections))
     job = service.separate(request.mixture, request.dictionaries, labels, corrections, asker=asker, **how)
     return service.report(job)

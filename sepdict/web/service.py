@@ -176,11 +176,13 @@ class Service:
         residual: bool,
         background_model: bool,
         quality: Quality,
+        preliminary: bool = False,
         asker: Asker = NOBODY,
     ) -> Job:
         """Queue a separation; dictionaries that do not go together and labels that do not fit are refused at once.
 
-        Sources are learned from labels. Corrections say of parts of the mixture whose stem they belong to.
+        Sources are learned from labels. Corrections say of parts of the mixture whose stem they belong to. The next
+        result of the mixture takes the place of a preliminary one.
         """
         self._refuse_unknown(asker)
         upload = self._upload(mixture, "mixture")
@@ -209,6 +211,7 @@ class Service:
             n_to_learn=len(sources) - len(loaded),
         )
         how = {"residual": residual, "background_model": background_model, "quality": quality}
+        how |= {"preliminary": preliminary}
         asked = {
             "mixture": mixture,
             "dictionaries": [*dictionaries],
@@ -345,7 +348,8 @@ class Service:
         done = {job.request["mixture"]: job for job in jobs if job.state == "done"}
         earlier = [job for job in jobs if job not in last.values() and job not in done.values()]
         n_most = self.limits.n_earlier
-        kept = [job for job in earlier if job.state == "done"][-n_most:] if n_most else []
+        kept = [job for job in earlier if job.state == "done" and not job.request["preliminary"]]
+        kept = kept[-n_most:] if n_most else []
         return [job for job in earlier if job not in kept]
 
     def _submit(self, job: Job) -> Job:

@@ -44,7 +44,7 @@ def test_a_session_has_what_was_added_and_asked_for_in_it(client: TestClient, se
     upload = added(client, "mixture", session)
     hum = in_library(client)["hum"]
     request = {"mixture": upload, "dictionaries": [hum], "labels": [{**MARK, "name": "hiss", "end_s": 1.7}]}
-    request |= {"corrections": [], "residual": True, "background_model": False, "quality": "draft"}
+    request |= {"corrections": [], "residual": True, "background_model": False, "quality": "draft", "preliminary": False}
     job = client.post("/api/separations", params={"session": session}, json=request).json()
     here = seen(client, session)
     assert [each["id"] for each in here["uploads"]] == [upload]
@@ -182,6 +182,20 @@ def test_the_last_result_of_each_mixture_stays_and_of_earlier_ones_the_last_few(
     assert client.get(f"/api/jobs/{first}").status_code == 404
 
 
+def test_a_preliminary_result_stays_until_another_has_taken_its_place(client: TestClient, session: str) -> None:
+    service = service_of(client)
+    upload, first = separated(client, session, preliminary=True)
+    with pytest.MonkeyPatch.context() as patch:
+        make_endless(service.queue, patch)
+        canceled = ask(client, session, upload)["id"]
+    client.delete(f"/api/jobs/{canceled}")
+    service.sweep()
+    assert [each["id"] for each in seen(client, session)["jobs"]] == [first, canceled]
+    _, last = separated(client, session, upload)
+    service.sweep()
+    assert [each["id"] for each in seen(client, session)["jobs"]] == [last]
+
+
 def test_too_many_pages_are_refused_and_those_with_nothing_in_them_make_room(clock: Any) -> None:
     sessions = Sessions(Limits(n_sessions=2), clock)
     first, second = sessions.create(), sessions.create()
@@ -194,15 +208,17 @@ def test_too_many_pages_are_refused_and_those_with_nothing_in_them_make_room(clo
         sessions.create()
 
 
-def ask(client: TestClient, session: str, upload: str) -> dict[str, Any]:
-    request = {"mixture": upload, "dictionaries": [in_library(client)["hum"]], "quality": "draft"}
+def ask(client: TestClient, session: str, upload: str, **more: Any) -> dict[str, Any]:
+    request = {"mixture": upload, "dictionaries": [in_library(client)["hum"]], "quality": "draft", **more}
     job: dict[str, Any] = client.post("/api/separations", params={"session": session}, json=request).json()
     return job
 
 
-def separated(client: TestClient, session: str, upload: str = "", seed: int = 0) -> tuple[str, str]:
+def separated(
+    client: TestClient, session: str, upload: str = "", seed: int = 0, *, preliminary: bool = False
+) -> tuple[str, str]:
     upload = upload or added(client, "mixture", session, seed)
-    job = ended(client, ask(client, session, upload))
+    job = ended(client, ask(client, session, upload, preliminary=preliminary))
     assert job["state"] == "done", job
     return upload, str(job["id"])
 
