@@ -370,7 +370,11 @@ class Service:
         return {**result, "learned": learned}
 
     def _take_in(self, job: Job, file: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Move a dictionary's file from a job's output among the uploads."""
+        """Move a dictionary's file from a job's output among the uploads, unless its session has the same already."""
+        for identifier in self.sessions.uploads_of(job.asker.session):
+            there = self.store.find(identifier)
+            if there is not None and (there.kind, there.facts["sha256"]) == ("dictionary", facts["sha256"]):
+                return self.touch(identifier)
         path = self.store.new_path()
         (job.output / file).rename(path)
         return self._register("dictionary", path, f"{facts['source']}{EXTENSION}", facts, job.asker)

@@ -210,6 +210,12 @@ class Sessions:
             session.revision = session.saved = session.revision + 1
             return session.revision
 
+    def uploads_of(self, identifier: str) -> list[str]:
+        """List the uploads of a session, none if it is gone; this is no use of it."""
+        with self._lock:
+            session = self._sessions.get(identifier)
+            return [] if session is None else list(session.uploads)
+
     def add_upload(self, identifier: str, upload: str) -> None:
         """Enter an upload into a session, if that is still there."""
         self._change(identifier, lambda session: session.uploads.append(upload))

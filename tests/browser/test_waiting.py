@@ -32,7 +32,7 @@ def test_the_title_of_the_tab_says_how_far_work_is(
 def test_the_steps_of_a_separation_are_listed_with_the_one_that_goes_on(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_endless(server.app.state.service.queue, monkeypatch)
+    make_endless(server.app.state.service.queue, monkeypatch, [False, True])  # the first is a draft
     with opened(browser, server) as page:
         page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
         page.get_by_role("checkbox", name="hum").check()
@@ -49,6 +49,36 @@ def test_the_steps_of_a_separation_are_listed_with_the_one_that_goes_on(
         )
         page.get_by_role("button", name="Cancel").click()
         expect(steps).to_have_count(0)
+
+
+def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_place(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, server) as page:
+        asked: list[Any] = []
+        page.on("request", lambda each: asked.append(each.post_data_json) if each.url.count("/separations") else None)
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        separate, outcome = page.get_by_role("button", name="Separate", exact=True), page.locator("#outcome")
+        with monkeypatch.context() as patch:
+            make_endless(server.app.state.service.queue, patch, [False, True])
+            separate.click()
+            expect(outcome).to_contain_text("This is a draft", timeout=60_000)
+            expect(page.locator("#listen > .progress")).to_contain_text("2 of 2, mix.wav")
+            page.get_by_role("button", name="Cancel").click()
+        expect(outcome).to_contain_text("This is a draft")
+        page.get_by_role("button", name="Mute hum").click()
+        page.locator("#player").press("ArrowRight")
+        separate.click()
+        expect(outcome).to_contain_text("explained", timeout=60_000)
+        expect(outcome).not_to_contain_text("This is a draft", timeout=60_000)
+        expect(page.locator("#earlier")).to_be_hidden()
+        expect(page.get_by_role("button", name="Mute hum")).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuenow", "0.8")
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "b.wav", mixture(seed=1)))
+        page.get_by_role("button", name="Separate all 2").click()
+        expect(page.get_by_role("radio", name="b.wav")).to_be_visible(timeout=60_000)
+        assert [each["quality"] for each in asked] == ["draft", "standard", "standard", "standard"]
 
 
 def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_path: Path) -> None:

@@ -67,6 +67,18 @@ def test_a_session_has_what_was_added_and_asked_for_in_it(client: TestClient, se
     assert ([each["kind"] for each in here["uploads"]], here["jobs"]) == (["dictionary"], [])
 
 
+def test_what_is_learned_twice_from_the_same_marks_is_in_a_session_once(client: TestClient, session: str) -> None:
+    upload = added(client, "mixture", session)
+    request = {"mixture": upload, "labels": [{**MARK, "name": "hiss", "end_s": 1.7}], "quality": "draft"}
+    asked = [{**request, "residual": residual} for residual in (True, False)]
+    jobs = [
+        ended(client, client.post("/api/separations", params={"session": session}, json=each).json()) for each in asked
+    ]
+    first, second = (job["result"]["learned"] for job in jobs)
+    assert first == second
+    assert [each["kind"] for each in seen(client, session)["uploads"]] == ["mixture", "dictionary"]
+
+
 def test_a_dictionary_that_was_trained_in_a_session_is_in_it_with_whether_it_is_kept(
     client: TestClient, session: str, library: Path
 ) -> None:

@@ -6,8 +6,9 @@ import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./ele
 import { createFold } from "./folding.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
 import { asTotal, forget, soundItem } from "./lists.js";
-import { asCount, asLabels, createMarking, troubleOf } from "./marking.js";
-import { settings, showOptions } from "./options.js";
+import { asCount, createMarking, troubleOf } from "./marking.js";
+import { showOptions } from "./options.js";
+import { asText, draftsFor, requestFor } from "./requests.js";
 import { createResults } from "./results.js";
 import { ask, askNow, isUnfinished, lookUp, whenSilent } from "./server.js";
 import { attempt, begin, ofSession, openSession, ownChange, saveSoon } from "./session.js";
@@ -178,6 +179,7 @@ async function separate() {
   changed();
   const same = resultsNow().map(({ report, before }) => asText((isDone(report) ? report : before)?.request));
   const wanted = state.mixtures.map(requestFor).filter((request) => !same.includes(asText(request)));
+  wanted.unshift(...draftsFor(wanted));
   await attempt(listenSection, async () => {
     const onAsked = (report) => {
       setJob(report);
@@ -194,21 +196,6 @@ async function separate() {
   if (byKeyboard) catchFocus(find("#separate"));
 }
 
-function requestFor(mixture) {
-  const how = settings(sourcesOf(mixture).length === 1);
-  const dictionaries = chosenDictionaries().map(({ id }) => id);
-  const [labels, corrections] = [mixture.marks, mixture.corrections].map(asLabels);
-  return { mixture: mixture.id, dictionaries, labels, corrections, ...how };
-}
-
-/** Write a request so that the same ones are the same text, whoever has put the keys in which order. */
-function asText(request) {
-  if (!request) return "";
-  const { mixture, dictionaries, residual, background_model: model, quality } = request;
-  const drawn = [request.labels, request.corrections].map(asLabels);
-  return JSON.stringify([mixture, dictionaries, ...drawn, residual, model, quality]);
-}
-
 /** Follow what the server separates, wherever that was begun, to its end. */
 async function watch({ byKeyboard = false } = {}) {
   if (watching || asking) return; // all that is asked for is followed together
@@ -217,7 +204,7 @@ async function watch({ byKeyboard = false } = {}) {
   try {
     for (let jobs = unfinished(); jobs.length; jobs = unfinished()) {
       changed();
-      const nameOf = (index) => (jobs.length > 1 ? jobs[index].name : "");
+      const nameOf = (index) => (jobs.length > 1 ? nameOfJob(jobs[index]) : "");
       await followAll(listenSection, jobs, hear, { nameOf, byKeyboard });
     }
   } finally {
@@ -227,6 +214,10 @@ async function watch({ byKeyboard = false } = {}) {
   const [only, ...others] = resultsNow();
   const { state: how, message } = only?.report ?? {};
   if (!others.length && how === "failed") complain(listenSection, [message]);
+}
+
+function nameOfJob({ name, request }) {
+  return request.preliminary ? `a draft of ${name}` : name;
 }
 
 /** Enter what is heard of a separation, and the dictionaries that were learned for it. */

@@ -106,6 +106,8 @@ export function createResults(place, { onHeard }) {
 
   /** Put the stems of a mixture into the player, as it was set before; without a report, take them away. */
   function listen(report, nMixtures) {
+    const before = isReplaced(heard, report) ? { time: player.time, playing: player.playing } : null;
+    if (before && state.levels[heard.id]) state.levels[report.id] ??= state.levels[heard.id];
     player?.destroy();
     player = null;
     heard = report;
@@ -113,7 +115,7 @@ export function createResults(place, { onHeard }) {
     find("#heard").hidden = !report;
     onHeard(report);
     if (!report) return;
-    const { id, name, result, warnings } = report;
+    const { id, name, request, result, warnings } = report;
     const at = `/api/jobs/${id}`;
     const stems = result.stems.map((stem, index) => ({
       name: stem,
@@ -124,7 +126,8 @@ export function createResults(place, { onHeard }) {
     }));
     const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
     const which = nMixtures > 1 ? `${name}: ` : "";
-    find("#outcome").textContent = [which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
+    const draft = request.preliminary ? ["This is a draft."] : [];
+    find("#outcome").textContent = [...draft, which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
     find("#outcome").classList.toggle("warning", isPoor(result));
     find("#way-out").hidden = !isPoor(result);
     player = createPlayer(find("#player"), {
@@ -134,6 +137,8 @@ export function createResults(place, { onHeard }) {
       master_db: state.levels[id]?.master_db,
       timing: state.timings[id],
     });
+    if (before) player.seek(before.time);
+    if (before?.playing) player.play();
     offer(at, result);
   }
 
@@ -182,6 +187,12 @@ export function createResults(place, { onHeard }) {
 /** Find whether so much is unknown that the stems are guesses; where the rest has a stem, it is there. */
 function isPoor({ is_silent: isSilent, has_residual: hasRest, explained_energy: share }) {
   return !isSilent && !hasRest && share < POOR_SHARE;
+}
+
+/** Find whether a draft gives way to the better stems, which then sound on where it was. */
+function isReplaced(draft, report) {
+  if (!draft?.request.preliminary || draft.request.mixture !== report?.request.mixture) return false;
+  return draft.result.stems.join() === report.result.stems.join();
 }
 
 function outcomeOf(result) {

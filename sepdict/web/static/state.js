@@ -174,5 +174,6 @@ export function resultsNow() {
 /** Results that others have followed, or whose mixtures are not on the page any more; the last first. */
 export function earlierResults() {
   const now = resultsNow().flatMap(({ report, before }) => [report, before]);
-  return jobsOf("separation").filter((report) => isDone(report) && !now.includes(report)).reverse();
+  const others = jobsOf("separation").filter((report) => isDone(report) && !now.includes(report));
+  return others.filter(({ request }) => !request.preliminary).reverse();
 }
