@@ -117,6 +117,7 @@ def test_a_job_goes_on_through_a_reload_and_can_be_canceled_after_it(
         page.set_input_files("#mixture input[type=file]", [sounds["take"], sounds["mix 2"]])
         expect(page.get_by_role("button", name="Separate all 2")).to_be_visible()
         page.get_by_role("checkbox", name="hum").check()
+        page.get_by_label("Better quality").uncheck()
         page.get_by_role("button", name="Separate all 2").click()
         bar = page.locator("#listen > .progress")
         expect(bar).to_contain_text("1 of 2, take.wav: Taking the mixture apart", timeout=MOST_MS)
