@@ -44,7 +44,8 @@ def test_a_session_has_what_was_added_and_asked_for_in_it(client: TestClient, se
     upload = added(client, "mixture", session)
     hum = in_library(client)["hum"]
     request = {"mixture": upload, "dictionaries": [hum], "labels": [{**MARK, "name": "hiss", "end_s": 1.7}]}
-    request |= {"corrections": [], "residual": True, "background_model": False, "quality": "draft", "preliminary": False}
+    request |= {"corrections": [], "residual": True, "background_model": False, "quality": "draft"}
+    request |= {"preliminary": False}
     job = client.post("/api/separations", params={"session": session}, json=request).json()
     here = seen(client, session)
     assert [each["id"] for each in here["uploads"]] == [upload]
