@@ -163,10 +163,10 @@ WriteLabels = Annotated[
     ),
 ]
 Quality = Annotated[
-    Literal["draft", "standard"],
+    Literal["draft", "quick", "standard"],
     typer.Option(
         help="standard: first train a network to tell the sources apart, which takes a minute once for each set of "
-        "dictionaries and makes the stems far better; draft: do without it.",
+        "dictionaries and makes the stems far better; quick: train it for a third of that; draft: do without it.",
     ),
 ]
 Segment = Annotated[

@@ -7,7 +7,7 @@ from sepdict.progress import Plan
 from sepdict.separation.config import SeparationConfig
 
 # in seconds on two cores, measured on sources at 16 kHz; of training a mask estimator, and of a minute of a mixture
-MASK_ESTIMATOR_S = 90.0
+MASK_ESTIMATOR_STEP_S = 0.03
 MASK_ESTIMATOR_OF_ONE_S = 25.0
 LEARNING_S = 10.0  # of a source from its moments
 FIT_S = 4.0  # where it converges, after some thirty of its iterations
@@ -48,6 +48,8 @@ def plan_separation(
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
     parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
     learning = {"dictionaries": {"train": LEARNING_S * n_to_learn}} if n_to_learn else {}
-    training_s = MASK_ESTIMATOR_OF_ONE_S if is_single else MASK_ESTIMATOR_S
-    estimator = {"mask estimator": {"estimate": training_s}} if has_estimator else {}
+    estimator = {}
+    if config.mask_estimator is not None:
+        training_s = MASK_ESTIMATOR_OF_ONE_S if is_single else MASK_ESTIMATOR_STEP_S * config.mask_estimator.n_steps
+        estimator = {"mask estimator": {"estimate": training_s}}
     return learning | estimator | parts

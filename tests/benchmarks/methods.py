@@ -24,6 +24,7 @@ import torch
 from ours import (
     AUGMENTED,
     DEFAULT,
+    QUICK,
     VARIATIONAL,
     family,
     one_known,
@@ -108,8 +109,11 @@ METHODS: Mapping[str, Method] = {
     **{f"IS-NMF, {n} components": Method(partial(is_nmf, n_components=n)) for n in NMF_SIZES},
     "convolutive KL-NMF, 25 components of 8 frames": Method(convolutive_nmf),
     OURS: Method(partial(sepdict_dictionaries, config=DEFAULT)),
+    "sepdict, dictionaries of 1000 steps, quick": Method(
+        partial(sepdict_dictionaries, config=QUICK, quality="quick"), quick=False
+    ),
     "sepdict, variational": Method(partial(sepdict_dictionaries, config=VARIATIONAL), quick=False),
-    "decoders only, default": Method(partial(sepdict_dictionaries, config=DEFAULT, with_mask_estimator=False)),
+    "decoders only, default": Method(partial(sepdict_dictionaries, config=DEFAULT, quality="draft")),
     "mask network, trained as long as sepdict": Method(mask_network, budget=1),
     "mask network, trained ten times as long": Method(mask_network, quick=False, budget=10),
     **{
@@ -145,7 +149,7 @@ METHODS: Mapping[str, Method] = {
     ),
     **{
         f"decoders only, {name}": Method(
-            partial(sepdict_dictionaries, config=config, with_mask_estimator=False, **options), quick=False
+            partial(sepdict_dictionaries, config=config, quality="draft", **options), quick=False
         )
         for name, (config, options) in family().items()
     },

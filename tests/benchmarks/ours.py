@@ -12,10 +12,12 @@ from rivals import Scene, Separated
 
 import sepdict
 from sepdict import Audio, FitConfig, SeparationConfig, TrainingConfig, read_audio, train_dictionary
+from sepdict.separation.config import Quality
 
 CRITIC_WEIGHT = 0.03  # beside the divergence per bin, which is some tenths
 DEFAULT = sepdict.PRESETS["default"]
 VARIATIONAL = sepdict.regularized(DEFAULT, {"variational": sepdict.REGULARIZERS["variational"]})
+QUICK = replace(DEFAULT, n_steps=1000)  # for separations of quick quality
 AUGMENTED = replace(DEFAULT, augmentation=sepdict.AugmentationConfig())
 
 
@@ -24,14 +26,14 @@ def sepdict_dictionaries(
     seed: int,
     *,
     config: TrainingConfig,
-    with_mask_estimator: bool = True,
+    quality: Quality = "standard",
     solos_s: float = math.inf,
     prior_weight: float = 0.0,
     critic_weight: float = 0.0,
 ) -> Separated:
     """Train a dictionary per source and separate; the mask estimator counts as training.
 
-    Without a mask estimator they are fitted without a prior, unless it is asked for, to show what they are alone.
+    Drafts have no mask estimator. They are fitted without a prior, unless it is asked for, to show what they are alone.
     Where a regularizer needs other sounds, these are the solos of the scene's other sources.
     """
     config = replace(config, seed=seed)
@@ -42,8 +44,9 @@ def sepdict_dictionaries(
         others = [solo for other in lessons if other != source for solo in lessons[other]]
         backgrounds = others if config.regularization.others else []
         dictionaries.append(train_dictionary(solos, config, source=source, backgrounds=backgrounds))
-    if with_mask_estimator:
-        mask_estimator = sepdict.train_mask_estimator(dictionaries, sepdict.MaskEstimatorConfig(seed=seed))
+    estimator_config = SeparationConfig().at_quality(quality).mask_estimator
+    if estimator_config is not None:
+        mask_estimator = sepdict.train_mask_estimator(dictionaries, replace(estimator_config, seed=seed))
         separate = partial(sepdict.separate, trained_mask_estimator=mask_estimator)
     else:
         fit = FitConfig(prior_weight=prior_weight, critic_weight=critic_weight)

@@ -19,8 +19,17 @@ def test_a_draft_has_no_mask_estimator_and_the_standard_quality_changes_nothing(
     assert config.at_quality("draft") == SeparationConfig(FitConfig(n_iterations=3), None, residual=True)
 
 
+def test_quick_trains_the_mask_estimator_for_less_and_never_for_more() -> None:
+    config = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=2000, seed=3))
+    assert config.at_quality("quick").mask_estimator == MaskEstimatorConfig(n_steps=1000, seed=3)
+    few = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=600))
+    assert few.at_quality("quick") == few
+    alone = SeparationConfig(mask_estimator=None)
+    assert alone.at_quality("quick") == alone
+
+
 def test_an_unknown_quality_is_refused() -> None:
-    with pytest.raises(ConfigError, match="quality is 'best'; expected draft or standard"):
+    with pytest.raises(ConfigError, match="quality is 'best'; expected one of draft, quick, standard"):
         SeparationConfig().at_quality("best")  # type: ignore[arg-type]
 
 
