@@ -7,6 +7,7 @@ repeated: delete the file, or name one with --only, to measure anew. At the end 
 """
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -32,6 +33,7 @@ from sepdict import (
     FitConfig,
     MaskEstimatorConfig,
     SeparationConfig,
+    read_audio,
     separate,
     train_dictionary,
     train_mask_estimator,
@@ -195,14 +197,53 @@ def training() -> Facts:
     return facts | {"heard_s": sum(heard) / len(heard)}
 
 
+def first_stems() -> Facts:
+    """From two folders of solos and a minute of mixture to stems, by commands with nothing cached, and by KL-NMF."""
+    ways = {
+        "defaults": ([], []),
+        "defaults, two dictionaries at a time": (["-j", "2"], []),
+        "two at a time, `--steps 1000`, `--quality quick`": (["-j", "2", "--steps", "1000"], ["--quality", "quick"]),
+        "two at a time, `--steps 300`, `--quality draft`": (["-j", "2", "--steps", "300"], ["--quality", "draft"]),
+    }
+    mixture = lasting(PAIR, 60)
+    played = replace(scene(PAIR), mixture=mixture)
+    start = time.perf_counter()
+    separated = METHODS["KL-NMF, 25 components"].run(played, 0)
+    seconds = time.perf_counter() - start
+    stems = {source: Audio(stem[None], 16000) for source, stem in zip(played.solos, separated.stems, strict=True)}
+    found = {"KL-NMF of 25 components": {"seconds": seconds, "gain_db": gain_db(PAIR, stems)}}
+    for way, (training, separating) in ways.items():
+        with tempfile.TemporaryDirectory(dir=os.environ["WORK"]) as name:
+            found[way] = _commands(Path(name), mixture, training, separating)
+    return {"ways": found}
+
+
+def _commands(work: Path, mixture: Audio, training: Sequence[str], separating: Sequence[str]) -> Facts:
+    """Train dictionaries of the pair, and separate the mixture with them, and measure both."""
+    solos = sorted((scene(PAIR).folder / "solos").iterdir())
+    write_audio(work / "mixture.wav", mixture)
+    dictionaries = [word for solo in solos for word in ("-d", str(work / f"{solo.name}.safetensors"))]
+    commands = [
+        ["sepdict", "train-dictionary", *map(str, solos), "--each", "-o", str(work), "-q", *training],
+        ["sepdict", "separate", str(work / "mixture.wav"), *dictionaries, "-o", str(work / "out"), "-q", *separating],
+    ]
+    environment = os.environ | {"SEPDICT_CACHE": str(work / "cache")}
+    seconds = [
+        clock(lambda words=words: subprocess.run(words, check=True, stdout=sys.stderr, env=environment))
+        for words in commands
+    ]
+    stems = {solo.name: read_audio(work / "out" / "mixture" / f"{solo.name}.wav") for solo in solos}
+    return {"seconds": sum(seconds), "training_s": seconds[0], "gain_db": gain_db(PAIR, stems)}
+
+
 def gain_db(name: str, stems: Mapping[str, Audio]) -> float:
     """SI-SDR improvement, mean over the sources of a scene whose mixture is repeated."""
     gains = []
     for source, truth in scene(name).references().items():
         stem = stems[source].samples
-        n_repeats = stem.shape[1] // truth.n_samples
+        n_repeats = math.ceil(stem.shape[1] / truth.n_samples)
         pair = (audio.samples.repeat(1, n_repeats) for audio in (truth, scene(name).mixture))
-        gains.append(float(si_sdr_improvement(stem, *pair)))
+        gains.append(float(si_sdr_improvement(stem, *(each[:, : stem.shape[1]] for each in pair))))
     return sum(gains) / len(gains)
 
 
@@ -319,6 +360,7 @@ MEASUREMENTS: dict[str, Callable[[], Facts]] = {
         real_time_lecture,
         real_time_nmf,
         jobs,
+        first_stems,
         growth,
         shortcuts,
         training,
