@@ -107,7 +107,9 @@ export function createResults(place, { onHeard }) {
   /** Put the stems of a mixture into the player, as it was set before; without a report, take them away. */
   function listen(report, nMixtures) {
     const before = isReplaced(heard, report) ? { time: player.time, playing: player.playing } : null;
-    if (before && state.levels[heard.id]) state.levels[report.id] ??= state.levels[heard.id];
+    for (const set of before ? [state.levels, state.timings] : []) {
+      if (set[heard.id]) set[report.id] ??= set[heard.id];
+    }
     player?.destroy();
     player = null;
     heard = report;
