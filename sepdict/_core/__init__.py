@@ -40,6 +40,7 @@ INTERNAL_API = {
     "sepdict.dictionaries.dictionary": ("refuse_unfit",),
     "sepdict.dictionaries.header": ("read_checksum",),
     "sepdict.dictionaries.library": ("EXTENSION", "find_dictionary", "installed", "library_folder"),
+    "sepdict.evaluation.separability": ("refuse_incomparable",),
     "sepdict.marking.learning": ("MarkingConfig", "learn_from_labels"),
     "sepdict.reports.media": ("look_at", "loudest", "mask_picture", "masks_of", "spectrogram"),
     "sepdict.reports.separation_report": ("evaluation_page", "separation_page"),

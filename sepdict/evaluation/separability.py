@@ -64,6 +64,11 @@ class Forecast:
     si_sdr_improvement_db: float
 
     @property
+    def verdict(self) -> str:
+        """What the improvement means for sources, one of `VERDICTS`."""
+        return next(words for least_db, words in VERDICTS if self.si_sdr_improvement_db >= least_db)
+
+    @property
     def sentence(self) -> str:
         """The forecast in plain words.
 
@@ -72,9 +77,8 @@ class Forecast:
         >>> Forecast(("violin", "piano"), 9.2).sentence
         'violin and piano: easily told apart; expect about 9 dB'
         """
-        verdict = next(words for least_db, words in VERDICTS if self.si_sdr_improvement_db >= least_db)
         names = f"{', '.join(self.sources[:-1])} and {self.sources[-1]}"
-        return f"{names}: {verdict}; expect about {round(self.si_sdr_improvement_db)} dB"
+        return f"{names}: {self.verdict}; expect about {round(self.si_sdr_improvement_db)} dB"
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,10 @@ class Comparison:
     forecasts: tuple[Forecast, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON has, the sentences included."""
-        sentences = [asdict(forecast) | {"sentence": forecast.sentence} for forecast in self.forecasts]
-        return asdict(self) | {"forecasts": sentences}
+        """Return everything as values that JSON has, the verdicts and sentences included."""
+        words = [{"verdict": forecast.verdict, "sentence": forecast.sentence} for forecast in self.forecasts]
+        forecasts = [asdict(forecast) | said for forecast, said in zip(self.forecasts, words, strict=True)]
+        return asdict(self) | {"forecasts": forecasts}
 
 
 @checks_types
@@ -148,7 +153,7 @@ def compare(
     True
     """
     dictionaries = as_dictionaries(dictionaries)
-    _refuse_incomparable(dictionaries)
+    refuse_incomparable(dictionaries)
     unlearned = [_held_out(dictionary) for dictionary in dictionaries]
     columns = [_excerpt(dictionary, n_frames) for dictionary, n_frames in zip(dictionaries, unlearned, strict=True)]
     explained = tuple(tuple(_explained(d, column) for column in columns) for d in dictionaries)
@@ -168,7 +173,7 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
 
     Parameters and exceptions are those of :func:`compare`.
     """
-    _refuse_incomparable(dictionaries)
+    refuse_incomparable(dictionaries)
     in_order = sorted(dictionaries, key=lambda dictionary: dictionary.source)
     generator = seeded_generator(seed)
     references = torch.stack([_shuffled(_excerpt(dictionary), generator) for dictionary in in_order])
@@ -181,7 +186,7 @@ def forecast(dictionaries: Sequence[Dictionary], *, seed: int = 0) -> Forecast:
     return Forecast(tuple(dictionary.source for dictionary in dictionaries), float(gained_db.mean()))
 
 
-def _refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
+def refuse_incomparable(dictionaries: Sequence[Dictionary]) -> None:
     """Refuse fewer than two dictionaries, those that do not go together, and those without exemplars."""
     refuse_unfit(dictionaries)
     if len(dictionaries) < 2:

@@ -1,7 +1,8 @@
 """Files as they come from a browser: their names, and what is checked and told of them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sepdict.web.dictionaries import describe
 from sepdict.web.tasks import NamedFile, name_files
 from sepdict.web.uploads import Limits
 
+DEMO = resources.files("sepdict.web") / "demo"  # of a recording and its labels, which data/README.md describes
 LONGEST_NAME = 255  # no file system has longer ones
 
 
@@ -54,3 +56,8 @@ def displayed(name: str) -> str:
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in last if letter.isprintable()).strip()[-LONGEST_NAME:] or "a file without name"
+
+
+async def at_once(content: bytes) -> AsyncIterator[bytes]:
+    """Yield bytes as an upload brings them."""
+    yield content

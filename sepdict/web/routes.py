@@ -67,6 +67,12 @@ class TrainingRequest(BaseModel):
     network: Literal["default", "convolutional", "nonnegative"] = "default"
 
 
+class ComparisonRequest(BaseModel):
+    """Dictionaries whose sources are to be told apart."""
+
+    dictionaries: Annotated[list[Identifier], Field(min_length=1, max_length=50)]
+
+
 class NameRequest(BaseModel):
     """The name that a dictionary of the library is to have."""
 
@@ -209,6 +215,12 @@ def separation(request: SeparationRequest, service: TheService, asker: TheAsker)
 def training(request: TrainingRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
     """Queue a training."""
     return service.report(service.train(request.source, request.solos, network=request.network, asker=asker))
+
+
+@router.post("/api/comparisons")
+def comparison(request: ComparisonRequest, service: TheService, asker: TheAsker) -> dict[str, Any]:
+    """Queue a comparison."""
+    return service.report(service.compare(request.dictionaries, asker=asker))
 
 
 @router.get("/api/jobs/{identifier}")

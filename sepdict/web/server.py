@@ -18,7 +18,7 @@
     POST   /api/dictionaries/ID/restore            put back what was taken out
     POST   /api/labels?name=NAME                   the file as body: its labels
     POST   /api/labels/audacity, /api/labels/raven labels as the text of a file
-    POST   /api/separations, /api/trainings        a job
+    POST   /api/separations, /api/trainings, /api/comparisons   a job
     GET    /api/jobs/ID                            its progress and its result
     DELETE /api/jobs/ID                            cancel it
     DELETE /api/jobs/ID/result                     what it made

@@ -1,9 +1,8 @@
 """The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,21 @@ from sepdict.audio.marks import moments_by_source
 from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
 from sepdict.errors import AudioFileError, LabelFileError
+from sepdict.evaluation.separability import refuse_incomparable
 from sepdict.separation.config import Quality
 from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.dictionaries import Library
-from sepdict.web.incoming import describe_upload, displayed, naming
+from sepdict.web.incoming import DEMO, at_once, describe_upload, displayed, naming
 from sepdict.web.jobs import Job, JobQueue, QueueFullError, ShareTakenError
 from sepdict.web.previews import preview_of, sound_of
 from sepdict.web.sessions import Session, Sessions
-from sepdict.web.tasks import DICTIONARY, LEARNED, NamedFile, Separating, Training
+from sepdict.web.tasks import DICTIONARY, LEARNED, Comparing, NamedFile, Separating, Training
 from sepdict.web.uploads import Limits, Upload, Uploads
 
-DEMO = resources.files("sepdict.web") / "demo"  # of a recording and its labels, which data/README.md describes
 DELETED = "is no longer here; it is deleted an hour after its last use, and when the server ends"
 GONE = f"{DELETED}: please add it again"
 DICTIONARY_GONE = "the dictionary is no longer here: it was removed, renamed or not used for an hour; choose it anew"
+KINDS = {Training: "training", Comparing: "comparison"}  # of jobs, to the page; others are separations
 JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
@@ -89,7 +89,7 @@ class Service:
     async def take_demo(self, *, asker: Asker = NOBODY) -> dict[str, Any]:
         """Take in the demo's recording as if it had been uploaded, and return it and its labels."""
         name, content = "reading.flac", (DEMO / "reading.flac").read_bytes()
-        facts = await self.take("mixture", name, _at_once(content), n_promised=len(content), asker=asker)
+        facts = await self.take("mixture", name, at_once(content), n_promised=len(content), asker=asker)
         return {"upload": facts, "labels": self.read_labels((DEMO / "reading.txt").read_bytes(), "reading.txt")}
 
     def touch(self, identifier: str) -> dict[str, Any]:
@@ -235,6 +235,16 @@ class Service:
         asked = {"source": source, "solos": [*solos], "network": network}
         return self._submit(Job(task, frozenset(solos), self.store.new_path(), asker, asked))
 
+    def compare(self, dictionaries: Sequence[str], *, asker: Asker = NOBODY) -> Job:
+        """Queue a comparison; dictionaries that cannot be compared are refused at once."""
+        self._refuse_unknown(asker)
+        lasting = [self._lasting(identifier, asker) for identifier in dictionaries]
+        found = [self.dictionary(identifier) for identifier in lasting]
+        with naming(found):
+            refuse_incomparable([Dictionary.load(each.path) for each in found])
+        job = Job(Comparing(found), frozenset(lasting), self.store.new_path(), asker, {"dictionaries": [*dictionaries]})
+        return self._submit(job)
+
     def job(self, identifier: str) -> Job:
         """Find a job.
 
@@ -285,7 +295,7 @@ class Service:
         elapsed_s = self.queue.clock() - job.started if running else 0.0
         return {
             "id": job.identifier,
-            "kind": "training" if isinstance(job.task, Training) else "separation",
+            "kind": KINDS.get(type(job.task), "separation"),
             "name": job.task.mixture.name if isinstance(job.task, Separating) else "",
             "request": dict(job.request),
             "ended": job.ended.isoformat(timespec="seconds") if job.ended else None,
@@ -365,6 +375,8 @@ class Service:
         """Register the dictionaries that were trained as if they had been uploaded."""
         if isinstance(job.task, Training):
             return self._take_in(job, DICTIONARY, result)
+        if isinstance(job.task, Comparing):
+            return result
         facts = enumerate(result.get("learned", ()))
         learned = [self._take_in(job, LEARNED.format(number), each) for number, each in facts]
         return {**result, "learned": learned}
@@ -384,8 +396,3 @@ class Service:
         identifier = self.store.add(kind, path, name, facts, asker.client)
         self.sessions.add_upload(asker.session, identifier)
         return {"id": identifier, "kind": kind, "name": name, **facts}
-
-
-async def _at_once(content: bytes) -> AsyncIterator[bytes]:
-    """Yield bytes as an upload brings them."""
-    yield content

@@ -1,4 +1,4 @@
-"""The tasks of jobs, each in a process of its own: a training or a separation; messages have the page's file names."""
+"""The tasks of jobs, each in a process of its own; messages have the page's file names."""
 
 import contextlib
 import logging
@@ -21,6 +21,7 @@ from sepdict import (
     SepdictError,
     TrainingConfig,
     __version__,
+    compare,
     learn_from_labels,
     read_audio,
     train_dictionary,
@@ -52,7 +53,7 @@ MIXTURE = "mixture.wav"  # decoded for the player: browsers do not read every fo
 
 
 class Task(Protocol):
-    """A training or a separation."""
+    """A training, a separation or a comparison."""
 
     @property
     def plan(self) -> Plan:
@@ -206,6 +207,26 @@ class Separating:
             "scores": None,
             "command": [],
         }
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """A comparison, which says of dictionaries whether their sources can be told apart."""
+
+    dictionaries: Sequence[NamedFile]
+
+    @property
+    def plan(self) -> Plan:
+        """The stages and their costs."""
+        return {"comparison": {"compare": 1.0}}
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        """Compare the dictionaries."""
+        return compare([each.path for each in self.dictionaries], on_progress=on_progress).as_dict()
+
+    def named(self, message: str) -> str:
+        """Replace paths in a message by the page's file names."""
+        return name_files(message, self.dictionaries)
 
 
 def name_files(message: str, sounds: Sequence[NamedFile]) -> str:

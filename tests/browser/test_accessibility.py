@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from front_end import SAMPLE_RATE, mixture, trained
-from web_page import Server, make_endless, opened, separate_draft, unfold
+from web_page import Server, make_endless, opened, separate_draft, tell, unfold
 
 from sepdict import write_audio
 from sepdict.batch.config import BatchConfig
@@ -86,13 +86,19 @@ def test_the_report_is_clean(scheme: str, browser: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_list_of_dictionaries_is_clean_whatever_is_done_in_it(
-    scheme: str, browser: Any, server: Server, library: Path
+    scheme: str, browser: Any, server: Server, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("rain", "wind"):
+    for name in ("hiss", "rain", "wind"):
         trained("hiss").renamed(name).save(library / f"{name}.safetensors")
+    tell(monkeypatch)
     with opened(browser, server, scheme=scheme) as page:
+        for name in ("hiss", "hum"):
+            page.get_by_role("checkbox", name=name).check()
+        page.get_by_role("button", name="Can they be told apart?").click()
+        page.get_by_role("table").wait_for(timeout=120_000)
         page.get_by_role("button", name="Remove rain").click()
         page.get_by_role("button", name="Undo removing rain").wait_for()
         page.get_by_role("button", name="Rename wind").click()
         assert_clean(page)
-    (library / "wind.safetensors").unlink()
+    for name in ("hiss", "wind"):
+        (library / f"{name}.safetensors").unlink()

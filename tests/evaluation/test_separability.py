@@ -165,6 +165,7 @@ def test_there_is_a_forecast_for_each_pair_and_one_for_all_together(
     assert comparison.as_dict()["forecasts"][-1] == {
         "sources": NAMES,
         "si_sdr_improvement_db": 3.0,
+        "verdict": "barely told apart",
         "sentence": "violin, piano and speech: barely told apart; expect about 3 dB",
     }
 

@@ -14,10 +14,12 @@ import uvicorn
 from front_end import TINY
 
 from sepdict import MarkingConfig, TrainingConfig
+from sepdict.evaluation.separability import Comparison, Forecast
 from sepdict.progress import OnProgress, Progress
 from sepdict.web.jobs import Job, JobQueue
 from sepdict.web.server import Settings, create_app
-from sepdict.web.tasks import Separating
+from sepdict.web.service import KINDS
+from sepdict.web.tasks import Comparing, Separating
 from sepdict.web.uploads import Limits
 
 SLOW = {"n_steps": 600_000, "n_checks": 60_000, "patience": 10**6}
@@ -43,6 +45,20 @@ def make_endless(queue: JobQueue, patch: pytest.MonkeyPatch, wanted: Iterable[bo
         submit(job)
 
     patch.setattr(queue, "submit", submit_endless)
+
+
+class Told(Comparing):
+    """A comparison of which the result is known."""
+
+    def perform(self, output: Path, on_progress: OnProgress) -> dict[str, Any]:
+        return Comparison(("hiss", "hum"), ((1, 0), (0, 1)), (True, True), (Forecast(("hiss", "hum"), 8.6),)).as_dict()
+
+
+def tell(patch: pytest.MonkeyPatch) -> None:
+    """Have comparisons of whatever dictionaries told at once."""
+    patch.setattr("sepdict.web.service.refuse_incomparable", lambda _: None)
+    patch.setattr("sepdict.web.service.Comparing", Told)
+    patch.setitem(KINDS, Told, "comparison")
 
 
 class Server:

@@ -1,5 +1,6 @@
 /** The page: mixtures, dictionaries for them, and what comes of them. */
 
+import { createComparing } from "./comparing.js";
 import { createCorrecting } from "./correcting.js";
 import { dictionaryItems } from "./dictionaries.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
@@ -38,6 +39,7 @@ const listenSection = find("#listen");
 const correcting = createCorrecting(find("#correction"), { onChange: changed, separate });
 const results = createResults(find("#result"), { onHeard: correcting.hear });
 const marking = createMarking(find("#marking"), { onChange: changed });
+const comparing = createComparing(find("#comparing"));
 const training = createTraining(sourcesSection, { addOnce });
 const foldMixture = createFold(mixtureSection);
 const foldSources = createFold(sourcesSection);
@@ -87,6 +89,7 @@ function onTaken(first, gone) {
   if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
   marking.showAnew();
   training.watch();
+  comparing.watch();
   watch();
 }
 
@@ -237,6 +240,7 @@ function refresh() {
   const dictionaries = dictionaryItems(sourcesSection);
   renew(sourcesSection.querySelector(".dictionaries"), dictionaries);
   find("#no-dictionaries").hidden = !state.known || dictionaries.length > 0;
+  comparing.refresh();
   training.refresh();
   refreshOptions();
   results.show();

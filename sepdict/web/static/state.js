@@ -152,7 +152,7 @@ export function sourcesOf(mixture) {
   return [...new Set([...chosenDictionaries().map(({ source }) => source), ...namesOf(mixture)])];
 }
 
-/** List the jobs of a kind, "separation" or "training". */
+/** List the jobs of a kind, "separation", "training" or "comparison". */
 export function jobsOf(wanted) {
   return state.jobs.filter(({ kind }) => kind === wanted);
 }
