@@ -133,6 +133,8 @@ def train_dictionary(
     if is_several and not each:
         hint = "--jobs" if cluster is None else "--cluster"
         raise typer.BadParameter("it trains a dictionary per task; give --each", param_hint=hint)
+    if cluster is not None and jobs > 1:
+        raise typer.BadParameter("a cluster has as many as its workers; leave it out", param_hint="--jobs")
     sounds = [*solos, *(background or [])]
     found = _find_recordings(sounds, recursive=recursive)  # before torch is loaded, which takes seconds
     orders = [

@@ -95,6 +95,8 @@ def test_several_at_a_time_become_the_same_dictionaries_with_the_same_remarks(
         f"note: {source}: {remark}" for source, remark in zip(("piano", "violin"), remarks, strict=True)
     ]
     assert "give --each" in run("train-dictionary", solos[0], "-j", "2").stderr
+    nowhere = run("train-dictionary", *solos, "--each", "-j", "2", "--cluster", "tcp://127.0.0.1:1")
+    assert "as many as its workers" in nowhere.stderr  # before any is looked for
 
 
 @pytest.mark.parametrize("what", ["other settings", "another recording", "damage"])
