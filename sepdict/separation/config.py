@@ -44,6 +44,8 @@ class FitConfig:
         The most iterations; each costs one pass through the decoders and back.
     tolerance : float
         The fit has converged when the cost fell by less than this share over five iterations.
+    guided_tolerance : float
+        The same where guide masks are in the cost: they decide most, and a closer fit does not better the stems.
     history : int
         Number of curvature pairs that L-BFGS keeps.
     step : float
@@ -62,6 +64,7 @@ class FitConfig:
     critic_weight: float = 0.0
     n_iterations: int = 100
     tolerance: float = 1e-2
+    guided_tolerance: float = 6e-2
     history: int = 10
     step: float = 0.05
 
@@ -76,6 +79,7 @@ class FitConfig:
             "critic_weight": (0, 1e6),
             "n_iterations": (1, math.inf),
             "tolerance": (0, math.inf),
+            "guided_tolerance": (0, math.inf),
             "history": (1, math.inf),
             "step": (1e-9, 1e3),
         }

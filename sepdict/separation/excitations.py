@@ -134,14 +134,15 @@ def fit_excitations(
         if config.method == "adam"
         else partial(minimize_lbfgs, history=config.history)
     )
+    tolerance = config.guided_tolerance if problem.shares else config.tolerance
     minimum = minimize(
         problem.cost_and_gradient,
         problem.as_blocks(problem.start()),
         n_iterations=config.n_iterations,
-        tolerance=config.tolerance,
+        tolerance=tolerance,
         on_step=on_step,
     )
-    return problem.solution(minimum, _sentence(minimum, config))
+    return problem.solution(minimum, _sentence(minimum, tolerance))
 
 
 class _Problem:
@@ -242,12 +243,12 @@ class _Problem:
         return codes, log_gains.unflatten(0, (len(codes), self.n_channels)).exp()
 
 
-def _sentence(minimum: Minimum, config: FitConfig) -> str:
+def _sentence(minimum: Minimum, tolerance: float) -> str:
     """Describe how the fit ended."""
     n_iterations = len(minimum.costs) - 1
     if minimum.converged:
         return f"Converged after {n_iterations} iterations."
     return (
-        f"Stopped after {n_iterations} iterations before the cost settled to within {config.tolerance:g}; "
+        f"Stopped after {n_iterations} iterations before the cost settled to within {tolerance:g}; "
         "more iterations (n_iterations in FitConfig) may give better stems."
     )

@@ -256,7 +256,7 @@ def shortcuts() -> Facts:
         mixture = replace(one, samples=one.samples.repeat(1, round(120 / one.duration_s)))
         at_once = SeparationConfig(segment_s=200.0)
         cases = {"at once": at_once, "in segments of 10 s": SeparationConfig(segment_s=10.0)}
-        converged = FitConfig(tolerance=1e-4, n_iterations=500)
+        converged = FitConfig(guided_tolerance=1e-4, n_iterations=500)
         cases["at once, fits fully converged"] = replace(at_once, fit=converged)
         facts[name] = {
             case: gain_db(name, separate(mixture, dictionaries, config, trained_mask_estimator=mask_estimator).stems)

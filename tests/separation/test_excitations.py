@@ -31,7 +31,7 @@ DENSE = NetworkConfig(code_size=2, hidden=(16, 16), activation="tanh", n_templat
 ADDITIVE = replace(DENSE, n_templates=8)
 CONVOLUTIONAL = replace(DENSE, kind="convolutional", hidden=(16,), kernel_size=5)
 DIVERGENCES = ["kl", "is", "l2", "beta=0.5"]
-THOROUGH = FitConfig(n_iterations=250, tolerance=0.0, prior_weight=0.0)
+THOROUGH = FitConfig(n_iterations=250, tolerance=0.0, guided_tolerance=0.0, prior_weight=0.0)
 
 
 def untrained(source: str, network: NetworkConfig = DENSE) -> Dictionary:
@@ -401,6 +401,15 @@ def test_a_fit_that_converged_says_after_how_many_iterations(pair: list[Dictiona
     assert found.converged
     assert found.message == f"Converged after {len(found.loss_curve) - 1} iterations."
     assert len(found.loss_curve) - 1 < FitConfig().n_iterations
+
+
+def test_a_fit_with_guide_masks_in_its_cost_has_a_tolerance_of_its_own(pair: list[Dictionary]) -> None:
+    sources = draw(pair, 10)
+    mixture, settings = sources.sum(dim=0), FitConfig(tolerance=0.0, guided_tolerance=0.5, n_iterations=40)
+    masks = sources / mixture
+    assert fit_excitations(mixture, pair, settings, guide_masks=masks).converged
+    assert not fit_excitations(mixture, pair, replace(settings, guide_weight=0.0), guide_masks=masks).converged
+    assert not fit_excitations(mixture, pair, settings).converged
 
 
 def test_a_fit_that_did_not_converge_says_so_in_one_sentence_with_advice(pair: list[Dictionary]) -> None:
