@@ -64,7 +64,7 @@ def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_pl
             make_endless(server.app.state.service.queue, patch, [False, True])
             separate.click()
             expect(outcome).to_contain_text("This is a draft", timeout=60_000)
-            expect(page.locator("#listen > .progress")).to_contain_text("2 of 2, mix.wav")
+            expect(page.locator("#listen > .progress")).to_contain_text(re.compile("^mix.wav: "))
             page.get_by_role("button", name="Cancel").click()
         expect(outcome).to_contain_text("This is a draft")
         page.get_by_role("button", name="Mute hum").click()
@@ -79,6 +79,25 @@ def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_pl
         page.get_by_role("button", name="Separate all 2").click()
         expect(page.get_by_role("radio", name="b.wav")).to_be_visible(timeout=60_000)
         assert [each["quality"] for each in asked] == ["draft", "standard", "standard", "standard"]
+
+
+def test_a_draft_is_called_one_and_does_not_count_among_the_recordings(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch, [False, True, True])
+    paths = [write_audio(tmp_path / f"{seed}.wav", mixture(seed=seed)) for seed in range(2)]
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", paths)
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate all 2").click()
+        row, bar = page.locator("#results li").first, page.locator("#listen > .progress")
+        expect(row).to_contain_text(re.compile(r"a draft, \d+\u00a0% explained; "), timeout=60_000)
+        expect(row).not_to_contain_text("as it was before")
+        expect(page.locator("#outcome")).to_contain_text("until the better stems are there")
+        expect(bar).to_contain_text("1 of 2, 0.wav: ")
+        page.reload()
+        expect(bar).to_contain_text("1 of 2, 0.wav: ")
+        bar.get_by_role("button", name="Cancel").click()
 
 
 def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_path: Path) -> None:

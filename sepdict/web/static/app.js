@@ -207,7 +207,7 @@ async function watch({ byKeyboard = false } = {}) {
   try {
     for (let jobs = unfinished(); jobs.length; jobs = unfinished()) {
       changed();
-      const nameOf = (index) => (jobs.length > 1 ? nameOfJob(jobs[index]) : "");
+      const nameOf = (index) => nameOfJob(jobs, index);
       await followAll(listenSection, jobs, hear, { nameOf, byKeyboard });
     }
   } finally {
@@ -219,8 +219,13 @@ async function watch({ byKeyboard = false } = {}) {
   if (!others.length && how === "failed") complain(listenSection, [message]);
 }
 
-function nameOfJob({ name, request }) {
-  return request.preliminary ? `a draft of ${name}` : name;
+/** Say which of several jobs one is; a draft is none of those that were asked for, so it does not count. */
+function nameOfJob(jobs, index) {
+  if (jobs.length === 1) return "";
+  const { name, request } = jobs[index];
+  if (request.preliminary) return `A draft of ${name}`;
+  const asked = jobs.filter((each) => !each.request.preliminary);
+  return asked.length > 1 ? `${asked.indexOf(jobs[index]) + 1} of ${asked.length}, ${name}` : name;
 }
 
 /** Enter what is heard of a separation, and the dictionaries that were learned for it. */

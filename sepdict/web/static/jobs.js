@@ -112,7 +112,7 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
     onReport(index, report);
   };
   for (const [index, job] of jobs.entries()) {
-    const which = [jobs.length > 1 ? `${index + 1} of ${jobs.length}` : "", nameOf(index)].filter(Boolean).join(", ");
+    const which = nameOf(index);
     const onLook = (report) => {
       const { text, ...how } = progressOf(report);
       entitle(how.share === undefined ? "Working" : `${Math.floor((100 * (index + how.share)) / jobs.length)} %`);

@@ -128,7 +128,7 @@ export function createResults(place, { onHeard }) {
     }));
     const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
     const which = nMixtures > 1 ? `${name}: ` : "";
-    const draft = request.preliminary ? ["This is a draft."] : [];
+    const draft = request.preliminary ? ["This is a draft, until the better stems are there."] : [];
     find("#outcome").textContent = [...draft, which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
     find("#outcome").classList.toggle("warning", isPoor(result));
     find("#way-out").hidden = !isPoor(result);
@@ -210,7 +210,9 @@ function resultOf({ report, before }) {
 
 function factsOf({ report, before }) {
   const now = factsOfReport(report);
-  return before ? `${factsOfReport(before)} as it was before; ${now}` : now;
+  if (!before) return now;
+  const facts = factsOfReport(before);
+  return `${before.request.preliminary ? `a draft, ${facts}` : `${facts} as it was before`}; ${now}`;
 }
 
 function factsOfReport({ name, state: how, result, message, stage }) {
