@@ -75,18 +75,21 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
  *   that is another; with neither, frequencies are not marked
  * @param {number} [options.master_db] the gain of the master at the start
+ * @param {string} [options.view] the pictures that are shown at the start: spectrogram, mask or excitation
  * @param {object} [options.timing] the loop and what is in view at the start, as in the event
  * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
  *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
  *   setMaster: (gain_db: number) => void, saveMix: () => Promise<void>, show: (view: string) => void,
  *   setLoop: (from: number, to: number) => void, toggleLoop: () => void, destroy: () => void, readonly time: number,
- *   readonly playing: boolean, readonly duration: number, readonly audible: boolean[]}}
+ *   readonly playing: boolean, readonly comparing: boolean, readonly view: string, readonly duration: number,
+ *   readonly audible: boolean[]}}
  */
 export function createPlayer(element, options) {
   const { tracks, duration, sampleRate, spectrogramRate = sampleRate } = options;
   const hasStems = tracks.some((track) => track.role !== "mixture");
   let comparing = false;
+  let shown = options.view ?? Object.keys(VIEWS)[0];
   let hue = 0;
   const channels = tracks.map((track) => ({
     track,
@@ -123,7 +126,7 @@ export function createPlayer(element, options) {
   view.setLoop(loop, isLooping);
   view.timeline.magnify(zoom, start);
   refresh();
-  show(Object.keys(VIEWS)[0]);
+  show(shown);
 
   function setState(state, message = "") {
     element.dataset.state = state;
@@ -299,6 +302,7 @@ export function createPlayer(element, options) {
   }
 
   function show(name) {
+    shown = name;
     view.show(name);
   }
 
@@ -376,6 +380,12 @@ export function createPlayer(element, options) {
     },
     get playing() {
       return sound.playing;
+    },
+    get comparing() {
+      return comparing;
+    },
+    get view() {
+      return shown;
     },
     get audible() {
       return channels.map((channel) => channel.audible);

@@ -106,8 +106,9 @@ export function createResults(place, { onHeard }) {
 
   /** Put the stems of a mixture into the player, as it was set before; without a report, take them away. */
   function listen(report, nMixtures) {
-    const before = isReplaced(heard, report) ? { time: player.time, playing: player.playing } : null;
-    for (const set of before ? [state.levels, state.timings] : []) {
+    const { time, playing, comparing, view } = player ?? {};
+    const goesOn = isReplaced(heard, report);
+    for (const set of goesOn ? [state.levels, state.timings] : []) {
       if (set[heard.id]) set[report.id] ??= set[heard.id];
     }
     player?.destroy();
@@ -138,9 +139,11 @@ export function createResults(place, { onHeard }) {
       sampleRate: result.sample_rate,
       master_db: state.levels[id]?.master_db,
       timing: state.timings[id],
+      view,
     });
-    if (before) player.seek(before.time);
-    if (before?.playing) player.play();
+    if (goesOn) player.seek(time);
+    if (goesOn && comparing) player.compare(true);
+    if (goesOn && playing) player.play();
     offer(at, result);
   }
 
