@@ -66,7 +66,7 @@ def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_pl
             expect(outcome).to_contain_text("This is a draft", timeout=60_000)
             expect(page.locator("#listen > .progress")).to_contain_text(re.compile("^mix.wav: "))
             page.get_by_role("button", name="Cancel").click()
-        expect(outcome).to_contain_text("This is a draft")
+        expect(outcome).to_contain_text("This is a draft: press Separate for better stems")
         page.get_by_role("button", name="Mute hum").click()
         page.locator("#player").press("ArrowRight")
         page.get_by_text("Mask", exact=True).click()
@@ -102,6 +102,7 @@ def test_a_draft_is_called_one_and_does_not_count_among_the_recordings(
         page.reload()
         expect(bar).to_contain_text("1 of 2, 0.wav: ")
         bar.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#outcome")).not_to_contain_text("until")
 
 
 def test_many_recordings_scroll_in_their_list(browser: Any, server: Server, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import { about, catchFocus, make, renew, sentence } from "./elements.js";
 import { createPlayer } from "./player.js";
-import { drop } from "./server.js";
+import { drop, isUnfinished } from "./server.js";
 import { ownChange } from "./session.js";
 import { changed, earlierResults, isDone, remove, resultsNow, state } from "./state.js";
 
@@ -38,7 +38,8 @@ export function createResults(place, { onHeard }) {
     const troubled = entries.some(({ report }) => report.message);
     place.hidden = !done.length && !earlier.length && !troubled && entries.length < 2;
     const wanted = wantedOf(done, earlier);
-    if (wanted?.id !== heard?.id) listen(wanted, entries.length);
+    if (wanted?.id !== heard?.id) listen(wanted);
+    if (heard) sayOutcome(entries);
     wasNow = done.some(({ id }) => id === heard?.id);
     showLists(entries, done, earlier, troubled);
   }
@@ -50,6 +51,17 @@ export function createResults(place, { onHeard }) {
     const anew = done.find(({ request }) => request.mixture === heard?.request.mixture);
     if (same && !(wasNow && anew && earlier.includes(same))) return same;
     return anew ?? done[0] ?? null;
+  }
+
+  /** Say what came of what is heard, and of a draft, whether better stems are on their way. */
+  function sayOutcome(entries) {
+    const { id, name, request, result, warnings } = heard;
+    const which = entries.length > 1 || !entries.some(({ name: each }) => each === name) ? `${name}: ` : "";
+    const isAwaited = entries.some(({ report, before }) => before?.id === id && isUnfinished(report));
+    const way = isAwaited ? ", until the better stems are there." : ": press Separate for better stems.";
+    const draft = request.preliminary ? [`This is a draft${way}`] : [];
+    const says = [...draft, which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
+    if (find("#outcome").textContent !== says) find("#outcome").textContent = says;
   }
 
   function showLists(entries, done, earlier, troubled) {
@@ -91,7 +103,7 @@ export function createResults(place, { onHeard }) {
   function choiceItem(attributes, report, words, actions = []) {
     const choose = () => {
       wasNow = false; // nothing is to take its place
-      listen(report, 2);
+      listen(report);
       changed();
     };
     const choice = make("input", { type: "radio", name: "heard", change: choose });
@@ -105,7 +117,7 @@ export function createResults(place, { onHeard }) {
   }
 
   /** Put the stems of a mixture into the player, as it was set before; without a report, take them away. */
-  function listen(report, nMixtures) {
+  function listen(report) {
     const { time, playing, comparing, view } = player ?? {};
     const goesOn = isReplaced(heard, report);
     for (const set of goesOn ? [state.levels, state.timings] : []) {
@@ -118,7 +130,7 @@ export function createResults(place, { onHeard }) {
     find("#heard").hidden = !report;
     onHeard(report);
     if (!report) return;
-    const { id, name, request, result, warnings } = report;
+    const { id, name, result } = report;
     const at = `/api/jobs/${id}`;
     const stems = result.stems.map((stem, index) => ({
       name: stem,
@@ -128,9 +140,6 @@ export function createResults(place, { onHeard }) {
       mask: `${at}/${index}.mask.png`,
     }));
     const whole = { name, role: "mixture", url: `${at}/mixture.wav`, spectrogram: `${at}/mixture.png` };
-    const which = nMixtures > 1 ? `${name}: ` : "";
-    const draft = request.preliminary ? ["This is a draft, until the better stems are there."] : [];
-    find("#outcome").textContent = [...draft, which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
     find("#outcome").classList.toggle("warning", isPoor(result));
     find("#way-out").hidden = !isPoor(result);
     player = createPlayer(find("#player"), {
