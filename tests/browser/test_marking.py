@@ -167,6 +167,21 @@ def test_label_files_are_read_and_what_is_none_is_said(
         expect(page.locator("#separate")).to_be_enabled()
 
 
+def test_times_of_label_files_are_shown_in_milliseconds_and_saved_as_they_were(
+    browser: Any, server: Server, recording: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text("0.123456\t1.699501\thiss\n")
+    with opened(browser, server) as page:
+        open_marking(page, recording)
+        page.set_input_files("#marking input[type=file]", tmp_path / "labels.txt")
+        expect(page.get_by_label("Start of mark 1 in seconds")).to_have_value("0.123")
+        expect(page.get_by_label("End of mark 1 in seconds")).to_have_value("1.7")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save for Audacity").click()
+        (label,) = read_labels(download.value.path())
+        assert (label.start_s, label.end_s) == (0.123456, 1.699501)
+
+
 def test_a_mixture_that_cannot_be_shown_says_why(browser: Any, server: Server, tmp_path: Path) -> None:
     with opened(browser, server) as page:
         page.set_input_files("#mixture > .drop input[type=file]", write_bad(tmp_path / "bad.wav", "cut FLAC"))

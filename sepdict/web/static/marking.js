@@ -175,12 +175,12 @@ export function createMarking(panel, { onChange }) {
 
   function time(mark, which, label) {
     const input = make("input", { type: "number", min: "0", max: String(rounded(mixture.duration_s)), step: String(STEP_S), "aria-label": label });
-    input.value = mark[which];
+    input.value = rounded(mark[which]);
     input.addEventListener("change", () => {
       const wanted = { ...mark, [which]: Number(input.value) };
       const fits = input.value !== "" && wanted.start_s >= 0 && wanted.start_s < wanted.end_s && wanted.end_s <= mixture.duration_s + SHORTEST_S;
       if (fits) mark[which] = wanted[which];
-      input.value = mark[which];
+      input.value = rounded(mark[which]);
       drawMarks();
       onChange();
     });
