@@ -29,6 +29,7 @@ def test_the_demo_is_one_click_and_one_more_from_stems(browser: Any, server: Ser
         expect(page.locator("#mixture > .files")).to_contain_text("reading.flac23.3 s, 16 kHz, mono, 2 marks")
         expect(page.locator("#separate")).to_be_focused()
         expect(page.locator("#welcome")).to_be_hidden()
+        expect(page.locator("#sources")).to_contain_text("Marked: piano, speech. What is marked is learned")
         page.keyboard.press("Enter")
         expect(page.locator(".player-name")).to_have_text(["reading.flac", "piano", "speech"], timeout=120_000)
         page.reload()

@@ -7,7 +7,7 @@ import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./ele
 import { createFold } from "./folding.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
 import { asTotal, forget, soundItem } from "./lists.js";
-import { asCount, createMarking, troubleOf } from "./marking.js";
+import { asCount, createMarking, namesOf, troubleOf } from "./marking.js";
 import { showOptions } from "./options.js";
 import { asText, draftsFor, requestFor } from "./requests.js";
 import { createResults } from "./results.js";
@@ -244,7 +244,10 @@ function refresh() {
   find('[data-kind="mixture"] label span').textContent = state.mixtures.length ? "Add more" : "Choose recordings";
   const dictionaries = dictionaryItems(sourcesSection);
   renew(sourcesSection.querySelector(".dictionaries"), dictionaries);
-  find("#no-dictionaries").hidden = !state.known || dictionaries.length > 0;
+  const marked = [...new Set(state.mixtures.flatMap(namesOf))];
+  find("#marked").hidden = !marked.length;
+  find("#marked").textContent = `Marked: ${marked.join(", ")}. What is marked is learned when you separate.`;
+  find("#no-dictionaries").hidden = !state.known || dictionaries.length > 0 || marked.length > 0;
   comparing.refresh();
   training.refresh();
   refreshOptions();
