@@ -119,6 +119,7 @@ def run_apart(order: Order, folder: Path, threads: int) -> Record:
             "OPENBLAS_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "1000",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)

@@ -385,7 +385,9 @@ def main(
         threaded = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         places = {"SCENES": str(scenes_folder), "WORK": str(folder), "SEPDICT_CACHE": str(folder)}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        environment = os.environ | threaded | places | {"PATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = (
+            os.environ | threaded | places | {"PATH": path, "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+        )
         for name in only or [name for name in MEASUREMENTS if name not in found]:
             call = f"import speed, json; print(json.dumps(speed.measured({name!r}, {threads})))"
             done = subprocess.run(
