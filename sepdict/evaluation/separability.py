@@ -65,7 +65,7 @@ class Forecast:
 
     @property
     def verdict(self) -> str:
-        """What the improvement means for sources, one of `VERDICTS`."""
+        """The meaning of the improvement in words, one of `VERDICTS`."""
         return next(words for least_db, words in VERDICTS if self.si_sdr_improvement_db >= least_db)
 
     @property
@@ -106,8 +106,7 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON has, the verdicts and sentences included."""
-        words = [{"verdict": forecast.verdict, "sentence": forecast.sentence} for forecast in self.forecasts]
-        forecasts = [asdict(forecast) | said for forecast, said in zip(self.forecasts, words, strict=True)]
+        forecasts = [asdict(each) | {"verdict": each.verdict, "sentence": each.sentence} for each in self.forecasts]
         return asdict(self) | {"forecasts": forecasts}
 
 

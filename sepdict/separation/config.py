@@ -216,11 +216,12 @@ class SeparationConfig:
         """
         if quality not in get_args(Quality):
             raise ConfigError(f"quality is {quality!r}; expected one of {', '.join(get_args(Quality))}")
+        if quality == "draft":
+            return replace(self, mask_estimator=None)
         if quality == "standard" or self.mask_estimator is None:
             return self
         n_steps = min(QUICK_STEPS, self.mask_estimator.n_steps)
-        quick = replace(self.mask_estimator, n_steps=n_steps)
-        return replace(self, mask_estimator=quick if quality == "quick" else None)
+        return replace(self, mask_estimator=replace(self.mask_estimator, n_steps=n_steps))
 
     def has_residual(self, n_dictionaries: int) -> bool:
         """Return whether there is a residual beside the stems of so many dictionaries."""

@@ -38,18 +38,18 @@ def plan_separation(
     >>> plan_separation({"song": 120.0}, SeparationConfig(mask_estimator=None), n_dictionaries=2)
     {'song': {'tracks': 0.0, 'fit': 8.0}}
     """
-    is_single, has_estimator = n_dictionaries == 1, config.mask_estimator is not None
-    acting = config.in_effect(has_mask_estimator=has_estimator, n_dictionaries=n_dictionaries)
+    is_single, estimator = n_dictionaries == 1, config.mask_estimator
+    acting = config.in_effect(has_mask_estimator=estimator is not None, n_dictionaries=n_dictionaries)
     costs = {"tracks": 0.0, "fit": FIT_WITH_BACKGROUND_S if acting.background_model else FIT_S}
-    if has_estimator and (is_single or not config.has_residual(n_dictionaries)):
+    if estimator and (is_single or not config.has_residual(n_dictionaries)):
         costs["adapt"] = RESIDUAL_ADAPTATION_S if is_single else ADAPTATION_S
     known_s = [duration_s for duration_s in durations_s.values() if duration_s is not None]
     usual_s = sum(known_s) / len(known_s) if known_s else USUAL_S
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
     parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
     learning = {"dictionaries": {"train": LEARNING_S * n_to_learn}} if n_to_learn else {}
-    estimator = {}
-    if config.mask_estimator is not None:
-        training_s = MASK_ESTIMATOR_OF_ONE_S if is_single else MASK_ESTIMATOR_STEP_S * config.mask_estimator.n_steps
-        estimator = {"mask estimator": {"estimate": training_s}}
-    return learning | estimator | parts
+    training = {}
+    if estimator:
+        training_s = MASK_ESTIMATOR_OF_ONE_S if is_single else MASK_ESTIMATOR_STEP_S * estimator.n_steps
+        training = {"mask estimator": {"estimate": training_s}}
+    return learning | training | parts

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import soundfile
-from fastapi import HTTPException
 
 from sepdict import synthesize
 from sepdict._core.fs import write_atomically
 from sepdict.audio.writing import copy_audio
 from sepdict.reports.media import look_at, loudest, spectrogram
+from sepdict.web.uploads import storing
 
 N_COLUMNS = 12_000  # of the picture, so that it can be magnified: ten a second of the longest mixture
 
@@ -44,10 +44,8 @@ def preview_of(recording: Path, name: str) -> Path:
     path = recording.with_name(f"{recording.name}.{name}")
     with _one_at_a_time:
         if not path.exists():
-            try:
+            with storing():
                 PREVIEWS[name](recording, path)
-            except OSError as error:
-                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
     return path
 
 

@@ -17,6 +17,7 @@ from sepdict.audio.writing import copy_audio
 from sepdict.web.jobs import Job
 from sepdict.web.reports import write_report
 from sepdict.web.tasks import MIXTURE, RECORD, Separating
+from sepdict.web.uploads import storing
 
 Format = Literal["wav", "flac", "mp3"]
 ENDS = (*get_args(Format), "png", "mask.png")  # of what there is of a stem
@@ -127,9 +128,8 @@ def _write_zip(path: Path, files: Mapping[str, Path]) -> None:
 @contextlib.contextmanager
 def _storing(gone: str) -> Iterator[None]:
     """Refuse what cannot be stored (507), or is gone (404), for its job was forgotten just now."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise HTTPException(404, gone) from error
-    except OSError as error:
-        raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+    with storing():
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise HTTPException(404, gone) from error

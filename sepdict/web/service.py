@@ -210,14 +210,15 @@ class Service:
             marking=self.marking,
             n_to_learn=len(sources) - len(loaded),
         )
-        how = {"residual": residual, "background_model": background_model, "quality": quality}
-        how |= {"preliminary": preliminary}
         asked = {
             "mixture": mixture,
             "dictionaries": [*dictionaries],
             "labels": [asdict(each) for each in labels],
             "corrections": [asdict(each) for each in corrections],
-            **how,
+            "residual": residual,
+            "background_model": background_model,
+            "quality": quality,
+            "preliminary": preliminary,
         }
         return self._submit(Job(task, frozenset([mixture, *lasting]), self.store.new_path(), asker, asked))
 

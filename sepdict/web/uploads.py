@@ -6,7 +6,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,15 @@ class Arrival:
     n_bytes: int = 0
 
 
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+    """Refuse what the disk cannot take (507)."""
+    try:
+        yield
+    except OSError as error:
+        raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+
+
 @dataclass
 class Uploads:
     """Files in a temporary folder, by identifiers that cannot be guessed.
@@ -150,17 +159,15 @@ class Uploads:
         self._refuse_more_bytes(client, n_promised)
         arrival = self._begin_arrival(client)
         try:
-            with path.open("xb") as file:
+            with storing(), path.open("xb") as file:
                 async for chunk in _ending_stalls(content, self.limits.stalled_s):
                     arrival.n_bytes += len(chunk)
                     self._refuse_larger(arrival.n_bytes)
                     self._refuse_more_bytes(client)
                     file.write(chunk)
             self._refuse_more_files(client)  # others may have arrived meanwhile
-        except BaseException as error:
+        except BaseException:
             path.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
             raise
         finally:
             self._arrivals.remove(arrival)
@@ -194,11 +201,12 @@ class Uploads:
         if self.find(there):
             return there
         copy = self.new_path()
-        try:
-            shutil.copyfile(path, copy)
-        except OSError as error:
-            copy.unlink(missing_ok=True)
-            raise HTTPException(507, f"it cannot be stored ({error.strerror}); free some space") from error
+        with storing():
+            try:
+                shutil.copyfile(path, copy)
+            except OSError:
+                copy.unlink(missing_ok=True)
+                raise
         return self.add(kind, copy, path.name, facts, client)
 
     def remove(self, identifier: str) -> None:

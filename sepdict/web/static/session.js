@@ -43,8 +43,8 @@ export function ownChange() {
  * Open the session that is in the address, or begin one; returns whether there is one, for it may be gone.
  *
  * @param {object} hear
- * @param {(first: object|null, gone: object[]) => void} hear.onTaken when the server had something new; `first` is what is set in a
- *   session that was found, `gone` the dictionaries that were chosen here and are in the library no more
+ * @param {(first: object|null, gone: object[]) => void} hear.onTaken when the server had something new; `first` is what
+ *   is set in a session that was found, `gone` the dictionaries that were chosen here and are in the library no more
  * @param {() => void} hear.onGone when the session is gone while the page is open
  */
 export async function openSession(hear) {
