@@ -85,6 +85,34 @@ def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_pl
         assert [each["quality"] for each in asked] == ["draft", "standard", "standard", "standard"]
 
 
+def test_a_late_answer_of_the_server_does_not_take_a_result_away(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, late = held(server, monkeypatch), []
+
+    def keep_first(route: Any) -> None:
+        if route.request.method == "GET" and not late:
+            late.extend([route, route.fetch()])
+        else:
+            route.continue_()
+
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_label("Better quality").uncheck()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        expect(page.locator("#listen > .progress")).to_contain_text("Cancel")
+        page.route("**/api/sessions/*", keep_first)
+        while not late:
+            page.wait_for_timeout(50)
+        gate.set()
+        expect(page.locator("#outcome")).to_contain_text("explained", timeout=60_000)
+        page.locator("#player").press("ArrowRight")
+        with page.expect_request("**/api/sessions/*"):
+            late[0].fulfill(response=late[1])
+        expect(page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuenow", "0.8")
+
+
 def test_a_draft_is_called_one_and_does_not_count_among_the_recordings(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
 import { notificationBox, notify } from "./notifying.js";
 import { ask, follow, isUnfinished, send } from "./server.js";
-import { ofSession } from "./session.js";
+import { ofSession, ownChange } from "./session.js";
 
 const STAGES = {
   train: "Learning the sound",
@@ -110,6 +110,7 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   const hear = (index, report) => {
     reports[index] = report;
     onReport(index, report);
+    if (!isUnfinished(report)) ownChange(); // what the server said before would have it go on
   };
   for (const [index, job] of jobs.entries()) {
     const which = nameOf(index);
