@@ -116,7 +116,7 @@ def touch(identifier: str, service: TheService) -> dict[str, Any]:
 
 @router.get(f"{UPLOADS}/{{identifier}}/sound.wav")
 def sound(identifier: str, service: TheService) -> FileResponse:
-    """Return a mixture in a form that every browser plays."""
+    """Return a mixture, or the beginning of a solo, in a form that every browser plays."""
     return FileResponse(service.preview(identifier, "sound.wav"), content_disposition_type="inline")
 
 

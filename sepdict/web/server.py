@@ -5,7 +5,7 @@
     PUT    /api/sessions/ID                        its document, unless it was changed meanwhile (409)
     POST   /api/uploads?kind=mixture|solo|dictionary&name=NAME   the file as body
     GET    /api/uploads/ID                         mark it as used, so that it is kept
-    GET    /api/uploads/ID/sound.wav, spectrogram.png   of a mixture, to mark moments in it
+    GET    /api/uploads/ID/sound.wav, spectrogram.png   of a mixture, to mark moments in it; of a solo, its first minute
     DELETE /api/uploads/ID
     POST   /api/demo                               the demo's recording, as if it were uploaded, and its labels
     GET    /api/limits

@@ -153,10 +153,10 @@ class Service:
         return {"id": restored, **self.library.facts()[restored]}
 
     def preview(self, identifier: str, name: str) -> Path:
-        """Return the file of a mixture's preview, one of `PREVIEWS`; it goes when the mixture does."""
-        upload = self._upload(identifier, "mixture")
-        with naming([NamedFile(upload.path, upload.name)]):
-            return preview_of(upload.path, name)
+        """Return the file of a recording's preview, one of `PREVIEWS`; it goes when the recording does."""
+        upload = self.store.find(identifier)
+        with naming([NamedFile(upload.path, upload.name)] if upload else []):
+            return preview_of(self.store, identifier, name)
 
     def read_labels(self, content: bytes, name: str) -> list[dict[str, Any]]:
         """Read a file of labels."""

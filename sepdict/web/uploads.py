@@ -35,6 +35,8 @@ class Limits:
         The command line takes any length.
     solos_s : float
         Longest solos of a source together, which are read whole.
+    solo_preview_s : float
+        How much of a solo can be heard before it is learned.
     n_waiting : int
         Jobs in the queue; every mixture is one.
     n_arriving : int
@@ -59,6 +61,7 @@ class Limits:
     n_files: int = 500
     mixture_s: float = 20 * 60.0
     solos_s: float = 60 * 60.0
+    solo_preview_s: float = 60.0
     n_waiting: int = 100
     n_arriving: int = 8
     share: float = 0.5
@@ -156,14 +159,14 @@ class Uploads:
         """
         self._refuse_larger(n_promised)
         self._refuse_more_files(client)
-        self._refuse_more_bytes(client, n_promised)
+        self.refuse_more_bytes(client, n_promised)
         arrival = self._begin_arrival(client)
         try:
             with storing(), path.open("xb") as file:
                 async for chunk in _ending_stalls(content, self.limits.stalled_s):
                     arrival.n_bytes += len(chunk)
                     self._refuse_larger(arrival.n_bytes)
-                    self._refuse_more_bytes(client)
+                    self.refuse_more_bytes(client)
                     file.write(chunk)
             self._refuse_more_files(client)  # others may have arrived meanwhile
         except BaseException:
@@ -216,6 +219,27 @@ class Uploads:
             for path in (upload.path, *upload.path.parent.glob(f"{upload.path.name}.*")):  # its previews
                 path.unlink(missing_ok=True)
 
+    def count_preview(self, identifier: str, path: Path) -> None:
+        """Count what was made beside an upload as bytes of it, or delete it if the upload is gone by now (404)."""
+        with self._lock:
+            upload = self.uploads.get(identifier)
+            if upload is not None:
+                upload.n_bytes += path.stat().st_size
+        if upload is None:
+            path.unlink(missing_ok=True)
+            raise HTTPException(404, "the recording was removed")
+
+    def refuse_more_bytes(self, client: str, n_new_bytes: int = 0) -> None:
+        """Refuse more bytes than all files, or those of a client, may have."""
+        with self._lock:
+            there: list[Upload | Arrival] = [*self.uploads.values(), *self._arrivals]
+        sizes = [(each.client, each.n_bytes) for each in there]
+        n_own = sum(n_bytes for owner, n_bytes in sizes if owner == client)
+        n_all = sum(n_bytes for _, n_bytes in sizes)
+        most = self.limits.of(client, self.limits.total_bytes)
+        if n_all + n_new_bytes > self.limits.total_bytes or n_own + n_new_bytes > most:
+            raise HTTPException(413, f"all files together pass {most / MIB:.0f} MiB; remove some")
+
     def sweep(self, in_use: Collection[str] = ()) -> None:
         """Delete files that were not used for a long time."""
         oldest = self.clock() - self.limits.kept_s
@@ -241,17 +265,6 @@ class Uploads:
         most = self.limits.of(client, self.limits.n_files)
         if len(stored) >= self.limits.n_files or sum(each.client == client for each in stored) >= most:
             raise HTTPException(413, f"there are {most} files already; remove some, or join short ones")
-
-    def _refuse_more_bytes(self, client: str, n_new_bytes: int = 0) -> None:
-        """Refuse more bytes than all files, or those of a client, may have."""
-        with self._lock:
-            there: list[Upload | Arrival] = [*self.uploads.values(), *self._arrivals]
-        sizes = [(each.client, each.n_bytes) for each in there]
-        n_own = sum(n_bytes for owner, n_bytes in sizes if owner == client)
-        n_all = sum(n_bytes for _, n_bytes in sizes)
-        most = self.limits.of(client, self.limits.total_bytes)
-        if n_all + n_new_bytes > self.limits.total_bytes or n_own + n_new_bytes > most:
-            raise HTTPException(413, f"all files together pass {most / MIB:.0f} MiB; remove some")
 
     def _begin_arrival(self, client: str) -> "Arrival":
         """Count an upload that begins to arrive, or refuse too many at a time."""

@@ -279,7 +279,7 @@ def test_what_is_prepared_while_a_dictionary_is_learned_stays(
         gate.set()
         expect(page.get_by_role("checkbox", name="hiss")).to_be_checked()
         expect(page.get_by_label("Name of the source")).to_have_value("rain")
-        expect(page.get_by_role("list", name="Solos")).to_have_text("mix 2.wav2 s, 8 kHz, monoRemove")
+        expect(page.get_by_role("list", name="Solos")).to_have_text("mix 2.wav2 s, 8 kHz, monoHearRemove")
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page.get_by_role("checkbox", name="rain")).to_be_checked()
         expect(page.locator("#training")).to_be_hidden()

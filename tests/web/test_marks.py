@@ -13,7 +13,7 @@ import torch
 from fastapi.testclient import TestClient
 from front_end import SAMPLE_RATE, mixture, read_json, sound, write_bad
 from PIL import Image
-from web_client import ended, files_of, in_library, send, service_of, uploaded, wav
+from web_client import LIMITS, ended, files_of, in_library, send, service_of, uploaded
 
 from sepdict import Audio
 from sepdict.web.previews import N_COLUMNS
@@ -151,8 +151,55 @@ def test_what_cannot_be_previewed_is_said_by_name_and_leaves_nothing(client: Tes
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("my take.wav: ")
     assert len(files_of(client)) == 1
-    solo = send(client, "solo", "solo.wav", wav(sound())).json()["id"]
+
+
+def test_the_beginning_of_a_solo_can_be_heard_and_goes_with_it(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sound(n_channels=2, n_samples=3 * SAMPLE_RATE)
+    monkeypatch.setattr(service_of(client).store, "limits", replace(LIMITS, solo_preview_s=1.0))
+    for name, n_heard in {"short.wav": SAMPLE_RATE // 2, "long.wav": SAMPLE_RATE}.items():
+        some = replace(whole, samples=whole.samples[:, : SAMPLE_RATE // 2]) if name == "short.wav" else whole
+        solo = uploaded(client, "solo", some, name)
+        heard = client.get(f"/api/uploads/{solo}/sound.wav").content
+        samples = torch.from_numpy(soundfile.read(io.BytesIO(heard), dtype="float32")[0].T)
+        assert torch.equal(samples, whole.samples[:, :n_heard])
+        assert len(files_of(client)) == 2
+        assert client.get(f"/api/uploads/{solo}/spectrogram.png").status_code == 404
+        client.delete(f"/api/uploads/{solo}")
+        assert not files_of(client)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "solo"])
+def test_previews_count_as_bytes_and_one_without_room_is_refused_before_it_is_made(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store = service_of(client).store
+    identifier = uploaded(client, kind, sound(n_samples=2 * SAMPLE_RATE))
+    before = store.uploads[identifier].n_bytes
+    monkeypatch.setattr(store, "limits", replace(LIMITS, total_bytes=before + 4 * 2 * SAMPLE_RATE - 1))
+    refused = client.get(f"/api/uploads/{identifier}/sound.wav")
+    assert (refused.status_code, "remove some" in refused.json()["error"]) == (413, True)
+    assert len(files_of(client)) == 1
+    monkeypatch.setattr(store, "limits", LIMITS)
+    for _ in range(2):
+        n_bytes = len(client.get(f"/api/uploads/{identifier}/sound.wav").content)
+        assert store.uploads[identifier].n_bytes == before + n_bytes
+
+
+def test_a_preview_of_what_is_removed_meanwhile_does_not_stay(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solo = uploaded(client, "solo", sound())
+
+    def remove_first(source: Path, target: Path, **_: Any) -> None:
+        target.write_bytes(source.read_bytes())
+        client.delete(f"/api/uploads/{solo}")
+        target.write_bytes(b"")
+
+    monkeypatch.setattr("sepdict.web.previews.copy_audio", remove_first)
     assert client.get(f"/api/uploads/{solo}/sound.wav").status_code == 404
+    assert not files_of(client)
 
 
 @pytest.mark.parametrize("form", ["audacity", "raven"])

@@ -6,7 +6,7 @@ import { dictionaryItems } from "./dictionaries.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
 import { createFold } from "./folding.js";
 import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
-import { asTotal, forget, soundItem } from "./lists.js";
+import { action, asTotal, forget, soundItem } from "./lists.js";
 import { asCount, createMarking, namesOf, troubleOf } from "./marking.js";
 import { showOptions } from "./options.js";
 import { asText, draftsFor, requestFor } from "./requests.js";
@@ -238,7 +238,7 @@ function hear(_, report) {
 }
 
 function refresh() {
-  renew(mixtureSection.querySelector(".files"), state.mixtures.map((mixture) => soundItem(mixture, marking.open)));
+  renew(mixtureSection.querySelector(".files"), state.mixtures.map(mixtureItem));
   if (marking.mixture && !state.mixtures.includes(marking.mixture)) marking.close();
   find("#mixtures-total").textContent = asTotal(state.mixtures);
   find('[data-kind="mixture"] label span').textContent = state.mixtures.length ? "Add more" : "Choose recordings";
@@ -261,6 +261,10 @@ function refresh() {
   listenSection.classList.toggle("ready", resultsNow().some(({ report }) => isDone(report)));
   fold();
   saveSoon();
+}
+
+function mixtureItem(mixture) {
+  return soundItem(mixture, [action("Mark", mixture.name, () => marking.open(mixture))]);
 }
 
 /** Fold the steps that led to a result. */

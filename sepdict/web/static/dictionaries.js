@@ -1,14 +1,14 @@
 /** The list of dictionaries: what is chosen, heard, kept, renamed and removed. */
 
 import { about, asDuration, asRate, make } from "./elements.js";
-import { action, forget } from "./lists.js";
+import { action, forget, hearAction } from "./lists.js";
 import { ask } from "./server.js";
 import { attempt, ownChange } from "./session.js";
+import { hush } from "./sounding.js";
 import { changed, state } from "./state.js";
 
 const KINDS = { convolutional: "movement", nonnegative: "quick" }; // those that are not general
 
-let sounding = null; // {id, sound} of the dictionary that is heard alone
 let renaming = null; // {id, item} of the one whose name is being changed
 
 /** List all dictionaries, those of the library by their names; in `section` is said what goes wrong with them. */
@@ -38,8 +38,7 @@ function dictionaryItem(dictionary, section) {
   const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
   const label = make("label", {}, [box, about(source, heard)]);
   const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
-  const hearIt = () => attempt(section, () => hear(dictionary));
-  const actions = [action("Hear", source, hearIt), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
+  const actions = [hearAction(soundOf(id), source, section), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
   if (own) {
     const keepIt = () => attempt(section, () => keep(dictionary));
     actions.unshift(kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, keepIt));
@@ -53,17 +52,8 @@ function dictionaryItem(dictionary, section) {
   return make("li", { "data-id": id }, [label, make("span", { class: "end" }, actions)]);
 }
 
-/** Play what a dictionary sounds like alone, or stop it. */
-async function hear({ id, source }) {
-  const again = sounding?.id === id && !sounding.sound.paused;
-  sounding?.sound.pause();
-  if (again) return;
-  sounding = { id, sound: new Audio(`/api/dictionaries/${id}/sound.wav`) };
-  try {
-    await sounding.sound.play();
-  } catch (error) {
-    if (error.name !== "AbortError") throw new Error(`${source} cannot be heard`, { cause: error }); // nor if it was stopped
-  }
+function soundOf(id) {
+  return `/api/dictionaries/${id}/sound.wav`;
 }
 
 async function keep(dictionary) {
@@ -115,6 +105,7 @@ async function rename(id, name) {
 }
 
 async function uninstall(dictionary) {
+  hush(soundOf(dictionary.id));
   const { removed } = await ask("DELETE", `/api/dictionaries/${dictionary.id}`);
   state.dictionaries = state.dictionaries.filter((each) => each !== dictionary);
   state.undoable.push({ ...dictionary, undo: removed });

@@ -3,7 +3,8 @@
 import { asDuration, complain, make, renew, sentence } from "./elements.js";
 import { asClock } from "./player-dom.js";
 import { isLeft, nameKeys, take } from "./player-keys.js";
-import { ask, askWith } from "./server.js";
+import { ask, askWith, previewOf, whyNot } from "./server.js";
+import { takeTurn } from "./turns.js";
 import { zoomed } from "./zoom.js";
 
 const ADDED_S = 2; // a mark that no pointer has drawn
@@ -67,6 +68,7 @@ export function createMarking(panel, { onChange }) {
   picture.addEventListener("error", explain);
   for (const event of ["pause", "seeked"]) sound.addEventListener(event, follow);
   sound.addEventListener("play", tick);
+  sound.addEventListener("play", () => takeTurn(panel, () => sound.pause()));
   sheet.addEventListener("pointerdown", begin);
   sheet.addEventListener("pointermove", drag);
   sheet.addEventListener("pointerup", end);
@@ -83,7 +85,7 @@ export function createMarking(panel, { onChange }) {
     find(".title").textContent = `Mark ${mixture.name}`;
     picture.alt = `Spectrogram of ${mixture.name}`;
     picture.src = `/api/uploads/${mixture.id}/spectrogram.png`;
-    sound.src = `/api/uploads/${mixture.id}/sound.wav`;
+    sound.src = previewOf(mixture.id);
     complain(panel, []);
     showAll();
     refresh();
@@ -106,8 +108,8 @@ export function createMarking(panel, { onChange }) {
     panel.removeAttribute("aria-busy");
     if (!mixture || !picture.hasAttribute("src")) return;
     const asked = mixture;
-    const why = await ask("GET", `/api/uploads/${asked.id}/spectrogram.png`).catch((error) => error);
-    if (mixture === asked) complain(panel, [sentence(why.message ?? "the picture cannot be shown")]);
+    const why = await whyNot(picture.getAttribute("src"));
+    if (mixture === asked) complain(panel, [sentence(why || "the picture cannot be shown")]);
   }
 
   /** Mark two seconds from where the sound is, or the last ones. */

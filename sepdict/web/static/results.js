@@ -5,6 +5,7 @@ import { createPlayer } from "./player.js";
 import { drop, isUnfinished } from "./server.js";
 import { ownChange } from "./session.js";
 import { changed, earlierResults, isDone, remove, resultsNow, state } from "./state.js";
+import { takeTurn } from "./turns.js";
 
 const STATES = { waiting: "waiting", running: "being separated …", canceled: "canceled" };
 const ESTIMATING = "learning to tell the sources apart …";
@@ -190,6 +191,9 @@ export function createResults(place, { onHeard }) {
     const { master_db, tracks } = detail;
     state.levels = { ...state.levels, [heard.id]: { master_db, tracks: { ...tracks } } }; // by numbers, to be merged
     changed();
+  });
+  find("#player").addEventListener("position", ({ detail }) => {
+    if (detail.playing) takeTurn(place, () => player?.playing && player.pause());
   });
   find("#player").addEventListener("timing", ({ detail }) => {
     state.timings = { ...state.timings, [heard.id]: detail };

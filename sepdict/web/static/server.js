@@ -4,6 +4,7 @@ const POLL_MS = 400;
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 15000]; // while the server does not answer
 const SAID_AFTER = 3; // questions in vain: once is a nap of this computer
 const PATIENCE_MS = 20_000; // with an answer that takes no work
+const SILENT = "the server does not answer; is sepdict serve still running?";
 
 /** What the server refuses, in its words; 0 is the status of no answer. */
 export class Refusal extends Error {
@@ -41,7 +42,25 @@ async function answered(path, options) {
     return understood(answer.status, await answer.text());
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw new Refusal(0, "the server does not answer; is sepdict serve still running?");
+    throw new Refusal(0, SILENT);
+  }
+}
+
+/** Name the sound that the server makes of a recording, for the page to play. */
+export function previewOf(id) {
+  return `/api/uploads/${id}/sound.wav`;
+}
+
+/** Find out why a file that the page wanted to show or play did not come; nothing where it does come. */
+export async function whyNot(path) {
+  const asking = new AbortController();
+  try {
+    const answer = await fetch(path, { signal: asking.signal });
+    if (!answer.ok) understood(answer.status, await answer.text());
+    asking.abort(); // it is not wanted twice
+    return "";
+  } catch (error) {
+    return error instanceof Refusal ? error.message : SILENT;
   }
 }
 

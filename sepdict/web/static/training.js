@@ -2,8 +2,8 @@
 
 import { catchFocus, complain, make, renew, takeFiles } from "./elements.js";
 import { followAll, sendAll } from "./jobs.js";
-import { asTotal, forget, soundItem } from "./lists.js";
-import { ask, drop, isUnfinished } from "./server.js";
+import { asTotal, forget, hearAction, soundItem } from "./lists.js";
+import { ask, drop, isUnfinished, previewOf } from "./server.js";
 import { attempt, ofSession, ownChange } from "./session.js";
 import { addUpload, changed, jobsOf, remove, setJob, state } from "./state.js";
 
@@ -115,8 +115,13 @@ export function createTraining(section, { addOnce }) {
     list.replaceChildren(...remarks.map((remark) => make("p", {}, [remark])));
   }
 
+  function hearSolo({ id, name, duration_s }) {
+    const most = state.limits?.solo_preview_s;
+    return hearAction(previewOf(id), name, panel, duration_s > most ? `${most}\u00a0s` : "");
+  }
+
   function refresh() {
-    renew(panel.querySelector(".files"), state.solos.map((solo) => soundItem(solo)));
+    renew(panel.querySelector(".files"), state.solos.map((solo) => soundItem(solo, [hearSolo(solo)])));
     find("#solos-total").textContent = asTotal(state.solos);
     const isReady = state.solos.length && find("#source").value.trim();
     find("#training [type=submit]").disabled = watching || asking || !isReady;
