@@ -78,6 +78,46 @@ def test_a_dictionary_is_removed_and_put_back_where_it_was(browser: Any, server:
         expect(page.locator(".dictionaries li")).to_have_count(1)
 
 
+def test_what_was_learned_here_and_kept_is_renamed_and_removed_at_once(
+    browser: Any, server: Server, library: Path, tmp_path: Path
+) -> None:
+    file = trained("rain").save(tmp_path / "rain.safetensors")
+    with opened(browser, server) as page:
+        page.set_input_files("#sources .actions input[type=file]", file)
+        page.get_by_role("button", name="Keep rain").click()
+        page.get_by_role("button", name="Rename rain").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.type("shower")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Rename shower")).to_be_focused()
+        expect(page.get_by_role("checkbox", name="shower")).to_be_checked()
+        expect(page.locator(".dictionaries li")).to_have_count(3)  # with those that were there
+        assert Dictionary.load(library / "shower.safetensors").source == "shower"
+        page.wait_for_timeout(2500)  # the server was asked again meanwhile
+        expect(page.locator(".dictionaries li")).to_have_count(3)
+        expect(page.locator("#sources > .notice")).to_be_hidden()
+
+
+def test_what_was_learned_here_and_kept_is_removed_from_the_page_and_the_library_and_put_back(
+    browser: Any, server: Server, library: Path, tmp_path: Path
+) -> None:
+    file = trained("rain").save(tmp_path / "rain.safetensors")
+    with opened(browser, server) as page:
+        page.set_input_files("#sources .actions input[type=file]", file)
+        page.get_by_role("button", name="Keep rain").click()
+        page.get_by_role("button", name="Remove rain").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Undo removing rain")).to_be_focused()
+        expect(page.get_by_role("checkbox", name="rain")).to_have_count(0)
+        assert not (library / "rain.safetensors").exists()
+        page.wait_for_timeout(2500)  # the server was asked again meanwhile
+        expect(page.get_by_role("checkbox", name="rain")).to_have_count(0)
+        page.get_by_role("button", name="Undo removing rain").press("Enter")
+        expect(page.get_by_role("checkbox", name="rain")).to_be_checked()
+        expect(page.get_by_role("button", name="Rename rain")).to_be_visible()
+        assert (library / "rain.safetensors").exists()
+
+
 def test_another_page_that_had_chosen_what_is_removed_says_so_and_its_work_goes_on(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,17 +39,16 @@ function dictionaryItem(dictionary, section) {
   const label = make("label", {}, [box, about(source, heard)]);
   const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
   const actions = [hearAction(soundOf(id), source, section), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];
-  if (own) {
-    const keepIt = () => attempt(section, () => keep(dictionary));
-    actions.unshift(kept ? make("span", { class: "facts" }, ["kept"]) : action("Keep", source, keepIt));
-    actions.push(action(kept ? "Remove from this page" : "Remove", source, () => forget(id)));
-  } else if (state.limits?.changes_library) {
+  if (kept) actions.unshift(make("span", { class: "facts" }, ["kept"]));
+  else if (own) actions.unshift(action("Keep", source, () => attempt(section, () => keep(dictionary))));
+  if ((kept || !own) && state.limits?.changes_library) {
     const rename = action("Rename", source, () => beginRenaming(dictionary, section));
     rename.classList.add("rename");
-    actions.push(rename);
-    actions.push(action("Remove", source, () => attempt(section, () => uninstall(dictionary))));
+    actions.push(rename, action("Remove", source, () => attempt(section, () => uninstall(dictionary))));
+  } else if (own) {
+    actions.push(action(kept ? "Remove from this page" : "Remove", source, () => forget(id)));
   }
-  return make("li", { "data-id": id }, [label, make("span", { class: "end" }, actions)]);
+  return make("li", { "data-id": installedAs(dictionary) }, [label, make("span", { class: "end" }, actions)]);
 }
 
 function soundOf(id) {
@@ -69,11 +68,12 @@ function removedItem(dictionary, section) {
 }
 
 /** Put a field in the place of a dictionary, for another name. */
-function beginRenaming({ id, source }, section) {
+function beginRenaming(dictionary, section) {
+  const { id, source } = dictionary;
   const hints = { maxlength: "80", autocomplete: "off", spellcheck: "false", "aria-label": `New name of ${source}` };
   const field = make("input", { type: "text", ...hints });
   field.value = source;
-  const end = (now = id) => {
+  const end = (now = installedAs(dictionary)) => {
     renaming = null;
     changed();
     section.querySelector(`[data-id="${now}"] .rename`)?.focus();
@@ -82,7 +82,7 @@ function beginRenaming({ id, source }, section) {
     event.preventDefault();
     const name = field.value.trim();
     if (name === source) return end();
-    const isRenamed = await attempt(section, async () => end(await rename(id, name)));
+    const isRenamed = await attempt(section, async () => end(await rename(dictionary, name)));
     if (!isRenamed) field.focus();
   };
   const buttons = [
@@ -91,30 +91,41 @@ function beginRenaming({ id, source }, section) {
   ];
   const form = make("form", { submit: save }, [field, make("span", { class: "end" }, buttons)]);
   form.addEventListener("keydown", (event) => event.key === "Escape" && end());
-  renaming = { id, item: make("li", { "data-id": id }, [form]) };
+  renaming = { id, item: make("li", { "data-id": installedAs(dictionary) }, [form]) };
   changed();
   field.select();
 }
 
+/** Find by what identifier the library has a dictionary, or the page, where it is not in the library. */
+function installedAs({ id, own, kept }) {
+  return own ? (kept ?? id) : id;
+}
+
 /** Rename a dictionary of the library, which stays chosen, and return its identifier from then on. */
-async function rename(id, name) {
-  const facts = await ask("PUT", `/api/dictionaries/${id}/name`, { name });
-  for (const each of state.dictionaries) if (each.id === id) Object.assign(each, facts);
-  ownChange();
+async function rename(dictionary, name) {
+  const facts = await ask("PUT", `/api/dictionaries/${installedAs(dictionary)}/name`, { name });
+  replace(dictionary, facts);
   return facts.id;
 }
 
 async function uninstall(dictionary) {
+  const id = installedAs(dictionary);
   hush(soundOf(dictionary.id));
-  const { removed } = await ask("DELETE", `/api/dictionaries/${dictionary.id}`);
-  state.dictionaries = state.dictionaries.filter((each) => each !== dictionary);
-  state.undoable.push({ ...dictionary, undo: removed });
-  ownChange();
+  const { removed } = await ask("DELETE", `/api/dictionaries/${id}`);
+  state.undoable.push({ ...dictionary, id, own: false, kept: null, undo: removed });
+  replace(dictionary);
 }
 
 async function restore({ undo, ...dictionary }) {
   const facts = await ask("POST", `/api/dictionaries/${undo}/restore`);
   state.undoable = state.undoable.filter((each) => each.undo !== undo);
-  state.dictionaries.push({ ...dictionary, ...facts });
-  ownChange();
+  replace(dictionary, facts);
+}
+
+/** Put what the library has in the place of a dictionary; of one that was learned on this page, the page's copy goes. */
+function replace(dictionary, facts = null) {
+  state.dictionaries = state.dictionaries.filter(({ id }) => id !== dictionary.id && id !== facts?.id);
+  if (facts) state.dictionaries.push({ ...dictionary, ...facts, own: false, kept: null });
+  if (dictionary.own) forget(dictionary.id);
+  else ownChange();
 }
