@@ -21,7 +21,7 @@ from sepdict.spectral.divergences import beta_divergence
 from sepdict.spectral.stft import StftConfig, audible, magnitude, spectral_shape, stft
 from sepdict.training.config import PRESETS, TrainingConfig
 from sepdict.training.train import is_trained_alike, train_dictionary
-from sepdict.training.trainer import Trainer
+from sepdict.training.trainer import VALIDATION_FRAMES, Trainer
 
 RATE = 8000
 SMALL = StftConfig(n_fft=256, hop_length=64)
@@ -222,6 +222,22 @@ def test_with_nothing_held_out_the_training_curve_decides() -> None:
     card = train(warble(2.0), replace(QUICK, validation_share=0.0)).card
     assert card.heard[0]["held_out_s"] == 0
     assert card.curves["validation"] == card.curves["training"]
+
+
+@pytest.mark.parametrize("seconds", [20.0, 60.0])
+def test_however_much_is_held_out_a_validation_draws_a_bounded_part_of_it(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    divergence, n_drawn = Trainer._mean_divergence, []
+
+    def count(trainer: Trainer, shape: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        n_drawn.append(shape.shape[-1])
+        return divergence(trainer, shape, *others)
+
+    monkeypatch.setattr(Trainer, "_mean_divergence", count)
+    train(warble(seconds), replace(TINY, n_steps=1, n_checks=1, validation_share=0.5))
+    (n_frames,) = n_drawn
+    assert VALIDATION_FRAMES / 2 <= n_frames <= VALIDATION_FRAMES
 
 
 def unlike_its_end() -> torch.Tensor:
