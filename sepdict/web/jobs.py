@@ -4,6 +4,7 @@ A thread could only stop at its next step, which may take seconds, or never come
 memory back, and does not take the server with it when it crashes.
 """
 
+import contextlib
 import functools
 import logging
 import math
@@ -145,6 +146,10 @@ class JobQueue:
             self._jobs[job.identifier] = job
             self._changed.notify_all()
 
+    def get_ready(self) -> None:
+        """Prepare for a job that is about to come."""
+        self._worker.get_ready()
+
     def look_up(self, identifier: str) -> Job | None:
         """Find a job, which is no use of it."""
         with self._changed:
@@ -200,7 +205,7 @@ class JobQueue:
             for job in self._jobs.values():
                 job.state = "canceled" if job.state in UNFINISHED else job.state
             self._changed.notify_all()
-        self._worker.stop()
+        self._worker.close()
         self._thread.join()
 
     def _unused_for(self, seconds: float) -> list[Job]:
@@ -224,6 +229,7 @@ class JobQueue:
                 job.state, job.started = "running", self.clock()
             end, outcome = self._worker.perform(job)
             self._end(job, end, outcome)
+            self._worker.get_ready()  # it may have been stopped
 
     def _end(self, job: Job, end: str, outcome: Any) -> None:
         """Record how a job ended, unless it was canceled meanwhile, and delete the output of a failed one."""
@@ -243,13 +249,20 @@ class JobQueue:
 
 
 class JobWorker:
-    """Performs jobs in a worker process; that starts with the first one, and again after it was stopped or died."""
+    """Performs jobs in a worker process, which is started in advance, and again after it was stopped or died."""
 
     def __init__(self, folder: Path) -> None:
         self._work = functools.partial(_perform, folder)
         self._worker: Worker | None = None
         self._job: Job | None = None  # what it works on
+        self._is_closed = False
         self._lock = threading.Lock()
+
+    def get_ready(self) -> None:
+        """Start the process if there is none, and do not wait: it takes seconds until it can begin with a job."""
+        with self._lock, contextlib.suppress(Exception):  # which the next job meets, too, and reports
+            if not self._is_closed:
+                self._start()
 
     def perform(self, job: Job) -> tuple[str, Any]:
         """Perform a job's task; return ``"done"`` with its result, or ``"failed"`` with a message."""
@@ -272,21 +285,36 @@ class JobWorker:
             with self._lock:
                 self._job = None
 
-    def stop(self, job: Job | None = None) -> None:
-        """End the process; given a job, only if it works on that."""
+    def stop(self, job: Job) -> None:
+        """End the process if it works on this job."""
         with self._lock:
-            if self._worker is not None and (job is None or job is self._job):
-                Worker.stop([self._worker], patience_s=STOPPING_S)
+            if job is self._job:
+                self._end()
+
+    def close(self) -> None:
+        """End the process for good."""
+        with self._lock:
+            self._is_closed = True
+            self._end()
 
     def _begin(self, job: Job) -> Connection:
         """Start the process if there is none, and enter the job, unless it was canceled just now."""
         with self._lock:
             if job.state != "running":
                 raise EOFError
-            if self._worker is None or not self._worker.is_alive:
-                self._worker = Worker(self._work)
             self._job = job
-            return self._worker.connection
+            return self._start()
+
+    def _start(self) -> Connection:
+        """Start the process if there is none."""
+        if self._worker is None or not self._worker.is_alive:
+            self._worker = Worker(self._work)
+        return self._worker.connection
+
+    def _end(self) -> None:
+        """End the process if there is one."""
+        if self._worker is not None:
+            Worker.stop([self._worker], patience_s=STOPPING_S)
 
 
 def _perform(folder: Path, request: tuple[Task, Path], send: Send) -> tuple[str, Any]:

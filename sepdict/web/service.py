@@ -80,6 +80,7 @@ class Service:
         path = self.store.new_path(extension if extension in AUDIO_EXTENSIONS else "")
         await self.store.receive(content, path, n_promised=n_promised, client=asker.client)
         try:
+            await run_in_threadpool(self.queue.get_ready)
             facts = await run_in_threadpool(describe_upload, kind, path, name, self.limits)
             return dict(self._register(kind, path, name, facts, asker))
         except BaseException:

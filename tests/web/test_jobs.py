@@ -137,6 +137,26 @@ def test_the_terminal_gets_the_traceback_of_what_nobody_expected(
     assert "Traceback" in capfd.readouterr().err
 
 
+def test_a_process_is_ready_before_the_first_job_and_again_after_one_was_canceled(tmp_path: Path, job_of: Any) -> None:
+    with contextlib.closing(JobQueue(lambda _, result: result, folder=tmp_path, limits=LIMITS)) as own:
+        running = job_of("sleep")
+        own.get_ready()
+        first = own._worker._worker
+        assert first is not None
+        assert first.is_alive
+        own.submit(running)
+        while running.progress is None:
+            time.sleep(0.02)
+        assert own._worker._worker is first
+        own.cancel(running)
+        while own._worker._worker is first:
+            time.sleep(0.02)
+        assert own._worker._worker.is_alive
+    assert not own._worker._worker.is_alive
+    own.get_ready()
+    assert not own._worker._worker.is_alive  # what is closed stays so
+
+
 def test_a_job_whose_process_cannot_start_fails_and_the_next_one_is_done(
     queue: JobQueue, job_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

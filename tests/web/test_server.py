@@ -309,6 +309,14 @@ def test_a_part_of_a_sound_can_be_asked_for(client: TestClient) -> None:
     assert (answer.status_code, len(answer.content)) == (206, 8)
 
 
+def test_an_upload_gets_the_process_for_jobs_ready(library: Path) -> None:
+    with TestClient(create_app(Settings(library=library)), base_url=ADDRESS, headers=SAME_ORIGIN) as client:
+        jobs = service_of(client).queue._worker
+        assert jobs._worker is None
+        uploaded(client, "mixture", mixture())
+        assert jobs._worker.is_alive
+
+
 def test_everything_is_deleted_at_the_end(library: Path) -> None:
     before = sha256_of(library / "hum.safetensors")
     with TestClient(create_app(Settings(library=library)), base_url=ADDRESS, headers=SAME_ORIGIN) as client:
