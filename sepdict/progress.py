@@ -123,6 +123,15 @@ class JobProgress:
             total += sum(costs.values())
         return spent / total if total else 0.0
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What each stage costs, of all parts together; what was skipped costs nothing."""
+        total = dict[str, float]()
+        for costs in self._costs.values():
+            for stage, cost in costs.items():
+                total[stage] = total.get(stage, 0.0) + cost
+        return total
+
     def left_s(self, elapsed_s: float) -> float | None:
         """Estimate how long the rest takes at the pace so far; None before anything is done."""
         return elapsed_s * (1 / self.fraction - 1) if self.fraction else None

@@ -134,3 +134,11 @@ def test_steps_of_parts_are_steps_of_the_whole() -> None:
 
 def test_every_stage_has_a_name() -> None:
     assert sorted(PHASES) == sorted(re.findall(r'``"(\w+)"``', Progress.__doc__ or ""))
+
+
+def test_a_part_that_is_skipped_costs_nothing_and_stages_cost_what_their_parts_do() -> None:
+    plan = {"estimator": {"estimate": 9.0}, "song": {"fit": 2.0, "adapt": 1.0}, "talk": {"fit": 3.0}}
+    job_progress = JobProgress(plan)
+    assert job_progress.costs == {"estimate": 9.0, "fit": 5.0, "adapt": 1.0}
+    job_progress.advance(step("fit", 1))
+    assert job_progress.costs == {"estimate": 0.0, "fit": 5.0, "adapt": 1.0}

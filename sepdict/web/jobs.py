@@ -67,7 +67,7 @@ class Job:
     warnings : list of str
         The library's warnings so far.
     result : mapping
-    started, used : float
+    started, stopped, used : float
         By the queue's clock.
     ended : datetime or None
         When it was done, failed or was canceled.
@@ -85,6 +85,7 @@ class Job:
     warnings: list[str] = field(default_factory=list)
     result: Mapping[str, Any] = field(default_factory=dict)
     started: float = math.nan
+    stopped: float = math.nan
     used: float = math.nan
     ended: datetime | None = None
 
@@ -169,6 +170,11 @@ class JobQueue:
             unfinished = [each for each in self._jobs.values() if each.state in UNFINISHED]
             return unfinished.index(job) if job in unfinished else 0
 
+    def elapsed_s(self, job: Job) -> float:
+        """Return how long a job has run."""
+        now = job.stopped if math.isfinite(job.stopped) else self.clock()
+        return now - job.started if math.isfinite(job.started) else 0.0
+
     def cancel(self, job: Job, why: str = "") -> None:
         """End a waiting or running job at once; do nothing to one that has ended."""
         with self._changed:
@@ -240,7 +246,7 @@ class JobQueue:
             except Exception as error:  # the next job is not to wait for ever
                 end, outcome = "failed", explain(error, job.task)
         with self._changed:
-            job.used = self.clock()
+            job.used = job.stopped = self.clock()
             if job.state == "running":
                 job.state, job.ended = end, datetime.now(UTC)
                 job.result, job.message = (outcome, "") if end == "done" else ({}, outcome)

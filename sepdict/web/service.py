@@ -1,6 +1,5 @@
 """The service behind the page: it receives uploads, starts jobs, and returns their results."""
 
-import math
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -293,8 +292,7 @@ class Service:
         """Return the progress and the result of a job."""
         now = job.progress
         stage = {} if now is None else {"stage": now.stage}
-        running = job.state == "running" and math.isfinite(job.started)
-        elapsed_s = self.queue.clock() - job.started if running else 0.0
+        elapsed_s = self.queue.elapsed_s(job)
         return {
             "id": job.identifier,
             "kind": KINDS.get(type(job.task), "separation"),
@@ -306,6 +304,7 @@ class Service:
             "elapsed_s": elapsed_s,
             "left_s": job.job_progress.left_s(elapsed_s),
             "fraction": job.job_progress.fraction,
+            "costs": job.job_progress.costs,
             "stages": [stage for costs in job.task.plan.values() for stage, cost in costs.items() if cost],
             **stage,
             "message": job.message,

@@ -51,6 +51,53 @@ def test_the_steps_of_a_separation_are_listed_with_the_one_that_goes_on(
         expect(steps).to_have_count(0)
 
 
+def job(state: str, fraction: float, elapsed_s: float, *, costs: dict[str, float], dictionaries: str = "ab") -> Any:
+    request = {"mixture": state, "dictionaries": [*dictionaries], "labels": [], "quality": "standard"}
+    facts = {"stages": [*costs], "stage": "fit", "left_s": None, "kind": "separation"}
+    return facts | {"state": state, "fraction": fraction, "elapsed_s": elapsed_s, "costs": costs, "request": request}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "share", "left_s"),
+    [
+        ([job("running", 0.0, 5.0, costs={"fit": 10}), job("waiting", 0.0, 0.0, costs={"fit": 10})], 0, None),
+        ([job("running", 0.5, 20.0, costs={"fit": 10}), job("waiting", 0.0, 0.0, costs={"fit": 10})], 0.25, 60),
+        ([job("done", 1.0, 30.0, costs={"fit": 10}), job("running", 0.0, 0.0, costs={"fit": 10})], 0.5, 30),
+        ([job("failed", 0.5, 99.0, costs={"fit": 10}), job("running", 0.5, 20.0, costs={"fit": 10})], 0.75, 20),
+        (  # what tells the sources apart is learned once
+            [job("running", 0.5, 10.0, costs={"estimate": 10, "fit": 10})]
+            + [job("waiting", 0.0, 0.0, costs={"estimate": 10, "fit": 10}, dictionaries=each) for each in ("ba", "ac")],
+            0.2,
+            40,
+        ),
+    ],
+    ids=["nothing is known", "one is half done", "one is done", "one has failed", "something is learned once"],
+)
+def test_how_long_all_jobs_take_is_reckoned_by_their_costs_at_the_pace_so_far(
+    browser: Any, server: Server, jobs: list[Any], share: float, left_s: float | None
+) -> None:
+    with opened(browser, server) as page:
+        whole = page.evaluate("async (jobs) => (await import('/progress.js')).wholeOf(jobs)", jobs)
+        assert whole["share"] == pytest.approx(share)
+        assert whole["left_s"] == (left_s and pytest.approx(left_s))
+
+
+def test_of_several_recordings_the_time_until_all_are_done_is_said(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch)
+    files = [write_audio(tmp_path / f"{seed}.wav", mixture(seed=seed)) for seed in range(2)]
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", files)
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_label("Better quality").uncheck()
+        page.get_by_role("button", name="Separate all 2").click()
+        bar = page.locator("#listen > .progress")
+        expect(bar).to_contain_text(re.compile(r"left; about .* until all is done"), timeout=60_000)
+        page.get_by_role("button", name="Cancel").click()
+        expect(bar).to_be_hidden()
+
+
 def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_place(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

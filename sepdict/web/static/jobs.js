@@ -1,27 +1,10 @@
 /** Work that the server does, as the page shows it. */
 
-import { asDuration, catchFocus, complain, showProgress } from "./elements.js";
+import { catchFocus, complain, showProgress } from "./elements.js";
 import { notificationBox, notify } from "./notifying.js";
+import { progressOf, wholeOf } from "./progress.js";
 import { ask, follow, isUnfinished, send } from "./server.js";
 import { ofSession, ownChange } from "./session.js";
-
-const STAGES = {
-  train: "Learning the sound",
-  estimate: "Learning to tell the sources apart (once, a minute or two)",
-  compare: "Comparing the sources",
-  fit: "Taking the mixture apart",
-  adapt: "Adapting to this mixture",
-  tracks: "Separating the recordings",
-  write: "Writing the stems",
-};
-const STEPS = {
-  ready: "Get ready",
-  train: "Learn what is marked",
-  estimate: "Learn to tell the sources apart",
-  fit: "Take the mixture apart",
-  write: "Write the stems",
-};
-const STEP_OF = { adapt: "fit" }; // both go on in turn
 
 const TITLE = document.title;
 
@@ -115,8 +98,10 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   for (const [index, job] of jobs.entries()) {
     const which = nameOf(index);
     const onLook = (report) => {
-      const { text, ...how } = progressOf(report);
-      entitle(how.share === undefined ? "Working" : `${Math.floor((100 * (index + how.share)) / jobs.length)} %`);
+      reports[index] = report;
+      const whole = wholeOf(reports);
+      const { text, ...how } = progressOf(report, whole);
+      entitle(how.share === undefined ? "Working" : `${Math.floor(100 * whole.share)} %`);
       if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, ...how, onCancel, more });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
       hear(index, report);
@@ -140,15 +125,4 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
 function entitle(words = "") {
   hasEnded = false;
   document.title = words ? `${words} - ${TITLE}` : TITLE;
-}
-
-function progressOf({ state, n_before: nBefore, stage, stages, fraction, elapsed_s: elapsed, left_s: left, silent }) {
-  if (silent) return { text: "The server does not answer; trying again" };
-  if (state === "waiting" && nBefore) return { text: `Waiting for ${nBefore} other ${nBefore === 1 ? "job" : "jobs"} to end` };
-  const ahead = left >= 1 ? `, about ${asDuration(Math.ceil(left))} left` : "";
-  const took = elapsed >= 1 ? `, ${asDuration(Math.floor(elapsed))}${ahead}` : "";
-  const plan = [...new Set(["ready", ...stages.map((each) => STEP_OF[each] ?? each)])];
-  const steps = stages.length > 1 ? plan.map((each) => STEPS[each]) : []; // a single one is named already
-  if (!stage) return { text: "Getting ready", took, steps, step: 0 };
-  return { text: STAGES[stage] ?? "Working", took, share: fraction, steps, step: plan.indexOf(STEP_OF[stage] ?? stage) };
 }

@@ -31,7 +31,7 @@ export function draftsFor([first]) {
 }
 
 /** Write down from what is learned to tell the sources of a request apart; drafts learn nothing. */
-function taught({ mixture, dictionaries, labels, quality }) {
+export function taught({ mixture, dictionaries, labels, quality }) {
   const marked = labels.length ? [mixture, asLabels(labels)] : [];
   return quality === "draft" ? "" : JSON.stringify([[...dictionaries].sort(), ...marked]);
 }
