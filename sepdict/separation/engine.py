@@ -208,6 +208,7 @@ def _separate_segments(
         misses.append((float((mixed - finished.sum(dim=0, dtype=torch.float64)).abs().max()), float(mixed.abs().max())))
         fits.append(fit)
         recorder.add(start_s, frames)
+        del stems, faded, finished  # the next segment needs the memory
     timeline = recorder.timeline()
     return Outcome(FitSummary.of(fits), timeline.explained_energy, null_test_db(misses), len(fits), timeline)
 

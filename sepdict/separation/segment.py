@@ -90,17 +90,9 @@ class SegmentSeparator:
         observed = audible(magnitude(spectrum), card.stft, card.sample_rate)
         grid = Grid(self._stems, card.sample_rate, card.stft, start_s, resampled.n_samples, exponent)
         guides = [guide.of_segment(spectrum, grid) for guide in self.guides]
-        of_sources = [] if self.has_residual else guides  # masks without a residual's cannot be pooled with one
-        guide_masks = self._guide_masks(observed, of_sources)
-        fit = self._fit(observed, mixture.sample_rate, guide_masks, on_progress=on_progress)
-        explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
-        masks = self._masks(fit, observed, guide_masks, of_sources, on_progress=on_progress)
-        masks = pool(self._with_residual(masks, fit, observed, explained), guides)
-        if self.learns_residual:
-            masks = pool(self._learned_masks(masks, observed, guides, on_progress=on_progress), guides)
-        masks = self._with_infrasound(masks, observed)
-        samples = istft(masks * spectrum, card.stft, n_samples=resampled.n_samples).cpu()
-        samples = at_rate_of(mixture, samples, card.sample_rate)  # (n_stems, n_channels, n_samples)
+        fit, explained, masks = self._estimate(observed, mixture.sample_rate, guides, on_progress=on_progress)
+        stems = [istft(mask * spectrum, card.stft, n_samples=resampled.n_samples).cpu() for mask in masks]
+        samples = at_rate_of(mixture, torch.stack(stems), card.sample_rate)  # (n_stems, n_channels, n_samples)
         samples = with_rest(
             samples,
             mixture,
@@ -111,6 +103,21 @@ class SegmentSeparator:
         frames = Frames.of(fit, observed, explained, n_sources=len(self.dictionaries), scale=2.0**exponent)
         summary = FitSummary(fit.converged, fit.message, fit.loss_curve, silent=not observed.any())
         return scaled(samples, exponent), summary, frames
+
+    def _estimate(
+        self, observed: Tensor, sample_rate: int, guides: Sequence[GuideMasks], *, on_progress: OnProgress
+    ) -> tuple[ExcitationFit, Tensor, Tensor]:
+        """Fit the excitations; return the fit, the magnitude that the sources explain, and the masks of the stems."""
+        card = self.dictionaries[0].card
+        of_sources = [] if self.has_residual else guides  # masks without a residual's cannot be pooled with one
+        guide_masks = self._guide_masks(observed, of_sources)
+        fit = self._fit(observed, sample_rate, guide_masks, on_progress=on_progress)
+        masks = self._masks(fit, observed, guide_masks, of_sources, on_progress=on_progress)
+        explained = audible(self._explained(fit), card.stft, card.sample_rate)  # (n_channels, n_bins, n_frames)
+        masks = pool(self._with_residual(masks, fit, observed, explained), guides)
+        if self.learns_residual:
+            masks = pool(self._learned_masks(masks, observed, guides, on_progress=on_progress), guides)
+        return fit, explained, self._with_infrasound(masks, observed)
 
     @property
     def _sources(self) -> list[str]:

@@ -27,8 +27,8 @@ def ratio_masks(magnitudes: Tensor, *, exponent: float = 1.0) -> Tensor:
             [0.2500]])
     """
     loudest = magnitudes.amax(dim=0)
-    relative = torch.where(loudest > 0, magnitudes / loudest, 1) ** exponent  # 0 to 1: no power overflows
-    return relative / relative.sum(dim=0)
+    relative = torch.where(loudest > 0, magnitudes / loudest, 1).pow_(exponent)  # 0 to 1: no power overflows
+    return relative.div_(relative.sum(dim=0))  # in place: no other arrays are as large
 
 
 def unexplained(magnitude: Tensor, magnitudes: Tensor) -> Tensor:
@@ -66,5 +66,5 @@ def combine_masks(one: Tensor, other: Tensor) -> Tensor:
     tensor([[0.7500],
             [0.2500]])
     """
-    both = ((one + MASK_FLOOR) * (other + MASK_FLOOR)).sqrt()
-    return both / both.sum(dim=0)
+    both = (one + MASK_FLOOR).mul_(other + MASK_FLOOR).sqrt_()
+    return both.div_(both.sum(dim=0))
