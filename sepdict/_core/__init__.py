@@ -15,6 +15,7 @@ INTERNAL_API = {
     "sepdict._core.on_demand": ("load_extra", "why"),
     "sepdict._core.processes": ("Outcome", "Send", "Worker"),
     "sepdict._core.times": ("parse_time",),
+    "sepdict.audio.checks": ("is_silent_file", "refuse_cut_file"),
     "sepdict.audio.decoding": ("likely_duration_s",),
     "sepdict.audio.discovery": ("AUDIO_EXTENSIONS", "find_audio_files"),
     "sepdict.audio.ffmpeg": ("find_program",),

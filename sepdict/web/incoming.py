@@ -8,6 +8,7 @@ from typing import Any
 
 from sepdict import Dictionary, SepdictError
 from sepdict._core.fs import sha256_of
+from sepdict.audio.checks import is_silent_file, refuse_cut_file
 from sepdict.audio.io import probe_audio, refuse_not_finite_file
 from sepdict.errors import AudioFileError
 from sepdict.web.dictionaries import describe
@@ -24,7 +25,9 @@ def describe_upload(kind: str, path: Path, name: str, limits: Limits) -> dict[st
         if kind == "dictionary":
             return describe(Dictionary.load(path))
         info = probe_audio(path)
+        refuse_cut_file(path)
         refuse_not_finite_file(path)
+        is_silent = is_silent_file(path)
         sha256 = sha256_of(path)  # by which the page knows what it has already
     if not info.duration_s > 0:
         raise AudioFileError(f"{name}: holds no samples")
@@ -34,7 +37,7 @@ def describe_upload(kind: str, path: Path, name: str, limits: Limits) -> dict[st
         most = f"{most_s / 60:g} at most{longer}"
         raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
     facts = {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
-    return {**facts, "sha256": sha256}
+    return {**facts, "is_silent": is_silent, "sha256": sha256}
 
 
 @contextlib.contextmanager

@@ -140,6 +140,10 @@ async def _answer_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
+    if first["type"] == "string_too_long":
+        what, n_letters = where.rpartition(".")[2], len(first["input"])
+        told = f"the {what} has {n_letters} letters; expected {first['ctx']['max_length']} at most"
+        return JSONResponse({"error": told}, 422)
     return JSONResponse({"error": f"{where}: {first['msg']}" if where else first["msg"]}, 422)
 
 

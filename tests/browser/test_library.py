@@ -40,6 +40,10 @@ def test_a_dictionary_is_renamed_by_the_keyboard_and_stays_chosen(browser: Any, 
         expect(notice).to_contain_text("'hiss' is the name of another dictionary in the library; choose another")
         expect(field).to_be_focused()
         expect(field).to_have_value("hiss")
+        field.fill("x" * 81)
+        page.keyboard.press("Enter")
+        expect(notice).to_contain_text("The name has 81 letters; expected 80 at most")
+        expect(field).to_have_value("x" * 81)  # nothing of it was cut
         field.fill("bell")
         page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Rename bell")).to_be_focused()

@@ -184,6 +184,6 @@ def test_times_of_label_files_are_shown_in_milliseconds_and_saved_as_they_were(
 
 def test_a_mixture_that_cannot_be_shown_says_why(browser: Any, server: Server, tmp_path: Path) -> None:
     with opened(browser, server) as page:
-        page.set_input_files("#mixture > .drop input[type=file]", write_bad(tmp_path / "bad.wav", "cut FLAC"))
+        page.set_input_files("#mixture > .drop input[type=file]", write_bad(tmp_path / "bad.wav", "damaged FLAC"))
         page.get_by_role("button", name="Mark bad.wav").click()
         expect(page.locator("#marking .notice")).to_contain_text("bad.wav: damaged or cut short")

@@ -33,7 +33,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     paths = {name: write_audio(folder / f"{name}.wav", audio) for name, audio in made.items()}
     paths["mix 2"] = write_audio(folder / "mix 2.wav", mixture(n_samples=2 * SAMPLE_RATE, seed=1))
-    paths["bad"] = write_bad(folder / "bad.wav", "cut FLAC")
+    paths["bad"] = write_bad(folder / "bad.wav", "damaged FLAC")
     paths["no sound"] = folder / "notes <img src=x>.txt"
     paths["no sound"].write_text("these are words\n" * 100)
     return paths
@@ -93,7 +93,7 @@ def test_several_mixtures_with_a_bad_one_among_them(
         page.set_input_files("#mixture input[type=file]", sounds["mix 2"])
         page.get_by_role("button", name="Remove solo 1.wav").focus()
         page.keyboard.press("Enter")
-        expect(page.get_by_text("3 recordings, 6.8 s together")).to_be_visible()
+        expect(page.get_by_text("3 recordings, 8 s together")).to_be_visible()
         expect(page.get_by_role("button", name="Remove bad.wav")).to_be_focused()
         page.get_by_role("checkbox", name="hum").check()
         page.get_by_label("Better quality").uncheck()

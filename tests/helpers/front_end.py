@@ -94,7 +94,7 @@ def write_references(folder: Path, *, seed: int = 0, n_samples: int = 6000) -> P
 
 
 def write_bad(path: Path, what: str) -> Path:
-    """Write one of the `BAD` files; ``"missing"`` writes none."""
+    """Write one of the `BAD` files; ``"missing"`` writes none, ``"damaged FLAC"`` what only reading it shows."""
     path.parent.mkdir(exist_ok=True)
     whole = mixture()
     if what in ("with NaN", "with infinity"):
@@ -111,6 +111,10 @@ def write_bad(path: Path, what: str) -> Path:
     elif what == "cut FLAC":
         soundfile.write(path, whole.samples[0].numpy(), SAMPLE_RATE, format="FLAC")
         path.write_bytes(path.read_bytes()[:6000])
+    elif what == "damaged FLAC":
+        soundfile.write(path, mixture(n_samples=16_000).samples[0].numpy(), SAMPLE_RATE, format="FLAC")
+        content, middle = path.read_bytes(), path.stat().st_size // 2  # of four frames
+        path.write_bytes(content[:middle] + bytes(400) + content[middle + 400 :])
     elif what == "without samples":
         soundfile.write(path, whole.samples[0, :0].numpy(), SAMPLE_RATE)
     return path

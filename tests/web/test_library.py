@@ -59,7 +59,7 @@ def test_a_renamed_dictionary_is_found_by_its_name_here_and_by_the_command(
         ("con", "Windows keeps for a device"),
         ("a:b", "expected one that every system takes, such as 'a_b'"),
         ("a\u202eb", "characters that cannot be seen"),
-        ("x" * 81, "at most 80 characters"),
+        ("x" * 81, "the name has 81 letters; expected 80 at most"),
         ("\u9ce5" * 80, "is too long"),
         ("Residual", "the name of what no dictionary explains"),
         ("hiss", "is the name of another dictionary"),

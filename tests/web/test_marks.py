@@ -145,7 +145,7 @@ def test_a_mixture_can_be_heard_and_seen_before_it_is_separated(client: TestClie
 
 
 def test_what_cannot_be_previewed_is_said_by_name_and_leaves_nothing(client: TestClient, tmp_path: Any) -> None:
-    bad = write_bad(tmp_path / "x.wav", "cut FLAC").read_bytes()
+    bad = write_bad(tmp_path / "x.wav", "damaged FLAC").read_bytes()
     mixed = send(client, "mixture", "my take.wav", bad).json()["id"]
     answer = client.get(f"/api/uploads/{mixed}/spectrogram.png")
     assert answer.status_code == 400

@@ -12,8 +12,9 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import soundfile
 from fastapi.testclient import TestClient
-from front_end import BAD, mixture, sound, trained, write_bad
+from front_end import BAD, SAMPLE_RATE, mixture, sound, trained, write_bad
 from web_client import ADDRESS, LIMITS, files_of, in_library, send, service_of, uploaded, wav
 from web_page import Server
 
@@ -70,16 +71,29 @@ def test_the_servers_own_refusals_do_not_say_where_files_are(
     assert (answer.status_code, answer.json()) == (400, {"error": "library: cannot be read"})
 
 
-@pytest.mark.parametrize("what", ["empty", "text", "truncated", "without samples", "with NaN", "with infinity"])
+@pytest.mark.parametrize("what", [what for what in BAD if what != "missing"])
+@pytest.mark.parametrize("kind", ["mixture", "solo"])
 def test_what_is_no_sound_is_refused_in_one_line_and_leaves_nothing(
-    what: str, client: TestClient, tmp_path: Path
+    what: str, kind: str, client: TestClient, tmp_path: Path
 ) -> None:
-    answer = send(client, "mixture", "take.wav", write_bad(tmp_path / "x.wav", what).read_bytes())
+    answer = send(client, kind, "take.wav", write_bad(tmp_path / "x.wav", what).read_bytes())
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error.startswith("take.wav: ")
     assert BAD[what] in error
     assert str(service_of(client).store.folder) not in error
+    assert files_of(client) == set()
+
+
+@pytest.mark.parametrize("kind", ["mixture", "solo"])
+def test_what_was_cut_short_on_its_way_is_refused_with_what_is_missing(
+    kind: str, client: TestClient, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "x.flac", mixture(n_samples=4 * SAMPLE_RATE).samples[0].numpy(), SAMPLE_RATE)
+    content = (tmp_path / "x.flac").read_bytes()
+    answer = send(client, kind, "take.flac", content[: len(content) * 3 // 4])
+    assert answer.status_code == 400
+    assert re.match(r"take\.flac: .*cut short: its header promises 4\.0 s, [23]\.\d s", answer.json()["error"])
     assert files_of(client) == set()
 
 

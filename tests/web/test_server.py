@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 from fastapi.testclient import TestClient
-from front_end import BAD, SAMPLE_RATE, TINY, fail, mixture, read_json, sound, trained, write_bad
+from front_end import SAMPLE_RATE, TINY, fail, mixture, read_json, sound, trained, write_bad
 from web_client import ADDRESS, LIMITS, SAME_ORIGIN, ended, files_of, in_library, send, service_of, uploaded, wav
 
 from sepdict import Audio, Dictionary
@@ -68,7 +68,7 @@ def test_of_several_mixtures_a_bad_one_fails_alone_and_the_others_are_one_zip(
     client: TestClient, tmp_path: Path
 ) -> None:
     names = in_library(client)
-    bad = write_bad(tmp_path / "x.wav", "cut FLAC").read_bytes()
+    bad = write_bad(tmp_path / "x.wav", "damaged FLAC").read_bytes()
     good = wav(mixture())
     contents = {"...wav": good, "bad.wav": bad, "Take.wav": good, "take.flac": good}
     request = {"dictionaries": [names["hiss"], names["hum"]], "quality": "draft"}
@@ -228,14 +228,15 @@ def test_a_dictionary_can_be_heard_alone(client: TestClient) -> None:
 
 
 def test_what_is_wrong_inside_a_sound_is_said_in_one_line_with_its_own_name(client: TestClient, tmp_path: Path) -> None:
-    content = write_bad(tmp_path / "x.wav", "cut FLAC").read_bytes()
+    content = write_bad(tmp_path / "x.wav", "damaged FLAC").read_bytes()
     request = {
         "mixture": send(client, "mixture", "<img src=x onerror=alert(1)>.wav", content).json()["id"],
         "dictionaries": [in_library(client)["hum"]],
     }
     job = ended(client, client.post("/api/separations", json=request).json())
     assert job["state"] == "failed"
-    assert job["message"].startswith(f"<img src=x onerror=alert(1)>.wav: {BAD['cut FLAC']}")
+    name = "<img src=x onerror=alert(1)>.wav"
+    assert job["message"].startswith(f"{name}: damaged or cut short: its header promises 2.0 s")
     assert "\n" not in job["message"]
     silence = uploaded(client, "solo", Audio(torch.zeros(2 * SAMPLE_RATE), SAMPLE_RATE), "silence.wav")
     job = ended(client, client.post("/api/trainings", json={"source": "none", "solos": [silence]}).json())

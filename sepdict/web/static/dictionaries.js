@@ -70,7 +70,7 @@ function removedItem(dictionary, section) {
 /** Put a field in the place of a dictionary, for another name. */
 function beginRenaming(dictionary, section) {
   const { id, source } = dictionary;
-  const hints = { maxlength: "80", autocomplete: "off", spellcheck: "false", "aria-label": `New name of ${source}` };
+  const hints = { autocomplete: "off", spellcheck: "false", "aria-label": `New name of ${source}` };
   const field = make("input", { type: "text", ...hints });
   field.value = source;
   const end = (now = installedAs(dictionary)) => {

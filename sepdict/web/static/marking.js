@@ -158,7 +158,7 @@ export function createMarking(panel, { onChange }) {
 
   function item(mark, index) {
     const number = index + 1;
-    const name = make("input", { type: "text", maxlength: "80", list: "marked-names", placeholder: "only … is heard here", "aria-label": `Source of mark ${number}`, autocomplete: "off" });
+    const name = make("input", { type: "text", list: "marked-names", placeholder: "only … is heard here", "aria-label": `Source of mark ${number}`, autocomplete: "off" });
     name.value = mark.name;
     name.addEventListener("input", () => {
       mark.name = name.value.trim();
