@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from front_end import SAMPLE_RATE, mixture
 from web_page import Server, held, make_endless, opened, separate_draft
 
-from sepdict import write_audio
+from sepdict import Audio, write_audio
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
 expect = sync_api.expect
@@ -130,6 +131,60 @@ def test_a_draft_is_heard_while_more_is_learned_and_the_better_stems_take_its_pl
         page.get_by_role("button", name="Separate all 2").click()
         expect(page.get_by_role("radio", name="b.wav")).to_be_visible(timeout=60_000)
         assert [each["quality"] for each in asked] == ["draft", "standard", "standard", "standard"]
+
+
+def test_who_cancels_before_anything_is_there_is_told_that_nothing_was_separated(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch)
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_label("Better quality").uncheck()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#listen > .notice")).to_contain_text("Canceled: nothing was separated.")
+        expect(page.locator("#listen > .notice")).to_have_attribute("role", "status")
+
+
+def test_a_draft_whose_better_stems_were_canceled_becomes_the_result_where_no_better_ones_are_asked_for(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch, [False, True])
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        outcome = page.locator("#outcome")
+        expect(outcome).to_contain_text("This is a draft", timeout=60_000)
+        page.get_by_role("button", name="Cancel").click()
+        expect(outcome).to_contain_text("press Separate for better stems")
+        page.get_by_label("Better quality").uncheck()
+        expect(outcome).not_to_contain_text("draft")
+        page.get_by_role("button", name="Separate", exact=True).click()
+        notice = page.locator("#listen > .notice")
+        expect(notice).to_contain_text("There is nothing to do: the stems below were separated in just this way.")
+        page.get_by_label("Better quality").check()
+        expect(outcome).to_contain_text("press Separate for better stems")
+
+
+def test_what_is_silent_is_said_to_be_and_the_others_go_on_without_it(
+    browser: Any, server: Server, tmp_path: Path
+) -> None:
+    silence = write_audio(tmp_path / "silence.wav", Audio(torch.zeros(SAMPLE_RATE), SAMPLE_RATE))
+    with opened(browser, server) as page:
+        asked: list[Any] = []
+        page.on("request", lambda each: asked.append(each.post_data_json) if each.url.count("/separations") else None)
+        page.get_by_role("checkbox", name="hum").check()
+        page.set_input_files("#mixture > .drop input[type=file]", silence)
+        expect(page.locator("#mixture .files li")).to_contain_text("silent: there is nothing in it")
+        expect(page.locator("#missing")).to_have_text("Needs a mixture that is not silent.")
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("button", name="Separate", exact=True).click()
+        expect(page.locator("#outcome")).to_contain_text("explained", timeout=60_000)
+        page.locator("#listen > .progress").wait_for(state="hidden", timeout=60_000)
+        assert [each["quality"] for each in asked] == ["draft", "standard"]
+        assert len({each["mixture"] for each in asked}) == 1
 
 
 def test_a_late_answer_of_the_server_does_not_take_a_result_away(

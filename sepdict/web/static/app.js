@@ -24,12 +24,14 @@ import {
   remove,
   resultsNow,
   setJob,
+  soundingMixtures,
   sourcesOf,
   state,
   whenChanged,
 } from "./state.js";
 import { createTraining } from "./training.js";
 
+const SAME = "There is nothing to do: the stems below were separated in just this way.";
 const N_NAMED = 5; // of what is gone; of more it is said how many
 const find = (selector) => document.querySelector(selector);
 const welcome = find("#welcome");
@@ -181,7 +183,8 @@ async function separate() {
   asking = true;
   changed();
   const same = resultsNow().map(({ report, before }) => asText((isDone(report) ? report : before)?.request));
-  const wanted = state.mixtures.map(requestFor).filter((request) => !same.includes(asText(request)));
+  const wanted = soundingMixtures().map(requestFor).filter((request) => !same.includes(asText(request)));
+  const isNew = wanted.length > 0;
   wanted.unshift(...draftsFor(wanted));
   await attempt(listenSection, async () => {
     const onAsked = (report) => {
@@ -195,6 +198,7 @@ async function separate() {
   });
   asking = false;
   changed();
+  if (!isNew) complain(listenSection, [SAME], { calm: true });
   if (resultsNow().some(({ report }) => isDone(report))) results.reveal();
   if (byKeyboard) catchFocus(find("#separate"));
 }
@@ -214,9 +218,17 @@ async function watch({ byKeyboard = false } = {}) {
     watching = false;
     changed();
   }
-  const [only, ...others] = resultsNow();
-  const { state: how, message } = only?.report ?? {};
-  if (!others.length && how === "failed") complain(listenSection, [message]);
+  sayEnd(resultsNow());
+}
+
+/** Say how the work on a single recording has ended, if not well; of several, the list of results does. */
+function sayEnd([only, ...others]) {
+  if (!only || others.length) return;
+  const { state: how, message } = only.report;
+  if (how === "failed") complain(listenSection, [message]);
+  if (how !== "canceled" || only.before?.request.preliminary) return; // what is said of a draft says enough
+  const what = only.before ? "what was separated before is still there" : "nothing was separated";
+  complain(listenSection, [`Canceled${message && `, for ${message}`}: ${what}.`], { calm: true });
 }
 
 /** Say which of several jobs one is; a draft is none of those that were asked for, so it does not count. */
@@ -281,7 +293,7 @@ function fold() {
 
 /** Offer what means something with the sources that are marked or chosen. */
 function refreshOptions() {
-  const { mixtures } = state;
+  const mixtures = soundingMixtures();
   const chosen = chosenDictionaries().map(({ source }) => source);
   const twice = chosen.find((source, index) => chosen.indexOf(source) !== index);
   const nSources = mixtures.length ? mixtures.map((each) => sourcesOf(each).length) : [chosen.length];
@@ -290,7 +302,8 @@ function refreshOptions() {
   if (find("#clash").textContent !== clash) find("#clash").textContent = clash;
   find("#separate").textContent = mixtures.length > 1 ? `Separate all ${mixtures.length}` : "Separate";
   const sources = nSources.includes(0) ? "a mark or a dictionary" : clash && "one dictionary for each source";
-  const missing = [mixtures.length ? "" : "a mixture", sources, ...mixtures.map(troubleOf)].filter(Boolean);
+  const mixture = mixtures.length ? "" : state.mixtures.length ? "a mixture that is not silent" : "a mixture";
+  const missing = [mixture, sources, ...mixtures.map(troubleOf)].filter(Boolean);
   const isBusy = asking || watching;
   find("#separate").disabled = isBusy || missing.length > 0;
   find("#missing").textContent = missing.length && !isBusy ? `Needs ${missing.join(" and ")}.` : "";

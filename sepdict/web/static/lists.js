@@ -23,7 +23,8 @@ export function forget(id) {
 /** A sound in a list, which can be removed; `actions` are buttons for what else can be done with it. */
 export function soundItem(sound, actions) {
   const channels = { 1: "mono", 2: "stereo" }[sound.n_channels] ?? `${sound.n_channels} channels`;
-  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}`;
+  const silent = sound.is_silent ? ", silent: there is nothing in it" : "";
+  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}${silent}`;
   const gone = action("Remove", sound.name, () => forget(sound.id));
   return make("li", { "data-id": sound.id }, [
     about(sound.name, facts + (sound.marks ? asCount(sound) : "")),

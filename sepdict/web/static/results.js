@@ -2,6 +2,7 @@
 
 import { about, catchFocus, make, renew, sentence } from "./elements.js";
 import { createPlayer } from "./player.js";
+import { asText, requestFor } from "./requests.js";
 import { drop, isUnfinished } from "./server.js";
 import { ownChange } from "./session.js";
 import { changed, earlierResults, isDone, remove, resultsNow, state } from "./state.js";
@@ -60,7 +61,7 @@ export function createResults(place, { onHeard }) {
     const which = entries.length > 1 || !entries.some(({ name: each }) => each === name) ? `${name}: ` : "";
     const isAwaited = entries.some(({ report, before }) => before?.id === id && isUnfinished(report));
     const way = isAwaited ? ", until the better stems are there." : ": press Separate for better stems.";
-    const draft = request.preliminary ? [`This is a draft${way}`] : [];
+    const draft = request.preliminary && !isAskedFor(request) ? [`This is a draft${way}`] : [];
     const says = [...draft, which + outcomeOf(result), ...warnings.map(sentence)].join(" ");
     if (find("#outcome").textContent !== says) find("#outcome").textContent = says;
   }
@@ -200,6 +201,12 @@ export function createResults(place, { onHeard }) {
     changed();
   });
   return { show, reveal };
+}
+
+/** Find whether the settings are now just those of what there is, so that a draft is what is asked for. */
+function isAskedFor(request) {
+  const mixture = state.mixtures.find(({ id }) => id === request.mixture);
+  return mixture !== undefined && asText(requestFor(mixture)) === asText(request);
 }
 
 /** Find whether so much is unknown that the stems are guesses; where the rest has a stem, it is there. */

@@ -147,6 +147,11 @@ export function chosenDictionaries() {
   return state.dictionaries.filter((each) => each.chosen);
 }
 
+/** The mixtures in which there is anything to take apart. */
+export function soundingMixtures() {
+  return state.mixtures.filter((mixture) => !mixture.is_silent);
+}
+
 /** The sources of a mixture: of the dictionaries that are chosen, and what is marked. */
 export function sourcesOf(mixture) {
   return [...new Set([...chosenDictionaries().map(({ source }) => source), ...namesOf(mixture)])];
