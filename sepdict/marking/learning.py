@@ -44,8 +44,8 @@ class MarkingConfig:
     Parameters
     ----------
     training : TrainingConfig
-        How a dictionary is trained from the moments of a source that has none. Its steps are few: seconds of sound are
-        learned soon.
+        How a dictionary is trained from the moments of a source that has none. Its steps are few and its batches small:
+        seconds of sound are learned soon.
     moments_share : float
         Where a source has a dictionary, too: the share of its moments among the exemplars. The moments are of the
         mixture's own session, and count for more than they last.
@@ -58,7 +58,7 @@ class MarkingConfig:
         If the share is not from 0 to 0.95, or there is no step.
     """
 
-    training: TrainingConfig = field(default_factory=lambda: replace(PRESETS["default"], n_steps=600))
+    training: TrainingConfig = field(default_factory=lambda: replace(PRESETS["default"], n_steps=300, batch_frames=64))
     moments_share: float = 0.5
     n_estimator_steps: int = 600
 
