@@ -125,7 +125,7 @@ class MaskEstimatorConfig:
     gain_range_db: float = 10.0
     doubled_share: float = 0.5
     learning_rate: float = 3e-3
-    n_adaptation_steps: int = 50
+    n_adaptation_steps: int = 25
     n_residual_steps: int = 100
     n_ahead: int = 3
     seed: int = 0

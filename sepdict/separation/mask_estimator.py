@@ -39,7 +39,7 @@ from sepdict.spectral.bands import band_widths, to_bands, to_bins
 from sepdict.spectral.stft import audible, spectral_shape
 
 WARM_UP_STEPS = 30  # over which the learning rate rises, while Adam's averages fill
-ADAPTATION_RATE = 1e-3  # lower than in training, which saw minutes of solos: the weights are only to be adjusted
+ADAPTATION_RATE = 1.5e-3  # lower than in training, which saw minutes of solos: the weights are only to be adjusted
 RESIDUAL_RATE = 2e-3  # between the two: much is new in the residual, but the exemplars of the other sources stay
 SOFTEST_PIECE = 0.1  # of the exemplars' level (-20 dB): softer pieces are pauses, and stay so
 
