@@ -35,13 +35,13 @@ def test_when_there_is_a_result_the_steps_before_it_are_a_line_each(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         page.keyboard.press("Tab")
-        change = page.get_by_role("button", name="Change mixture")
-        change.press("Enter")
-        expect(change).to_have_attribute("aria-expanded", "true")
+        page.get_by_role("button", name="Change mixture").press("Enter")
+        hide = page.get_by_role("button", name="Hide mixture")
+        expect(hide).to_be_focused()
         expect(mixtures.locator(".summary")).to_be_empty()
         expect(page.get_by_role("button", name="Mark mix.wav")).to_be_visible()
-        change.press("Enter")
-        expect(change).to_have_attribute("aria-expanded", "false")
+        hide.press("Enter")
+        expect(page.get_by_role("button", name="Change mixture")).to_be_focused()
         expect(page.get_by_role("button", name="Mark mix.wav")).to_be_hidden()
 
 

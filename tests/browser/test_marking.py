@@ -91,7 +91,7 @@ def test_from_marks_to_stems(size: str, browser: Any, server: Server, recording:
 
         unfold(page, "mixture", "sources")
         expect(page.get_by_role("button", name="Keep hiss")).to_be_visible()
-        expect(page.get_by_role("checkbox", name="hiss heard 1.6")).not_to_be_checked()
+        expect(page.get_by_role("checkbox", name="hiss learned from 1.6")).not_to_be_checked()
 
         page.get_by_role("button", name="Remove mark 1").click()
         expect(page.get_by_label("Source of mark 1")).to_have_value("hum")

@@ -157,8 +157,8 @@ def test_what_no_dictionary_knows_is_asked_for_where_that_means_something(
 ) -> None:
     with opened(browser, server) as page:
         residual, background_model = (
-            page.get_by_label("There is more in it"),
-            page.get_by_label("Make a dictionary of it"),
+            page.get_by_label("Make a stem of the rest"),
+            page.get_by_label("Learn the rest on the spot"),
         )
         expect(residual).to_be_visible()
         expect(background_model).to_be_hidden()
@@ -225,7 +225,7 @@ def test_a_training_can_be_cancelled_and_begun_anew(browser: Any, server: Server
         expect(page.locator("#learning .progress")).to_be_hidden()
         service.training = TINY
         page.get_by_role("button", name="Train", exact=True).click()
-        expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="hiss learned from 4 s at 8 kHz, quick")).to_be_checked()
         expect(page.locator("#sources > .notice.calm")).to_have_text(
             re.compile(r"hiss is ready\. Note: 4 s .*\.Dismiss")
         )
@@ -386,6 +386,6 @@ def test_of_much_that_is_not_known_it_is_said_so_with_the_way_out(
         separate_draft(page, sounds["mix"])
         said = page.get_by_text("Much in here is not known: only 62 % of the mixture's energy is explained")
         expect(said).to_have_class("warning")
-        page.get_by_role("button", name="keep the rest as a stem of its own").click()
+        page.get_by_role("button", name="make a stem of the rest").click()
         expect(page.locator("#residual")).to_be_checked()
         expect(page.get_by_role("button", name="Separate", exact=True)).to_be_focused()

@@ -88,7 +88,7 @@ def test_a_reload_shows_everything_again(browser: Any, server: Server, sounds: d
         expect(page.locator("#outcome")).to_be_visible()
         expect(page.locator("#mixture > .files")).to_contain_text("take.wav6 s, 8 kHz, mono, 2 marks")
         expect(page.get_by_role("checkbox", name="hum")).to_be_checked()
-        expect(page.get_by_role("checkbox", name="hiss heard 2 s")).not_to_be_checked()  # learned from marks
+        expect(page.get_by_role("checkbox", name="hiss learned from 2 s")).not_to_be_checked()  # learned from marks
         expect(page.get_by_label("Better quality")).not_to_be_checked()
         expect(page.get_by_role("button", name="Mute hiss")).to_have_attribute("aria-pressed", "true")
         expect(page.get_by_label("Volume of hum")).to_have_value("-12.5")
@@ -144,10 +144,10 @@ def test_a_training_that_ended_while_no_page_was_open_is_taken_over(
         while page.request.get(saved_job).json()["jobs"][0]["state"] in ("waiting", "running"):
             page.wait_for_timeout(50)
         page.goto(address)
-        expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="hiss learned from 4 s at 8 kHz, quick")).to_be_checked()
         expect(page.locator("#training")).to_be_hidden()
         page.reload()
-        expect(page.get_by_role("checkbox", name="hiss heard 4 s at 8 kHz, quick")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="hiss learned from 4 s at 8 kHz, quick")).to_be_checked()
 
 
 def test_two_tabs_of_a_session_show_the_same_and_overwrite_nothing(

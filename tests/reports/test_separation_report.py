@@ -298,6 +298,15 @@ def test_a_report_tells_scores_versions_and_the_command(tmp_path: Path) -> None:
     assert read_json(result.manifest)["command"] == ["sepdict", "separate", "a b"]
 
 
+def test_a_report_says_from_how_much_sound_a_dictionary_was_learned_in_seconds_where_that_is_little(
+    tmp_path: Path,
+) -> None:
+    result, _ = report(tmp_path, mixture())
+    page = redrawn(result)
+    assert "2.0 s of sound in 1 recording" in page.text
+    assert page.text.count("not kept in a file") == 2  # of the dictionaries
+
+
 def test_a_report_says_when_it_was_made_and_how_long_that_took(tmp_path: Path) -> None:
     result, _ = report(tmp_path, mixture())
     page = redrawn(result, date="2026-03-01T12:34:56Z", seconds=83.2)

@@ -35,7 +35,7 @@ function dictionaryItem(dictionary, section) {
   const kind = KINDS[dictionary.network] ? `, ${KINDS[dictionary.network]}` : "";
   const isOnly = state.dictionaries.every((other) => other === dictionary || other.source !== source);
   const from = isOnly ? "" : own ? `${name}, ` : "in the library, ";
-  const heard = `${from}heard ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
+  const heard = `${from}learned from ${asDuration(dictionary.trained_s)} at ${asRate(dictionary.sample_rate)}${kind}`;
   const label = make("label", {}, [box, about(source, heard)]);
   const download = { class: "button quiet", href: `/api/dictionaries/${id}`, download: `${source}.safetensors` };
   const actions = [hearAction(soundOf(id), source, section), make("a", { ...download, "aria-label": `Download ${source}` }, ["Download"])];

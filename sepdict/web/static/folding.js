@@ -28,7 +28,8 @@ export function createFold(section) {
     const isFolded = hasResult && !state.opened.includes(section.id);
     section.classList.toggle("folded", isFolded);
     button.hidden = !hasResult;
-    button.setAttribute("aria-expanded", String(!isFolded));
+    button.textContent = isFolded ? "Change" : "Hide";
+    button.setAttribute("aria-label", `${button.textContent} ${section.id}`);
     line.textContent = isFolded ? summary : "";
   };
 }
