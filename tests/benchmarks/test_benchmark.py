@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import corrections
 import methods
 import ours
 import pytest
@@ -18,6 +19,7 @@ from report import COMMAND, HEADLINE, grouped, markdown, mean_over_scenes, sprea
 from scenes import Order, append_result, complete, plan, read_results
 from speed_report import write_report
 
+import sepdict
 from sepdict import Audio, write_audio
 
 RATE = 8000
@@ -179,6 +181,19 @@ def test_a_learning_curve_hears_the_beginning_of_the_solos(duration_s: float, ke
     kept = ours.beginning(recordings, duration_s)
     assert [audio.duration_s for audio in kept] == kept_s
     assert all(torch.equal(a.samples, b.samples[:, : a.n_samples]) for a, b in zip(kept, recordings, strict=False))
+
+
+def test_corrections_lie_where_the_stems_are_wrong_and_name_the_right_source() -> None:
+    time_s = torch.arange(2 * RATE) / RATE
+    references = torch.stack([torch.sin(2 * torch.pi * hz * time_s) for hz in (300.0, 1500.0)])
+    stems, wrong = references.clone(), slice(RATE, RATE + RATE // 4)
+    stems[:, wrong] = references.flip(0)[:, wrong]  # for a quarter of a second each has the other's tone
+    config = sepdict.StftConfig(n_fft=256, hop_length=64)
+    one, other, *_ = corrections.strokes(stems, references, ["low", "high"], config, RATE, start_s=10.0)
+    assert {one.name, other.name} == {"low", "high"}
+    for label in (one, other):
+        assert (label.low_hz < 300 < label.high_hz) if label.name == "low" else (label.low_hz < 1500 < label.high_hz)
+        assert 10.9 < label.start_s < label.end_s < 11.4
 
 
 def test_a_plan_makes_every_random_method_with_every_seed_and_the_others_once() -> None:
