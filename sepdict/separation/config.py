@@ -17,7 +17,8 @@ from sepdict.spectral.betas import beta_of
 Quality = Literal["draft", "quick", "standard"]
 METHODS = ("lbfgs", "adam")
 SEGMENT_S = 60.0  # as long as memory allows on a laptop: the mask estimator is adapted to each
-QUICK_STEPS = 1000  # of the mask estimator in quick separations: a third of the time, for some 90 % of the gain
+QUICK_STEPS = 2000  # of the mask estimator in quick separations,
+QUICK_CUTS = 4  # of half as many pieces: two fifths of the time, for more than 90 % of the gain
 MOST_STEPS_OF_ONE = 300  # of the mask estimator of a single dictionary, which then learns more from each mixture
 SHORTEST_SEGMENT_S = 3.0  # three overlaps of neighboring segments, so that at most two overlap at any time
 
@@ -206,8 +207,8 @@ class SeparationConfig:
     def at_quality(self, quality: Quality) -> Self:
         """Return these settings at a quality.
 
-        For ``"draft"`` there is no mask estimator, for ``"quick"`` it is trained for 1000 steps at most, and for
-        ``"standard"`` nothing changes.
+        For ``"draft"`` there is no mask estimator, for ``"quick"`` it is trained on less, 2000 mixtures of 4 pieces at
+        most, and for ``"standard"`` nothing changes.
 
         Raises
         ------
@@ -220,8 +221,9 @@ class SeparationConfig:
             return replace(self, mask_estimator=None)
         if quality == "standard" or self.mask_estimator is None:
             return self
-        n_steps = min(QUICK_STEPS, self.mask_estimator.n_steps)
-        return replace(self, mask_estimator=replace(self.mask_estimator, n_steps=n_steps))
+        full = self.mask_estimator
+        less = replace(full, n_steps=min(full.n_steps, QUICK_STEPS), n_cuts=min(full.n_cuts, QUICK_CUTS))
+        return replace(self, mask_estimator=less)
 
     def has_residual(self, n_dictionaries: int) -> bool:
         """Return whether there is a residual beside the stems of so many dictionaries."""

@@ -20,9 +20,9 @@ def test_a_draft_has_no_mask_estimator_and_the_standard_quality_changes_nothing(
 
 
 def test_quick_trains_the_mask_estimator_for_less_and_never_for_more() -> None:
-    config = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=2000, seed=3))
-    assert config.at_quality("quick").mask_estimator == MaskEstimatorConfig(n_steps=1000, seed=3)
-    few = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=600))
+    config = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=2500, n_cuts=6, seed=3))
+    assert config.at_quality("quick").mask_estimator == MaskEstimatorConfig(n_steps=2000, n_cuts=4, seed=3)
+    few = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=600, n_cuts=2))
     assert few.at_quality("quick") == few
     alone = SeparationConfig(mask_estimator=None)
     assert alone.at_quality("quick") == alone
