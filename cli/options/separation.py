@@ -166,7 +166,7 @@ Quality = Annotated[
     Literal["draft", "quick", "standard"],
     typer.Option(
         help="standard: first train a network to tell the sources apart, which takes a minute once for each set of "
-        "dictionaries and makes the stems far better; quick: train it on less, in two fifths of that; draft: do without it.",
+        "dictionaries and makes the stems far better; quick: train it in two fifths of that; draft: do without it.",
     ),
 ]
 Segment = Annotated[
