@@ -14,21 +14,27 @@ expect = sync_api.expect
 
 pytestmark = pytest.mark.browser
 
-SOUNDING = """() => {
-window.sounding = new Set();
-const play = HTMLMediaElement.prototype.play;
-HTMLMediaElement.prototype.play = function () {
-  this.addEventListener("pause", () => window.sounding.delete(this));
-  window.sounding.add(this);
-  return play.call(this);
-};
+COUNTING = """() => {
+  const sounding = new Set();
+  const tell = () => (document.documentElement.dataset.sounding = sounding.size);
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = function () {
+    this.addEventListener("pause", () => tell(sounding.delete(this)));
+    tell(sounding.add(this));
+    return play.call(this);
+  };
 }"""
+
+
+def expect_sounding(page: Any, n: int) -> None:
+    """See how many sounds there are, beside the player's."""
+    expect(page.locator("html")).to_have_attribute("data-sounding", str(n))
 
 
 def add_solos(page: Any, *solos: Path) -> None:
     page.get_by_role("button", name="Train one from solos").click()
     page.set_input_files("#training input[type=file]", solos)
-    expect(page.get_by_role("list", name="Solos").get_by_role("listitem")).to_have_count(len(solos))
+    expect(page.get_by_role("list", name="Solos").get_by_role("listitem")).to_have_count(len(solos), timeout=30_000)
 
 
 def test_a_solo_is_heard_by_the_keyboard_before_it_is_learned(browser: Any, server: Server, tmp_path: Path) -> None:
@@ -47,6 +53,7 @@ def test_a_long_solo_says_how_much_of_it_is_heard(browser: Any, server: Server, 
     solo = write_audio(tmp_path / "solo.wav", sound(n_samples=61 * SAMPLE_RATE), encoding="PCM_U8")
     with opened(browser, server) as page:
         add_solos(page, solo)
+        expect(page.get_by_text("1 min 1 s, 8 kHz, mono")).to_be_visible()
         with page.expect_response("**/sound.wav") as response:
             page.get_by_role("button", name="Hear the first 60 s of solo.wav").click()
         assert response.value.ok
@@ -58,7 +65,7 @@ def test_one_thing_sounds_at_a_time(browser: Any, server: Server, tmp_path: Path
     solo = write_audio(tmp_path / "solo.wav", sound(n_samples=20 * SAMPLE_RATE), encoding="PCM_16")
     mix = write_audio(tmp_path / "mix.wav", mixture(n_samples=10 * SAMPLE_RATE), encoding="PCM_16")
     with opened(browser, server) as page:
-        page.evaluate(SOUNDING)
+        page.evaluate(COUNTING)
         separate_draft(page, mix)
         unfold(page, "mixture", "sources")
         add_solos(page, solo)
@@ -73,21 +80,21 @@ def test_one_thing_sounds_at_a_time(browser: Any, server: Server, tmp_path: Path
         ):
             begin.click()
             expect(player).to_have_attribute("data-state", "paused")
-            page.wait_for_function("window.sounding.size === 1")
+            expect_sounding(page, 1)
         player.get_by_role("button", name="Play", exact=True).click()
         expect(player).to_have_attribute("data-state", "playing")
-        page.wait_for_function("window.sounding.size === 0")
+        expect_sounding(page, 0)
 
 
 def test_a_solo_that_is_taken_away_is_not_heard_any_more(browser: Any, server: Server, tmp_path: Path) -> None:
     solo = write_audio(tmp_path / "solo.wav", sound(n_samples=20 * SAMPLE_RATE), encoding="PCM_16")
     with opened(browser, server) as page:
-        page.evaluate(SOUNDING)
+        page.evaluate(COUNTING)
         add_solos(page, solo)
         page.get_by_role("button", name="Hear solo.wav").click()
-        page.wait_for_function("window.sounding.size === 1")
+        expect_sounding(page, 1)
         page.get_by_role("button", name="Remove solo.wav").click()
-        page.wait_for_function("window.sounding.size === 0")
+        expect_sounding(page, 0)
         expect(page.locator("#training > .notice")).to_be_hidden()
 
 

@@ -83,6 +83,15 @@ def test_how_long_all_jobs_take_is_reckoned_by_their_costs_at_the_pace_so_far(
         assert whole["left_s"] == (left_s and pytest.approx(left_s))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "under 0.1 s"), (5, "5 s"), (59.96, "1 min"), (61, "1 min 1 s"), (1200, "20 min")]
+)
+def test_times_are_said_as_people_say_them(browser: Any, server: Server, seconds: float, words: str) -> None:
+    with opened(browser, server) as page:
+        said = page.evaluate("async (seconds) => (await import('/elements.js')).asDuration(seconds)", seconds)
+        assert said.replace("\u00a0", " ") == words
+
+
 def test_of_several_recordings_the_time_until_all_are_done_is_said(
     browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,7 +291,8 @@ def test_masks_can_be_seen_in_place_of_spectrograms(browser: Any, server: Server
         page.get_by_text("Mask", exact=True).click()
         mask = page.get_by_role("img", name="Mask of hum")
         expect(mask).to_be_visible()
-        page.wait_for_function("[...document.querySelectorAll('.player-lane img')].every((each) => each.naturalWidth)")
+        loaded = "(pictures) => Promise.all(pictures.map((each) => each.decode())).then(() => pictures.length)"
+        assert page.locator(".player-lane img").evaluate_all(loaded) > 0
 
 
 BROWSER = """

@@ -139,7 +139,8 @@ export function asDuration(seconds) {
   if (seconds < 0.1) return "under 0.1\u00a0s";
   if (seconds < 59.95) return `${withoutZero(seconds.toFixed(1))}\u00a0s`; // no line ends before a unit
   const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
+  const rest = whole % 60 ? ` ${whole % 60}\u00a0s` : "";
+  return `${Math.floor(whole / 60)}\u00a0min${rest}`;
 }
 
 /** Write a sample rate in Hz. */
