@@ -203,6 +203,7 @@ def first_stems() -> Facts:
         "defaults": ([], []),
         "defaults, two dictionaries at a time": (["-j", "2"], []),
         "two at a time, `--steps 1000`, `--quality quick`": (["-j", "2", "--steps", "1000"], ["--quality", "quick"]),
+        "two at a time, `--steps 300`, `--quality quick`": (["-j", "2", "--steps", "300"], ["--quality", "quick"]),
         "two at a time, `--steps 300`, `--quality draft`": (["-j", "2", "--steps", "300"], ["--quality", "draft"]),
     }
     mixture = lasting(PAIR, 60)
@@ -234,6 +235,35 @@ def _commands(work: Path, mixture: Audio, training: Sequence[str], separating: S
     ]
     stems = {solo.name: read_audio(work / "out" / "mixture" / f"{solo.name}.wav") for solo in solos}
     return {"seconds": sum(seconds), "training_s": seconds[0], "gain_db": gain_db(PAIR, stems)}
+
+
+def from_marks() -> Facts:
+    """From ten marked seconds of each source before a minute of mixture to stems, and again after a mark was moved."""
+    recording, (first, second) = read_audio(scene(PAIR).folder / "marked" / "recording.wav"), scene(PAIR).labels()
+    moments = recording.samples[:, : -scene(PAIR).mixture.n_samples]
+    whole = Audio(torch.cat([moments, lasting(PAIR, 60).samples], dim=1), recording.sample_rate)
+    tries = [first, second], [first, replace(second, start_s=second.start_s + 0.5)]
+    found = {}
+    for quality in ("standard", "quick", "draft"):
+        with tempfile.TemporaryDirectory(dir=os.environ["WORK"]) as name:
+            work, seconds = Path(name), []
+            words = [
+                "sepdict",
+                "separate",
+                str(write_audio(work / "take.wav", whole)),
+                "--labels",
+                str(work / "take.txt"),
+            ]
+            words += ["-o", str(work), "--overwrite", "-q", "--quality", quality]
+            for labels in tries:
+                lines = [f"{label.start_s}\t{label.end_s}\t{label.name}\n" for label in labels]
+                (work / "take.txt").write_text("".join(lines))
+                environment = os.environ | {"SEPDICT_CACHE": str(work / "cache")}
+                seconds.append(clock(partial(subprocess.run, words, check=True, stdout=sys.stderr, env=environment)))
+            stems = {source: read_audio(work / "take" / f"{source}.wav") for source in scene(PAIR).solos}
+            ends = {source: stem.seconds(moments.shape[1] / 16000, whole.duration_s) for source, stem in stems.items()}
+            found[quality] = {"seconds": seconds[0], "again_s": seconds[1], "gain_db": gain_db(PAIR, ends)}
+    return {"ways": found}
 
 
 def gain_db(name: str, stems: Mapping[str, Audio]) -> float:
@@ -361,6 +391,7 @@ MEASUREMENTS: dict[str, Callable[[], Facts]] = {
         real_time_nmf,
         jobs,
         first_stems,
+        from_marks,
         growth,
         shortcuts,
         training,

@@ -99,6 +99,18 @@ def _first_stems(facts: Facts) -> str:
     return "\n".join(lines)
 
 
+def _from_marks(facts: Facts) -> str:
+    lines = [
+        "| from two marks of ten seconds to the stems of a minute | s | again, after a mark was moved, s | gain, dB |"
+    ]
+    lines += ["| --- | ---: | ---: | ---: |"]
+    lines += [
+        f"| `--quality {quality}` | {way['seconds']:.0f} | {way['again_s']:.0f} | {way['gain_db']:.2f} |"
+        for quality, way in facts["ways"].items()
+    ]
+    return "\n".join(lines)
+
+
 def _shortcuts(facts: Facts) -> str:
     scenes = facts["gains_db"]
     cases = list(next(iter(scenes.values())))
@@ -114,6 +126,7 @@ SENTENCES = {
     "iterations": _iterations,
     "jobs": _jobs,
     "first_stems": _first_stems,
+    "from_marks": _from_marks,
     "start_up": _start_up,
     "training": _training,
     "shortcuts": _shortcuts,
