@@ -52,6 +52,26 @@ def test_the_steps_of_a_separation_are_listed_with_the_one_that_goes_on(
         expect(steps).to_have_count(0)
 
 
+def test_a_button_in_a_list_that_is_pressed_for_long_does_what_it_says_while_work_goes_on(
+    browser: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(server.app.state.service.queue, monkeypatch)
+    with opened(browser, server) as page:
+        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
+        page.get_by_role("checkbox", name="hum").check()
+        page.get_by_label("Better quality").uncheck()
+        page.get_by_role("button", name="Separate", exact=True).click()
+        progress = page.locator("#listen > .progress")
+        expect(progress).to_contain_text("Taking the mixture apart", timeout=60_000)
+        page.get_by_role("button", name="Mark mix.wav").hover(force=True)  # which the page makes anew all the time
+        page.mouse.down()
+        page.wait_for_timeout(1200)  # the page asks how far the work is two or three times
+        page.mouse.up()
+        expect(page.locator("#marking")).to_be_visible()
+        progress.get_by_role("button", name="Cancel").click()
+        expect(progress).to_be_hidden()
+
+
 def job(state: str, fraction: float, elapsed_s: float, *, costs: dict[str, float], dictionaries: str = "ab") -> Any:
     request = {"mixture": state, "dictionaries": [*dictionaries], "labels": [], "quality": "standard"}
     facts = {"stages": [*costs], "stage": "fit", "left_s": None, "kind": "separation"}

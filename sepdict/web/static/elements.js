@@ -1,15 +1,21 @@
 /** Pieces of the page; text goes in as text, never as markup. */
 
 import { make } from "./player-dom.js";
+import { whenReleased } from "./pressing.js";
 
 export { make };
 
 /**
  * Replace the items of a list; the control that had the focus in it has it again, or what took its place.
  *
- * Items may say what they are about, `data-id`, and are then known by it wherever in the list they are.
+ * Items may say what they are about, `data-id`, and are then known by it wherever in the list they are. A list in which
+ * something is pressed is left as it is until that is released.
  */
 export function renew(list, items) {
+  whenReleased(list, () => replaceItems(list, items));
+}
+
+function replaceItems(list, items) {
   const focused = document.activeElement;
   const row = [...list.children].findIndex((item) => item.contains(focused));
   const column = row < 0 ? -1 : controlsOf(list.children[row]).indexOf(focused);
