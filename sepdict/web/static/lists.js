@@ -20,11 +20,11 @@ export function forget(id) {
   ownChange();
 }
 
-/** A sound in a list, which can be removed; `actions` are buttons for what else can be done with it. */
-export function soundItem(sound, actions) {
+/** A sound in a list, which can be removed; `actions` are buttons for what else can be done with it, `remark` is said. */
+export function soundItem(sound, actions, remark = "") {
   const channels = { 1: "mono", 2: "stereo" }[sound.n_channels] ?? `${sound.n_channels} channels`;
   const silent = sound.is_silent ? ", silent: there is nothing in it" : "";
-  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}${silent}`;
+  const facts = `${asDuration(sound.duration_s)}, ${asRate(sound.sample_rate)}, ${channels}${silent}${remark}`;
   const gone = action("Remove", sound.name, () => forget(sound.id));
   return make("li", { "data-id": sound.id }, [
     about(sound.name, facts + (sound.marks ? asCount(sound) : "")),

@@ -121,8 +121,11 @@ export function createTraining(section, { addOnce }) {
   }
 
   function refresh() {
-    renew(panel.querySelector(".files"), state.solos.map((solo) => soundItem(solo, [hearSolo(solo)])));
-    find("#solos-total").textContent = asTotal(state.solos);
+    const learned = jobsOf("training").flatMap(({ request }) => request.solos);
+    const isLearned = ({ id }) => learned.includes(id);
+    const item = (solo) => soundItem(solo, [hearSolo(solo)], isLearned(solo) ? ", being learned" : "");
+    renew(panel.querySelector(".files"), state.solos.map(item));
+    find("#solos-total").textContent = asTotal(state.solos.filter((solo) => !isLearned(solo))); // for the next one
     const isReady = state.solos.length && find("#source").value.trim();
     find("#training [type=submit]").disabled = watching || asking || !isReady;
   }
