@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture
-from web_page import SIZES, Server, opened, separate_draft
+from web_page import SIZES, Server, opened, separate_draft, unfold
 
 from sepdict import read_audio, write_audio
 
@@ -115,3 +115,20 @@ def test_boxes_are_made_changed_and_undone_by_keys(browser: Any, server: Server,
         expect(undo).to_be_disabled()
         panel.get_by_role("button", name="Close").click()
         expect(page.get_by_role("button", name="Correct the stems")).to_have_attribute("aria-expanded", "false")
+
+
+def test_a_correction_can_be_of_a_source_that_has_come_since(browser: Any, server: Server, recording: Path) -> None:
+    with opened(browser, server) as page:
+        panel = separated(page, recording)
+        panel.get_by_role("button", name="Add a box").click()
+        owner = panel.get_by_label("Stem of correction 1")
+        expect(owner.locator("option")).to_have_text(["hum", "residual"])
+        unfold(page, "mixture")
+        page.get_by_role("button", name="Mark take.wav").click()
+        page.get_by_role("button", name="Mark from here").click()
+        page.keyboard.type("rain")
+        expect(owner.locator("option")).to_have_text(["hum", "residual", "rain"])
+        owner.select_option("rain")
+        page.get_by_role("button", name="Separate again").click()
+        expect(page.locator("#earlier")).to_be_visible(timeout=120_000)
+        assert page.locator(".player-name").all_inner_texts() == ["take.wav", "hum", "rain"]

@@ -3,7 +3,7 @@
 import { make, renew } from "./elements.js";
 import { asLabels, hueOf, placeInTime, rounded, SHORTEST_S } from "./marking.js";
 import { frequencyRange } from "./player-track.js";
-import { state } from "./state.js";
+import { sourcesOf, state } from "./state.js";
 import { zoomed } from "./zoom.js";
 
 const ADDED_S = 1; // of a box that no pointer has drawn
@@ -30,6 +30,7 @@ export function createCorrecting(place, { onChange, separate }) {
   let mixture = null;
   let dragging = null; // where a drag began, {at_s, share}
   let shown = null; // the corrections that are listed
+  let offered = []; // the stems that they can belong to
 
   find("#correct").addEventListener("click", () => (panel.hidden ? open() : close()));
   find(".close").addEventListener("click", close);
@@ -78,7 +79,7 @@ export function createCorrecting(place, { onChange, separate }) {
   function showAnew() {
     if (mixture && !state.mixtures.includes(mixture)) return hear(report); // it was taken away
     if (panel.hidden) return;
-    if (mixture.corrections !== shown) refresh();
+    if (mixture.corrections !== shown || String(stemsThen()) !== String(offered)) refresh();
     else refreshActions();
   }
 
@@ -108,8 +109,14 @@ export function createCorrecting(place, { onChange, separate }) {
     [...find(".marks").children].at(-1).querySelector("select").focus();
   }
 
+  /** List the stems that are there, and those that there will be: a source may have another name by then. */
+  function stemsThen() {
+    return [...new Set([...report.result.stems, ...sourcesOf(mixture).filter(Boolean)])];
+  }
+
   function refresh() {
     shown = mixture.corrections;
+    offered = stemsThen();
     renew(find(".marks"), shown.map(item));
     drawBoxes();
   }
@@ -133,8 +140,7 @@ export function createCorrecting(place, { onChange, separate }) {
 
   function item(correction, index) {
     const number = index + 1;
-    const { stems } = report.result;
-    const names = stems.includes(correction.name) ? stems : [...stems, correction.name];
+    const names = [...new Set([...offered, correction.name])];
     const owner = make("select", { "aria-label": `Stem of correction ${number}` }, names.map((name) => new Option(name)));
     owner.value = correction.name;
     owner.addEventListener("change", () => changeOne(index, { name: owner.value }));
