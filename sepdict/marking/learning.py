@@ -44,13 +44,15 @@ class MarkingConfig:
     Parameters
     ----------
     training : TrainingConfig
-        How a dictionary is trained from the moments of a source that has none. Its steps are few and its batches small:
-        seconds of sound are learned soon.
+        How a dictionary is trained from the moments of a source that has none. Its steps are few: seconds of sound are
+        learned soon.
     moments_share : float
         Where a source has a dictionary, too: the share of its moments among the exemplars. The moments are of the
         mixture's own session, and count for more than they last.
     n_estimator_steps : int
         At most so many training steps of the mask estimator where all sources are learned from moments.
+    n_adaptation_steps : int
+        At least so many steps of its adaptation there: it has learned from little, and much is new in the mixture.
 
     Raises
     ------
@@ -58,20 +60,24 @@ class MarkingConfig:
         If the share is not from 0 to 0.95, or there is no step.
     """
 
-    training: TrainingConfig = field(default_factory=lambda: replace(PRESETS["default"], n_steps=300, batch_frames=64))
+    training: TrainingConfig = field(default_factory=lambda: replace(PRESETS["default"], n_steps=300))
     moments_share: float = 0.5
     n_estimator_steps: int = 600
+    n_adaptation_steps: int = 100
 
     def __post_init__(self) -> None:
         refuse_other_types(self)
-        refuse_out_of_range(self, {"moments_share": (0, 0.95), "n_estimator_steps": (1, math.inf)})
+        at_least_one = {"n_estimator_steps": (1, math.inf), "n_adaptation_steps": (1, math.inf)}
+        refuse_out_of_range(self, {"moments_share": (0, 0.95)} | at_least_one)
 
     def fitting(self, config: SeparationConfig, *, has_dictionaries: bool) -> SeparationConfig:
         """Return the settings of a separation by what was learned, beside given dictionaries or alone."""
         if has_dictionaries or config.mask_estimator is None:
             return config
-        n_steps = min(self.n_estimator_steps, config.mask_estimator.n_steps)
-        return replace(config, mask_estimator=replace(config.mask_estimator, n_steps=n_steps))
+        steps = replace(config.mask_estimator, n_steps=min(self.n_estimator_steps, config.mask_estimator.n_steps))
+        if steps.n_adaptation_steps:
+            steps = replace(steps, n_adaptation_steps=max(self.n_adaptation_steps, steps.n_adaptation_steps))
+        return replace(config, mask_estimator=steps)
 
 
 @checks_types

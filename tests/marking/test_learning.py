@@ -115,6 +115,11 @@ def test_the_mask_estimator_of_marked_moments_takes_few_steps(recording: Audio) 
     alone = MARKING.fitting(standard, has_dictionaries=False)
     assert alone.mask_estimator is not None
     assert alone.mask_estimator.n_steps == MARKING.n_estimator_steps
+    assert alone.mask_estimator.n_adaptation_steps == MARKING.n_adaptation_steps
+    unadapted = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_adaptation_steps=0))
+    left = MARKING.fitting(unadapted, has_dictionaries=False)
+    assert left.mask_estimator is not None
+    assert left.mask_estimator.n_adaptation_steps == 0
     assert MARKING.fitting(standard, has_dictionaries=True) is standard
     assert MARKING.fitting(DRAFT, has_dictionaries=False) is DRAFT
 
@@ -258,7 +263,9 @@ def test_too_little_of_a_source_is_refused_by_name(recording: Audio) -> None:
         learn_from_labels(recording, [Label(0, 2, "rumble"), Label(2.2, 2.7, "hiss")], config=MARKING)
 
 
-@pytest.mark.parametrize("settings", [{"moments_share": 0.99}, {"moments_share": -0.1}, {"n_estimator_steps": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"moments_share": 0.99}, {"moments_share": -0.1}, {"n_estimator_steps": 0}, {"n_adaptation_steps": 0}]
+)
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="expected"):
         MarkingConfig(**settings)  # type: ignore[arg-type]
