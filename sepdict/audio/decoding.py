@@ -236,7 +236,7 @@ def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Sequentia
             if track and track.sound_ends_s is not None:
                 _refuse_shorter(path, track.sound_ends_s, there_s, by_s=MISSING_S if remark else PADDING_S)
             elif CUT_SHORT.search(remark):
-                raise AudioFileError(f"{path}: cut short ({remark}); {there_s:.1f} s are there")
+                raise AudioFileError(f"{path}: cut short ({remark}); {there_s:.1f} s are there; copy it again")
             if remark:
                 log.info("%s: decoded all the same, but ffmpeg remarked: %s", path, remark)
             yield file
@@ -245,7 +245,9 @@ def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Sequentia
 def _refuse_shorter(path: Path, promised_s: float, there_s: float, *, by_s: float = PADDING_S) -> None:
     """Refuse decoded sound that is shorter than its stream promises."""
     if there_s < promised_s - by_s:
-        raise AudioFileError(f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
+        raise AudioFileError(
+            f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there; copy it again"
+        )
 
 
 def _refuse_unfinished(path: Path, copy: Path) -> None:

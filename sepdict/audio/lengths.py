@@ -120,7 +120,7 @@ def find_data_size(path: Path) -> DataSize | None:
             count = None
     if count and count.counted > count.there + FEW_BYTES and not count.is_unknown:
         what = f"its header promises {count.counted} bytes, {count.there} are there"
-        raise AudioFileError(f"{path}: cut short: {what}")
+        raise AudioFileError(f"{path}: cut short: {what}; copy it again")
     return count
 
 
@@ -221,7 +221,7 @@ def is_single_stream(path: Path) -> bool:
         end = page + OGG_HEADER + n_segments
         end += sum(content[page + OGG_HEADER : end])
         if end > len(content):
-            raise AudioFileError(f"{path}: cut short: its last page lacks {end - len(content)} bytes")
+            raise AudioFileError(f"{path}: cut short: its last page lacks {end - len(content)} bytes; copy it again")
         if not content[page + 5] & OGG_LAST:
             warn_once(f"{path}: does not say where it ends; it may be cut short")
         return len(list(itertools.islice(OGG_FIRST_PAGE.finditer(content), 2))) == 1
@@ -246,7 +246,9 @@ def has_complete_table(path: Path) -> bool:
         counted = int.from_bytes(head[place : place + 4], "big")
         there = os.fstat(file.fileno()).st_size - start
         if counted > there + FEW_BYTES:
-            raise AudioFileError(f"{path}: cut short: its header promises {counted} bytes, {there} are there")
+            raise AudioFileError(
+                f"{path}: cut short: its header promises {counted} bytes, {there} are there; copy it again"
+            )
         file.seek(start + counted)
         return there - counted <= FEW_BYTES or file.read(8).startswith(TAGS)
 

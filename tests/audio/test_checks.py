@@ -41,7 +41,9 @@ def test_what_only_ffmpeg_reads_is_refused_where_it_is_cut(tmp_path: Path) -> No
     arguments = ["-v", "error", "-i", tmp_path / "a.wav", "-movflags", "faststart", tmp_path / "a.m4a"]
     subprocess.run(["ffmpeg", *arguments], check=True)
     refuse_cut_file(tmp_path / "a.m4a")
-    with pytest.raises(AudioFileError, match=r"cut short: its header promises 6\.\d s, [2-4]\.\d s are there"):
+    with pytest.raises(
+        AudioFileError, match=r"cut short: its header promises 6\.\d s, [2-4]\.\d s are there; copy it again"
+    ):
         refuse_cut_file(cut(tmp_path / "a.m4a", 0.6))
 
 

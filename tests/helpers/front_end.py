@@ -125,7 +125,7 @@ BAD = {  # what is wrong with the file: what the message must say
     "missing": "no such file",
     "empty": "is empty (0 bytes)",
     "text": "soundfile",
-    "truncated": "cut short",
+    "truncated": "are there; copy it again",
     "cut FLAC": "damaged or cut short: its header promises 0.8 s",
     "without samples": "holds no samples",
     "with NaN": "holds NaN or infinite samples, first at 0.500 s",
