@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from sepdict import Dictionary, SepdictError
 from sepdict._core.fs import sha256_of
 from sepdict.audio.checks import is_silent_file, refuse_cut_file
 from sepdict.audio.io import probe_audio, refuse_not_finite_file
-from sepdict.errors import AudioFileError
+from sepdict.audio.labels import parse_labels
+from sepdict.errors import AudioFileError, LabelFileError
 from sepdict.web.dictionaries import describe
+from sepdict.web.sessions import MOST_LETTERS
 from sepdict.web.tasks import NamedFile, name_files
 from sepdict.web.uploads import Limits
 
@@ -38,6 +41,19 @@ def describe_upload(kind: str, path: Path, name: str, limits: Limits) -> dict[st
         raise AudioFileError(f"{name}: lasts {info.duration_s / 60:.1f} minutes; expected {most}")
     facts = {"duration_s": info.duration_s, "sample_rate": info.sample_rate, "n_channels": info.n_channels}
     return {**facts, "is_silent": is_silent, "sha256": sha256}
+
+
+def labels_in(content: bytes, name: str) -> list[dict[str, Any]]:
+    """Read a file of labels, and refuse one that a session could not keep."""
+    name = displayed(name)
+    labels = parse_labels(content, name)
+    if not labels:
+        raise LabelFileError(f"{name}: holds no label; expected one for each moment in which a source is alone")
+    for label in labels:
+        if len(label.name) > MOST_LETTERS:
+            told = f"the name of the label at {label.start_s:g} s has {len(label.name)} letters"
+            raise LabelFileError(f"{name}: {told}; expected {MOST_LETTERS} at most")
+    return [asdict(label) for label in labels]
 
 
 @contextlib.contextmanager

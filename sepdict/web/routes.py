@@ -12,8 +12,9 @@ from sepdict.dictionaries.library import EXTENSION
 from sepdict.separation.config import Quality
 from sepdict.web import results
 from sepdict.web.clients import TheAsker
+from sepdict.web.incoming import labels_in
 from sepdict.web.service import Service
-from sepdict.web.sessions import Document, Identifier
+from sepdict.web.sessions import MOST_LETTERS, Document, Identifier
 
 UPLOADS = "/api/uploads"
 MOST_IN_A_REQUEST = 500
@@ -28,7 +29,7 @@ class LabelRequest(BaseModel):
 
     start_s: float
     end_s: float
-    name: Annotated[str, Field(max_length=80)]
+    name: Annotated[str, Field(max_length=MOST_LETTERS)]
     low_hz: float | None = None
     high_hz: float | None = None
 
@@ -62,7 +63,7 @@ class SeparationRequest(BaseModel):
 class TrainingRequest(BaseModel):
     """A source's name, its solos, and what kind of dictionary they are to become."""
 
-    source: Annotated[str, Field(min_length=1, max_length=80)]
+    source: Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
     solos: Annotated[list[Identifier], Field(min_length=1, max_length=MOST_IN_A_REQUEST)]
     network: Literal["default", "convolutional", "nonnegative"] = "default"
 
@@ -76,7 +77,7 @@ class ComparisonRequest(BaseModel):
 class NameRequest(BaseModel):
     """The name that a dictionary of the library is to have."""
 
-    name: Annotated[str, Field(max_length=80)]
+    name: Annotated[str, Field(max_length=MOST_LETTERS)]
 
 
 class SessionRequest(BaseModel):
@@ -133,11 +134,9 @@ async def demo(service: TheService, asker: TheAsker) -> dict[str, Any]:
 
 
 @router.post(LABELS)
-async def read_labels(
-    request: Request, service: TheService, name: Annotated[str, Query(max_length=1000)]
-) -> list[dict[str, Any]]:
+async def read_labels(request: Request, name: Annotated[str, Query(max_length=1000)]) -> list[dict[str, Any]]:
     """Read a file of labels, which is the raw body."""
-    return service.read_labels(await request.body(), name)
+    return labels_in(await request.body(), name)
 
 
 @router.post(f"{LABELS}/{{form}}")

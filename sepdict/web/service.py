@@ -19,16 +19,15 @@ from sepdict import (
 )
 from sepdict._core.names import normalized, refuse_unwritable
 from sepdict.audio.discovery import AUDIO_EXTENSIONS
-from sepdict.audio.labels import parse_labels
 from sepdict.audio.marks import moments_by_source
 from sepdict.dictionaries.dictionary import refuse_unfit
 from sepdict.dictionaries.library import EXTENSION
-from sepdict.errors import AudioFileError, LabelFileError
+from sepdict.errors import AudioFileError
 from sepdict.evaluation.separability import refuse_incomparable
 from sepdict.separation.config import Quality
 from sepdict.web.clients import NOBODY, Asker
 from sepdict.web.dictionaries import Library
-from sepdict.web.incoming import DEMO, at_once, describe_upload, displayed, naming
+from sepdict.web.incoming import DEMO, at_once, describe_upload, displayed, labels_in, naming
 from sepdict.web.jobs import Job, JobQueue, QueueFullError, ShareTakenError
 from sepdict.web.previews import preview_of, sound_of
 from sepdict.web.sessions import Session, Sessions
@@ -90,7 +89,7 @@ class Service:
         """Take in the demo's recording as if it had been uploaded, and return it and its labels."""
         name, content = "reading.flac", (DEMO / "reading.flac").read_bytes()
         facts = await self.take("mixture", name, at_once(content), n_promised=len(content), asker=asker)
-        return {"upload": facts, "labels": self.read_labels((DEMO / "reading.txt").read_bytes(), "reading.txt")}
+        return {"upload": facts, "labels": labels_in((DEMO / "reading.txt").read_bytes(), "reading.txt")}
 
     def touch(self, identifier: str) -> dict[str, Any]:
         """Describe an upload, which counts as its use."""
@@ -157,14 +156,6 @@ class Service:
         upload = self.store.find(identifier)
         with naming([NamedFile(upload.path, upload.name)] if upload else []):
             return preview_of(self.store, identifier, name)
-
-    def read_labels(self, content: bytes, name: str) -> list[dict[str, Any]]:
-        """Read a file of labels."""
-        name = displayed(name)
-        labels = parse_labels(content, name)
-        if not labels:
-            raise LabelFileError(f"{name}: holds no label; expected one for each moment in which a source is alone")
-        return [asdict(label) for label in labels]
 
     def separate(
         self,

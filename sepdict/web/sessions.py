@@ -23,7 +23,8 @@ GONE = "the session is no longer here; it is deleted an hour after its last use,
 Identifier = Annotated[str, Field(max_length=64)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Decibels = Annotated[float, Field(ge=-60, le=12)]  # as player-levels.js has them
-Name = Annotated[str, Field(max_length=80)]
+MOST_LETTERS = 80  # of the names of sources
+Name = Annotated[str, Field(max_length=MOST_LETTERS)]
 
 
 class Part(BaseModel):

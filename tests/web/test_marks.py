@@ -220,6 +220,13 @@ def test_a_file_without_labels_is_refused_by_name(client: TestClient, content: b
     assert client.post("/api/labels/praat", json={"labels": []}).status_code == 422
 
 
+def test_a_label_whose_name_no_session_can_keep_is_refused_with_its_time(client: TestClient) -> None:
+    content = f"1.5\t2\t{80 * 'a'}\n3\t4\t{81 * 'b'}\n".encode()
+    answer = client.post("/api/labels", params={"name": "labels.txt"}, content=content)
+    told = "labels.txt: the name of the label at 3 s has 81 letters; expected 80 at most"
+    assert (answer.status_code, answer.json()["error"]) == (400, told)
+
+
 def test_the_demo_is_taken_in_like_an_upload_and_comes_with_its_labels(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
