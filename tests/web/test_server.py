@@ -344,7 +344,7 @@ def test_the_page_finds_the_dictionaries_that_the_command_finds(library: Path, t
 def test_the_page_has_words_for_every_stage() -> None:
     stages = re.findall(r'``"(\w+)"``', Progress.__doc__ or "")
     words = re.search(
-        r"const STAGES = \{(.*?)\};", (resources.files("sepdict.web") / "static" / "jobs.js").read_text(), re.DOTALL
+        r"const STAGES = \{(.*?)\};", (resources.files("sepdict.web") / "static" / "progress.js").read_text(), re.DOTALL
     )
     assert words
     assert sorted(re.findall(r"^ +(\w+): \"", words[1], re.MULTILINE)) == sorted(stages)
