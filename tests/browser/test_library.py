@@ -109,6 +109,7 @@ def test_what_was_learned_here_and_kept_is_removed_from_the_page_and_the_library
     with opened(browser, server) as page:
         page.set_input_files("#sources .actions input[type=file]", file)
         page.get_by_role("button", name="Keep rain").click()
+        expect(page.locator(".dictionaries")).to_contain_text("kept")  # before, Remove is for the page's copy alone
         page.get_by_role("button", name="Remove rain").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Undo removing rain")).to_be_focused()
