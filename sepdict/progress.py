@@ -125,7 +125,7 @@ class JobProgress:
 
     @property
     def costs(self) -> dict[str, float]:
-        """What each stage costs, of all parts together; what was skipped costs nothing."""
+        """The cost of each stage, of all parts together; what was skipped costs nothing."""
         total = dict[str, float]()
         for costs in self._costs.values():
             for stage, cost in costs.items():

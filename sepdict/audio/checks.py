@@ -1,4 +1,4 @@
-"""What is checked of a sound file before it is used: that its end can be read, and that it is not silent."""
+"""Checks of a sound file before it is used: that its end can be read, and that it is not silent."""
 
 import contextlib
 from pathlib import Path

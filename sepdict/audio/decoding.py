@@ -23,6 +23,7 @@ from sepdict._core.fs import scratch_folder
 from sepdict.audio import ffmpeg
 from sepdict.audio.lengths import (
     DataSize,
+    cut_short_error,
     find_data_size,
     has_complete_table,
     is_plausible_length,
@@ -245,9 +246,7 @@ def _decoded_with_ffmpeg(path: Path, *, reason: Exception) -> Iterator[Sequentia
 def _refuse_shorter(path: Path, promised_s: float, there_s: float, *, by_s: float = PADDING_S) -> None:
     """Refuse decoded sound that is shorter than its stream promises."""
     if there_s < promised_s - by_s:
-        raise AudioFileError(
-            f"{path}: cut short: its header promises {promised_s:.1f} s, {there_s:.1f} s are there; copy it again"
-        )
+        raise cut_short_error(path, f"its header promises {promised_s:.1f} s, {there_s:.1f} s are there")
 
 
 def _refuse_unfinished(path: Path, copy: Path) -> None:

@@ -28,6 +28,7 @@ from sepdict.audio.decoding import (
     read_block,
 )
 from sepdict.audio.discovery import find_audio_files
+from sepdict.audio.lengths import cut_short_error
 from sepdict.audio.parts import BEYOND_S, Part
 from sepdict.audio.signal import Audio, Samples, refuse_not_finite
 from sepdict.errors import AudioError, AudioFileError, ConfigError
@@ -88,7 +89,7 @@ class AudioReader:
             if not len(piece):
                 promised_s, there_s = (n / self.sample_rate for n in (start + n_samples, self._position))
                 what = f"it promises {promised_s:.1f} s, {there_s:.1f} s are there"
-                raise AudioFileError(f"{self.path}: cut short: {what}; copy it again")
+                raise cut_short_error(self.path, what)
             pieces.append(torch.from_numpy(piece.T))
             self._position += len(piece)
         read = torch.cat(pieces, dim=1)

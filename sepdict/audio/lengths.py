@@ -120,7 +120,7 @@ def find_data_size(path: Path) -> DataSize | None:
             count = None
     if count and count.counted > count.there + FEW_BYTES and not count.is_unknown:
         what = f"its header promises {count.counted} bytes, {count.there} are there"
-        raise AudioFileError(f"{path}: cut short: {what}; copy it again")
+        raise cut_short_error(path, what)
     return count
 
 
@@ -221,7 +221,7 @@ def is_single_stream(path: Path) -> bool:
         end = page + OGG_HEADER + n_segments
         end += sum(content[page + OGG_HEADER : end])
         if end > len(content):
-            raise AudioFileError(f"{path}: cut short: its last page lacks {end - len(content)} bytes; copy it again")
+            raise cut_short_error(path, f"its last page lacks {end - len(content)} bytes")
         if not content[page + 5] & OGG_LAST:
             warn_once(f"{path}: does not say where it ends; it may be cut short")
         return len(list(itertools.islice(OGG_FIRST_PAGE.finditer(content), 2))) == 1
@@ -246,9 +246,7 @@ def has_complete_table(path: Path) -> bool:
         counted = int.from_bytes(head[place : place + 4], "big")
         there = os.fstat(file.fileno()).st_size - start
         if counted > there + FEW_BYTES:
-            raise AudioFileError(
-                f"{path}: cut short: its header promises {counted} bytes, {there} are there; copy it again"
-            )
+            raise cut_short_error(path, f"its header promises {counted} bytes, {there} are there")
         file.seek(start + counted)
         return there - counted <= FEW_BYTES or file.read(8).startswith(TAGS)
 
@@ -272,3 +270,8 @@ def is_plausible_length(n_samples: int, path: Path) -> bool:
 def warn_once(message: str) -> None:
     """Log a warning once, however often the file is opened."""
     log.warning("%s", message)
+
+
+def cut_short_error(path: Path, what: str) -> AudioFileError:
+    """Make the error of a file that is cut short, given what is promised and what is there."""
+    return AudioFileError(f"{path}: cut short: {what}; copy it again")

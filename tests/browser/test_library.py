@@ -82,13 +82,18 @@ def test_a_dictionary_is_removed_and_put_back_where_it_was(browser: Any, server:
         expect(page.locator(".dictionaries li")).to_have_count(1)
 
 
+def add_and_keep(page: Any, folder: Path) -> None:
+    """Add a dictionary of rain to the page, and keep it in the library."""
+    page.set_input_files("#sources .actions input[type=file]", trained("rain").save(folder / "rain.safetensors"))
+    page.get_by_role("button", name="Keep rain").click()
+    expect(page.locator(".dictionaries")).to_contain_text("kept")  # before, Remove is for the page's copy alone
+
+
 def test_what_was_learned_here_and_kept_is_renamed_and_removed_at_once(
     browser: Any, server: Server, library: Path, tmp_path: Path
 ) -> None:
-    file = trained("rain").save(tmp_path / "rain.safetensors")
     with opened(browser, server) as page:
-        page.set_input_files("#sources .actions input[type=file]", file)
-        page.get_by_role("button", name="Keep rain").click()
+        add_and_keep(page, tmp_path)
         page.get_by_role("button", name="Rename rain").focus()
         page.keyboard.press("Enter")
         page.keyboard.type("shower")
@@ -105,11 +110,8 @@ def test_what_was_learned_here_and_kept_is_renamed_and_removed_at_once(
 def test_what_was_learned_here_and_kept_is_removed_from_the_page_and_the_library_and_put_back(
     browser: Any, server: Server, library: Path, tmp_path: Path
 ) -> None:
-    file = trained("rain").save(tmp_path / "rain.safetensors")
     with opened(browser, server) as page:
-        page.set_input_files("#sources .actions input[type=file]", file)
-        page.get_by_role("button", name="Keep rain").click()
-        expect(page.locator(".dictionaries")).to_contain_text("kept")  # before, Remove is for the page's copy alone
+        add_and_keep(page, tmp_path)
         page.get_by_role("button", name="Remove rain").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Undo removing rain")).to_be_focused()

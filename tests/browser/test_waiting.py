@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture
-from web_page import Server, held, make_endless, opened, separate_draft
+from web_page import Server, ask_for_draft, held, make_endless, opened, separate_draft
 
 from sepdict import Audio, write_audio
 
@@ -57,10 +57,7 @@ def test_a_button_in_a_list_that_is_pressed_for_long_does_what_it_says_while_wor
 ) -> None:
     make_endless(server.app.state.service.queue, monkeypatch)
     with opened(browser, server) as page:
-        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
-        page.get_by_role("checkbox", name="hum").check()
-        page.get_by_label("Better quality").uncheck()
-        page.get_by_role("button", name="Separate", exact=True).click()
+        ask_for_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
         progress = page.locator("#listen > .progress")
         expect(progress).to_contain_text("Taking the mixture apart", timeout=60_000)
         page.get_by_role("button", name="Mark mix.wav").hover(force=True)  # which the page makes anew all the time
@@ -167,10 +164,7 @@ def test_who_cancels_before_anything_is_there_is_told_that_nothing_was_separated
 ) -> None:
     make_endless(server.app.state.service.queue, monkeypatch)
     with opened(browser, server) as page:
-        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
-        page.get_by_role("checkbox", name="hum").check()
-        page.get_by_label("Better quality").uncheck()
-        page.get_by_role("button", name="Separate", exact=True).click()
+        ask_for_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#listen > .notice")).to_contain_text("Canceled: nothing was separated.")
         expect(page.locator("#listen > .notice")).to_have_attribute("role", "status")
@@ -228,10 +222,7 @@ def test_a_late_answer_of_the_server_does_not_take_a_result_away(
             route.continue_()
 
     with opened(browser, server) as page:
-        page.set_input_files("#mixture > .drop input[type=file]", write_audio(tmp_path / "mix.wav", mixture()))
-        page.get_by_role("checkbox", name="hum").check()
-        page.get_by_label("Better quality").uncheck()
-        page.get_by_role("button", name="Separate", exact=True).click()
+        ask_for_draft(page, write_audio(tmp_path / "mix.wav", mixture()))
         expect(page.locator("#listen > .progress")).to_contain_text("Cancel")
         page.route("**/api/sessions/*", keep_first)
         while not late:

@@ -130,12 +130,17 @@ def held(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
-def separate_draft(page: Any, mixture: Path) -> None:
-    """Separate a mixture quickly with the dictionary of hum, and wait for the player."""
+def ask_for_draft(page: Any, mixture: Path) -> None:
+    """Ask for a quick separation of a mixture with the dictionary of hum."""
     page.set_input_files("#mixture > .drop input[type=file]", mixture)
     page.get_by_role("checkbox", name="hum").check()
     page.get_by_label("Better quality").uncheck()
     page.get_by_role("button", name="Separate", exact=True).click()
+
+
+def separate_draft(page: Any, mixture: Path) -> None:
+    """Separate a mixture quickly with the dictionary of hum, and wait for the player."""
+    ask_for_draft(page, mixture)
     page.locator("#outcome").wait_for(timeout=120_000)
 
 
