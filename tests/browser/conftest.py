@@ -35,11 +35,18 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(library: Path) -> Iterator[Server]:
+def server_of_file(library: Path) -> Iterator[Server]:
     """Serve the page to all tests of a file."""
     server = Server(library)
     yield server
     server.end()
+
+
+@pytest.fixture
+def server(server_of_file: Server) -> Iterator[Server]:
+    """Serve the page; what a test leaves running does not hold up the next one."""
+    yield server_of_file
+    server_of_file.cancel_jobs()
 
 
 @pytest.fixture(scope="module")

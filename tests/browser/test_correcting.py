@@ -45,10 +45,6 @@ def drag(page: Any, times_s: tuple[float, float], shares: tuple[float, float]) -
     page.mouse.up()
 
 
-def jobs(server: Server) -> list[Any]:
-    return list(server.app.state.service.queue._jobs.values())
-
-
 def high_energy(job: Any, start_s: float, end_s: float) -> float:
     """Return the energy of the first stem above 1 kHz between two times."""
     samples = read_audio(job.output / "0.wav").samples[0, round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
@@ -70,7 +66,7 @@ def test_from_a_box_to_stems(size: str, browser: Any, server: Server, recording:
         expect(panel.get_by_label("Lowest frequency in Hz of correction 1")).to_have_value("447")  # of 50 to 4000
         again.click()
         expect(page.get_by_role("heading", name="Earlier results")).to_be_visible(timeout=120_000)
-        before, after = jobs(server)[-2:]
+        before, after = server.jobs[-2:]
         (correction,) = after.request["corrections"]
         assert (correction["name"], correction["high_hz"]) == ("residual", None)
         assert abs(correction["start_s"] - 1) + abs(correction["end_s"] - 3) < 0.1

@@ -75,6 +75,10 @@ class Server:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    @property
+    def jobs(self) -> list[Job]:
+        return list(self.app.state.service.queue._jobs.values())
+
     def begin(self) -> None:
         if self.listener.fileno() < 0:
             self.listener = socket.create_server(("127.0.0.1", self.port))
@@ -84,6 +88,12 @@ class Server:
         self.thread.start()
         while not self.server.started:
             time.sleep(0.02)
+
+    def cancel_jobs(self) -> None:
+        """End what runs and what waits."""
+        queue = self.app.state.service.queue
+        for job in reversed(self.jobs):  # from the last, so that none begins meanwhile
+            queue.cancel(job)
 
     def end(self) -> None:
         self.server.should_exit = True

@@ -16,7 +16,7 @@ export class Refusal extends Error {
 
 /** Ask for JSON. */
 export async function ask(method, path, content, options = {}) {
-  const asked = { method, ...options };
+  const asked = { method, keepalive: method === "DELETE", ...options }; // what is given up is, though the page is left
   if (content !== undefined) {
     asked.headers = { "Content-Type": "application/json" };
     asked.body = JSON.stringify(content);
