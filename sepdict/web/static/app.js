@@ -5,7 +5,7 @@ import { createCorrecting } from "./correcting.js";
 import { dictionaryItems } from "./dictionaries.js";
 import { catchFocus, complain, dropped, renew, sentence, takeFiles } from "./elements.js";
 import { createFold } from "./folding.js";
-import { askForAll, followAll, isSending, sendAll } from "./jobs.js";
+import { askForAll, createWatching, followAll, isSending, sendAll } from "./jobs.js";
 import { action, asTotal, forget, soundItem } from "./lists.js";
 import { asCount, createMarking, namesOf, troubleOf } from "./marking.js";
 import { showOptions } from "./options.js";
@@ -43,12 +43,12 @@ const results = createResults(find("#result"), { onHeard: correcting.hear });
 const marking = createMarking(find("#marking"), { onChange: changed });
 const comparing = createComparing(find("#comparing"));
 const training = createTraining(sourcesSection, { addOnce });
+const watching = createWatching(() => jobsOf("separation").filter(isUnfinished), followThem);
 const foldMixture = createFold(mixtureSection);
 const foldSources = createFold(sourcesSection);
 
 let isOpen = false; // whether it is known what is in the session
 let asking = false;
-let watching = false;
 
 whenChanged(refresh);
 whenSilent(showSilence);
@@ -204,21 +204,13 @@ async function separate() {
 }
 
 /** Follow what the server separates, wherever that was begun, to its end. */
-async function watch({ byKeyboard = false } = {}) {
-  if (watching || asking) return; // all that is asked for is followed together
-  watching = true;
-  const unfinished = () => jobsOf("separation").filter(isUnfinished);
-  try {
-    for (let jobs = unfinished(); jobs.length; jobs = unfinished()) {
-      changed();
-      const nameOf = (index) => nameOfJob(jobs, index);
-      await followAll(listenSection, jobs, hear, { nameOf, byKeyboard });
-    }
-  } finally {
-    watching = false;
-    changed();
-  }
-  sayEnd(resultsNow());
+async function watch(options) {
+  if (asking) return; // all that is asked for is followed together
+  if (await watching.watch(options)) sayEnd(resultsNow());
+}
+
+async function followThem(jobs, { byKeyboard }) {
+  await followAll(listenSection, jobs, hear, { nameOf: (index) => nameOfJob(jobs, index), byKeyboard });
 }
 
 /** Say how the work on a single recording has ended, if not well; of several, the list of results does. */
@@ -304,7 +296,7 @@ function refreshOptions() {
   const sources = nSources.includes(0) ? "a mark or a dictionary" : clash && "one dictionary for each source";
   const mixture = mixtures.length ? "" : state.mixtures.length ? "a mixture that is not silent" : "a mixture";
   const missing = [mixture, sources, ...mixtures.map(troubleOf)].filter(Boolean);
-  const isBusy = asking || watching;
+  const isBusy = asking || watching.isOn;
   find("#separate").disabled = isBusy || missing.length > 0;
   find("#missing").textContent = missing.length && !isBusy ? `Needs ${missing.join(" and ")}.` : "";
 }

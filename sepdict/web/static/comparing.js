@@ -1,7 +1,7 @@
 /** Whether the sources of the chosen dictionaries can be told apart, as the server forecasts it. */
 
 import { catchFocus, complain, make } from "./elements.js";
-import { followAll } from "./jobs.js";
+import { createWatching, followAll } from "./jobs.js";
 import { ask, drop, isUnfinished } from "./server.js";
 import { attempt, ofSession, ownChange } from "./session.js";
 import { changed, chosenDictionaries, isDone, jobsOf, remove, setJob } from "./state.js";
@@ -15,7 +15,7 @@ import { changed, chosenDictionaries, isDone, jobsOf, remove, setJob } from "./s
  */
 export function createComparing(place) {
   const find = (selector) => place.querySelector(selector);
-  let watching = false;
+  const watching = createWatching(() => jobsOf("comparison").filter(isUnfinished), followThem);
   let asking = false;
   let shown = null; // the report that the table is of
 
@@ -31,27 +31,16 @@ export function createComparing(place) {
       setJob(await ask("POST", await ofSession("/api/comparisons"), { dictionaries }));
       for (const { id } of before) takeAway(id); // one at a time is enough
       ownChange();
-      await watch({ byKeyboard });
+      await watching.watch({ byKeyboard });
     });
     asking = false;
     changed();
     if (byKeyboard) catchFocus(find("#told-apart").hidden ? find("#compare") : find("#told-apart"));
   }
 
-  async function watch({ byKeyboard = false } = {}) {
-    if (watching) return;
-    watching = true;
-    const unfinished = () => jobsOf("comparison").filter(isUnfinished);
-    try {
-      for (let jobs = unfinished(); jobs.length; jobs = unfinished()) {
-        changed();
-        const ends = await followAll(place, jobs, hear, { byKeyboard });
-        complain(place, ends.filter(({ lost }) => !lost).map(({ message }) => message).filter(Boolean));
-      }
-    } finally {
-      watching = false;
-      changed();
-    }
+  async function followThem(jobs, { byKeyboard }) {
+    const ends = await followAll(place, jobs, hear, { byKeyboard });
+    complain(place, ends.filter(({ lost }) => !lost).map(({ message }) => message).filter(Boolean));
   }
 
   function hear(_, report) {
@@ -69,7 +58,7 @@ export function createComparing(place) {
     const chosen = chosenDictionaries().map(({ id }) => id);
     const isOfChosen = ({ request }) => [...request.dictionaries].sort().join() === [...chosen].sort().join();
     const report = jobsOf("comparison").findLast((each) => isDone(each) && isOfChosen(each)) ?? null;
-    const isBusy = asking || watching;
+    const isBusy = asking || watching.isOn;
     find("#compare").disabled = isBusy;
     find("#compare").parentElement.hidden = Boolean(report) || (chosen.length < 2 && !isBusy);
     find("#told-apart").hidden = !report;
@@ -78,7 +67,7 @@ export function createComparing(place) {
     find("#told-apart tbody").replaceChildren(...(report?.result.forecasts ?? []).map(rowOf));
   }
 
-  return { refresh, watch };
+  return { refresh, watch: watching.watch };
 }
 
 function rowOf({ sources, verdict, si_sdr_improvement_db: gained }) {

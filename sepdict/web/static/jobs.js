@@ -5,6 +5,7 @@ import { notificationBox, notify } from "./notifying.js";
 import { progressOf, wholeOf } from "./progress.js";
 import { ask, follow, isUnfinished, send } from "./server.js";
 import { ofSession, ownChange } from "./session.js";
+import { changed } from "./state.js";
 
 const TITLE = document.title;
 
@@ -98,13 +99,12 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   for (const [index, job] of jobs.entries()) {
     const which = nameOf(index);
     const onLook = (report) => {
-      reports[index] = report;
+      hear(index, report);
       const whole = wholeOf(reports);
       const { text, ...how } = progressOf(report, whole);
       entitle(how.share === undefined ? "Working" : `${Math.floor(100 * whole.share)} %`);
       if (!canceling) showProgress(section, { text: which ? `${which}: ${text}` : text, ...how, onCancel, more });
       if (byKeyboard && !index) catchFocus(section.querySelector(":scope > .progress button"));
-      hear(index, report);
     };
     const lost = (error) => ({ ...job, state: "failed", message: error.message, lost: error.status === 404 });
     if (index && isUnfinished(reports[index])) {
@@ -119,6 +119,35 @@ export async function followAll(section, jobs, onReport, { nameOf = () => "", by
   if (!canceling) notify(`${end} - ${TITLE}`, reports.map(({ name, request }) => name || request.source).join(", "));
   showProgress(section);
   return reports;
+}
+
+/**
+ * Prepare to follow jobs of a kind, together, and those that come meanwhile.
+ *
+ * @param {() => object[]} jobsNow the jobs that are still to be followed
+ * @param {(jobs: object[], options: object) => Promise<void>} follow follows them to their ends
+ * @returns {{isOn: boolean, watch: (options?: object) => Promise<boolean>}} `watch` returns at once, and false, while it
+ *   goes on already
+ */
+export function createWatching(jobsNow, follow) {
+  const watching = { isOn: false, watch };
+
+  async function watch(options = {}) {
+    if (watching.isOn) return false;
+    watching.isOn = true;
+    try {
+      for (let jobs = jobsNow(); jobs.length; jobs = jobsNow()) {
+        changed();
+        await follow(jobs, options);
+      }
+    } finally {
+      watching.isOn = false;
+      changed();
+    }
+    return true;
+  }
+
+  return watching;
 }
 
 /** Begin the title of the tab with some words, for who looks at another one. */

@@ -1,7 +1,7 @@
 /** The panel in which a dictionary is trained, and what becomes of trainings. */
 
 import { catchFocus, complain, make, renew, takeFiles } from "./elements.js";
-import { followAll, sendAll } from "./jobs.js";
+import { createWatching, followAll, sendAll } from "./jobs.js";
 import { asTotal, forget, hearAction, soundItem } from "./lists.js";
 import { ask, drop, isUnfinished, previewOf } from "./server.js";
 import { attempt, ofSession, ownChange } from "./session.js";
@@ -18,7 +18,7 @@ import { addUpload, changed, jobsOf, remove, setJob, state } from "./state.js";
 export function createTraining(section, { addOnce }) {
   const find = (selector) => section.querySelector(selector);
   const [panel, place] = [find("#training"), find("#learning")];
-  let watching = false;
+  const watching = createWatching(() => jobsOf("training"), followThem);
   let asking = false;
 
   takeFiles(find('[data-kind="solo"]'), addSolos);
@@ -56,7 +56,7 @@ export function createTraining(section, { addOnce }) {
     await attempt(place, async () => {
       setJob(await ask("POST", await ofSession("/api/trainings"), request));
       ownChange();
-      await watch({ byKeyboard });
+      await watching.watch({ byKeyboard });
     });
     asking = false;
     changed();
@@ -65,20 +65,10 @@ export function createTraining(section, { addOnce }) {
     catchFocus(panel.hidden ? made : find("[type=submit]:enabled") ?? find("#source"));
   }
 
-  async function watch({ byKeyboard = false } = {}) {
-    if (watching) return;
-    watching = true;
-    try {
-      for (let jobs = jobsOf("training"); jobs.length; jobs = jobsOf("training")) {
-        changed();
-        const nameOf = (index) => jobs[index].request.source;
-        const onReport = (_, report) => showRemarks(isUnfinished(report) ? report.warnings : []);
-        for (const end of await followAll(place, jobs, onReport, { nameOf, byKeyboard })) finish(end);
-      }
-    } finally {
-      watching = false;
-      changed();
-    }
+  async function followThem(jobs, { byKeyboard }) {
+    const nameOf = (index) => jobs[index].request.source;
+    const onReport = (_, report) => showRemarks(isUnfinished(report) ? report.warnings : []);
+    for (const end of await followAll(place, jobs, onReport, { nameOf, byKeyboard })) finish(end);
   }
 
   /** Take over what a training has made, or say why it has made nothing; the job itself is of no use any more. */
@@ -127,8 +117,8 @@ export function createTraining(section, { addOnce }) {
     renew(panel.querySelector(".files"), state.solos.map(item));
     find("#solos-total").textContent = asTotal(state.solos.filter((solo) => !isLearned(solo))); // for the next one
     const isReady = state.solos.length && find("#source").value.trim();
-    find("#training [type=submit]").disabled = watching || asking || !isReady;
+    find("#training [type=submit]").disabled = watching.isOn || asking || !isReady;
   }
 
-  return { open, refresh, watch };
+  return { open, refresh, watch: watching.watch };
 }
