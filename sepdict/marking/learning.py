@@ -52,7 +52,8 @@ class MarkingConfig:
     n_estimator_steps : int
         At most so many training steps of the mask estimator where all sources are learned from moments.
     n_adaptation_steps : int
-        At least so many steps of its adaptation there: it has learned from little, and much is new in the mixture.
+        At least so many steps of its adaptation there, on as many pieces as in training: it has learned from little,
+        and much is new in the mixture.
 
     Raises
     ------
@@ -76,7 +77,8 @@ class MarkingConfig:
             return config
         steps = replace(config.mask_estimator, n_steps=min(self.n_estimator_steps, config.mask_estimator.n_steps))
         if steps.n_adaptation_steps:
-            steps = replace(steps, n_adaptation_steps=max(self.n_adaptation_steps, steps.n_adaptation_steps))
+            n_steps = max(self.n_adaptation_steps, steps.n_adaptation_steps)
+            steps = replace(steps, n_adaptation_steps=n_steps, n_adaptation_cuts=steps.n_cuts)
         return replace(config, mask_estimator=steps)
 
 

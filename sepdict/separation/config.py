@@ -107,6 +107,8 @@ class MaskEstimatorConfig:
         Adam's highest learning rate; it falls to zero along half a cosine.
     n_adaptation_steps : int
         Updates by which a trained mask estimator is then adapted to each segment of a mixture; 0 leaves it as it is.
+    n_adaptation_cuts : int
+        ``n_cuts`` of the adaptation.
     n_residual_steps : int
         The same where there is a single dictionary, and the rest of the mixture has to be learned from itself.
     n_ahead : int
@@ -127,6 +129,7 @@ class MaskEstimatorConfig:
     doubled_share: float = 0.5
     learning_rate: float = 3e-3
     n_adaptation_steps: int = 25
+    n_adaptation_cuts: int = 4
     n_residual_steps: int = 100
     n_ahead: int = 3
     seed: int = 0
@@ -141,6 +144,7 @@ class MaskEstimatorConfig:
             "doubled_share": (0, 1),
             "learning_rate": (0, 1),
             "n_adaptation_steps": (0, math.inf),
+            "n_adaptation_cuts": (1, 4096),
             "n_residual_steps": (0, math.inf),
             "n_ahead": (0, 3),
             "seed": (0, 2**63 - 1),

@@ -182,6 +182,7 @@ def adapt(
     sources: Sequence[str],
     *,
     n_steps: int,
+    n_cuts: int = MaskEstimatorConfig.n_adaptation_cuts,
     on_progress: OnProgress = ignore_progress,
 ) -> MaskEstimator:
     """Adapt a mask estimator to one mixture, by training on pieces of its estimated sources instead of exemplars [1]_.
@@ -196,6 +197,8 @@ def adapt(
         Their names: the mask estimator's sources, in any order.
     n_steps : int
         Updates of the network's weights.
+    n_cuts : int
+        How many pieces each mixture of them consists of.
     on_progress : callable
         Called after every step; raising from it cancels.
 
@@ -215,7 +218,7 @@ def adapt(
     order = [list(sources).index(source) for source in mask_estimator.sources]
     widths = _widths(magnitudes.shape[-2], magnitudes.device)
     exemplars = list(_as_exemplars(magnitudes[order] / peak, widths))  # silent sources stay so
-    config = MaskEstimatorConfig(n_steps=n_steps, learning_rate=ADAPTATION_RATE)
+    config = MaskEstimatorConfig(n_steps=n_steps, n_cuts=n_cuts, learning_rate=ADAPTATION_RATE)
     return _learned_on(mask_estimator, exemplars, widths, config, on_progress)
 
 

@@ -60,7 +60,7 @@ def _key_of(dictionaries: Sequence[Dictionary], config: MaskEstimatorConfig) -> 
     """Compute a checksum of everything on which the trained weights depend."""
     checksums = sorted(dictionary.sha256 for dictionary in dictionaries)
     settings = asdict(config)
-    del settings["n_adaptation_steps"]  # adaptation comes after training
+    del settings["n_adaptation_steps"], settings["n_adaptation_cuts"]  # adaptation comes after training
     versions = [CACHE_VERSION, everyday.VERSION] if len(checksums) == 1 else CACHE_VERSION
     facts = json.dumps([versions, settings, checksums])
     return hashlib.sha256(facts.encode()).hexdigest()[:32]

@@ -181,6 +181,7 @@ class SegmentSeparator:
             pool(combine_masks(masks, guide_masks), guides) * observed,
             self._sources,
             n_steps=self.config.mask_estimator.n_adaptation_steps,
+            n_cuts=self.config.mask_estimator.n_adaptation_cuts,
             on_progress=on_progress,
         )
         return combine_masks(masks, adapted.masks(observed, self._sources))

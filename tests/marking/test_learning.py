@@ -111,11 +111,13 @@ def test_one_name_gives_its_stem_and_the_rest(recording: Audio) -> None:
 
 
 def test_the_mask_estimator_of_marked_moments_takes_few_steps(recording: Audio) -> None:
-    standard = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_steps=3000))
+    config = MaskEstimatorConfig(n_steps=3000)
+    standard = SeparationConfig(mask_estimator=config)
     alone = MARKING.fitting(standard, has_dictionaries=False)
     assert alone.mask_estimator is not None
     assert alone.mask_estimator.n_steps == MARKING.n_estimator_steps
     assert alone.mask_estimator.n_adaptation_steps == MARKING.n_adaptation_steps
+    assert alone.mask_estimator.n_adaptation_cuts == config.n_cuts
     unadapted = SeparationConfig(mask_estimator=MaskEstimatorConfig(n_adaptation_steps=0))
     left = MARKING.fitting(unadapted, has_dictionaries=False)
     assert left.mask_estimator is not None
