@@ -14,7 +14,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv run --group browser")
     installed = next(filter(None, map(shutil.which, PROGRAMS)), None)
     with api.sync_playwright() as playwright:
@@ -24,6 +24,14 @@ def browser() -> Iterator[Any]:
             pytest.skip(f"there is no Chromium: {error.message.splitlines()[0]}")
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """Open pages; those that a failed test leaves open do not slow down the next one."""
+    yield chromium
+    for context in list(chromium.contexts):
+        context.close()
 
 
 @pytest.fixture(scope="module")
