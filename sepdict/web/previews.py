@@ -13,6 +13,8 @@ from sepdict import synthesize
 from sepdict._core.fs import write_atomically
 from sepdict.audio.writing import copy_audio
 from sepdict.reports.media import look_at, loudest, spectrogram
+from sepdict.web.incoming import naming
+from sepdict.web.tasks import NamedFile
 from sepdict.web.uploads import Upload, Uploads, storing
 
 N_COLUMNS = 12_000  # of the picture, so that it can be magnified: ten a second of the longest mixture
@@ -62,7 +64,7 @@ def preview_of(store: Uploads, identifier: str, name: str) -> Path:
             if name == "sound.wav":  # pictures are small
                 n_bytes = _n_samples(upload, shown_s) * upload.facts["n_channels"] * SAMPLE_BYTES
                 store.refuse_more_bytes(upload.client, n_bytes)
-            with storing():
+            with storing(), naming([NamedFile(upload.path, upload.name)]):
                 PREVIEWS[upload.kind, name](upload, path, shown_s)
             store.count_preview(identifier, path)
     return path

@@ -153,9 +153,7 @@ class Service:
 
     def preview(self, identifier: str, name: str) -> Path:
         """Return the file of a recording's preview, one of `PREVIEWS`; it goes when the recording does."""
-        upload = self.store.find(identifier)
-        with naming([NamedFile(upload.path, upload.name)] if upload else []):
-            return preview_of(self.store, identifier, name)
+        return preview_of(self.store, identifier, name)
 
     def separate(
         self,
