@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import secrets
 import threading
 import zipfile
@@ -22,6 +23,7 @@ from sepdict.web.uploads import storing
 Format = Literal["wav", "flac", "mp3"]
 ENDS = (*get_args(Format), "png", "mask.png")  # of what there is of a stem
 PEAK = 0.99  # of what is written as integers or MP3, whose decoders overshoot
+MOST_IN_A_PART = 2**20  # samples of a channel: a part is in memory as a whole
 
 _one_at_a_time = threading.Lock()  # encoding takes a core
 
@@ -43,6 +45,32 @@ def output(job: Job, name: str) -> tuple[Path, str]:
     if path.suffix in (".flac", ".mp3"):
         _encode(job, path.suffix)
     return path, shown
+
+
+def part(job: Job, name: str, start: int, stop: int) -> bytes:
+    """Return some samples of the mixture or of a stem, from one to before another, as a WAV file of 32-bit floats.
+
+    Raises
+    ------
+    HTTPException
+        404 if there are none, or they are no longer there; 422 if they are too many.
+    """
+    path, _ = output(job, name)
+    if path.suffix != ".wav":
+        raise HTTPException(404, "parts can be had of WAV files only")
+    if stop - start > MOST_IN_A_PART:
+        raise HTTPException(422, f"{stop - start} samples are too many; expected {MOST_IN_A_PART} at most")
+    content = io.BytesIO()
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not 0 <= start < stop <= file.frames:
+                raise HTTPException(404, f"there are no samples {start} to {stop}; expected 0 to {file.frames}")
+            file.seek(start)
+            samples = file.read(stop - start, dtype="float32")
+            soundfile.write(content, samples, file.samplerate, format="WAV", subtype="FLOAT")
+    except soundfile.LibsndfileError as error:
+        raise HTTPException(404, "there is no such file") from error  # its job was forgotten just now
+    return content.getvalue()
 
 
 def stems_zip(jobs: Sequence[Job], form: Format = "wav") -> tuple[Path, str]:

@@ -263,8 +263,10 @@ def report(identifier: str, service: TheService) -> FileResponse:
 
 
 @router.get("/api/jobs/{identifier}/{name}")
-def output(identifier: str, name: str, service: TheService) -> FileResponse:
-    """Return a file of a job; browsers show or play it, or save it if a link says so."""
+def output(identifier: str, name: str, service: TheService, start: int = 0, stop: int | None = None) -> Response:
+    """Return a file of a job, or some samples of a sound; browsers show or play it, or save it if a link says so."""
+    if stop is not None:
+        return Response(results.part(service.job(identifier), name, start, stop), media_type="audio/wav")
     path, filename = results.output(service.job(identifier), name)
     return FileResponse(path, filename=filename, content_disposition_type="inline")
 

@@ -23,6 +23,7 @@
     DELETE /api/jobs/ID                            cancel it
     DELETE /api/jobs/ID/result                     what it made
     GET    /api/jobs/ID/mixture.wav, mixture.png, N.wav, N.flac, N.mp3, N.png, N.mask.png
+    GET    /api/jobs/ID/mixture.wav, N.wav?start=SAMPLE&stop=SAMPLE   a part, for the player
     GET    /api/jobs/ID/report.html                its report, as `sepdict separate --report` writes it
     GET    /api/jobs/ID/stems.zip?more=ID&more=ID&form=wav|flac|mp3   all stems and how they were made, of others too
 

@@ -40,6 +40,7 @@ from sepdict.separation.plan import plan_separation
 from sepdict.separation.result import Outcome
 from sepdict.training.recording_checks import check_recordings
 from sepdict.web.dictionaries import describe
+from sepdict.web.loudness import Products
 from sepdict.web.reports import ReportFacts
 
 log = logging.getLogger(__name__)
@@ -135,9 +136,12 @@ class Separating:
         known = (*self.labels, *self.corrections)
         guides = [LabelGuide(known)] if known else []
         names = stem_names(dictionaries, config)
-        paths = [output / f"{number}.wav" for number in range(len(names))]
+        paths, products = [output / f"{number}.wav" for number in range(len(names))], Products(len(names))
         with open_audio(self.mixture.path) as mixture, writing_stems(paths, like=mixture) as write:
-            outcome = separate_in_blocks(mixture, dictionaries, write, config, guides=guides, on_progress=on_progress)
+            listening = products.listening(write)
+            outcome = separate_in_blocks(
+                mixture, dictionaries, listening, config, guides=guides, on_progress=on_progress
+            )
         learned = dictionaries[len(self.dictionaries) :]
         for number, dictionary in enumerate(learned):
             dictionary.save(output / LEARNED.format(number))
@@ -159,6 +163,7 @@ class Separating:
             **form,
             "explained_energy": None if is_silent else explained,
             "message": outcome.fit.message,
+            "products": products.values.tolist(),
             "learned": [describe(dictionary) for dictionary in learned],
         }
 

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from subprocess import PIPE
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -46,6 +47,14 @@ def test_the_stems_sum_to_the_mixture(client: TestClient) -> None:
     decoded, rate = soundfile.read(io.BytesIO(heard), dtype="float32")
     assert rate == SAMPLE_RATE
     assert torch.equal(torch.from_numpy(decoded.T), whole.samples)
+    part = client.get(f"/api/jobs/{job['id']}/mixture.wav?start=4000&stop=5000")
+    assert part.headers["content-type"] == "audio/wav"
+    np.testing.assert_array_equal(soundfile.read(io.BytesIO(part.content), dtype="float32")[0], decoded[4000:5000])
+    beyond = client.get(f"/api/jobs/{job['id']}/mixture.wav?start=4000&stop=9001")
+    assert (beyond.status_code, list(beyond.json())) == (404, ["error"])
+    tracks = torch.stack([whole.samples, *samples]).double()
+    products = torch.einsum("acn,bcn->ab", tracks, tracks)
+    torch.testing.assert_close(torch.tensor(job["result"]["products"]).double(), products, rtol=1e-4, atol=1e-4)
 
     archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/jobs/{job['id']}/stems.zip").content))
     assert archive.namelist() == ["hiss.wav", "hum.wav", "separation.json"]

@@ -7,6 +7,7 @@ import { buildTimeline } from "./player-timeline.js";
 import { buildTrack, VIEWS } from "./player-track.js";
 
 const PLAY_SHAPE = "M7 4.5v15l12.5-7.5z";
+const PATIENCE_MS = 300; // until it is said that something loads
 const PAUSE_SHAPE = "M6.5 5h4v14h-4zM13.5 5h4v14h-4z";
 
 let nPlayers = 0;
@@ -54,6 +55,7 @@ export function buildView(element, channels, duration, marks, act) {
   element.replaceChildren(bar, message, list, master.element);
   button.addEventListener("click", act.toggle);
   for (const { lane } of rows) timeline.makeSeekable(lane);
+  let waiting = 0; // the timer until it is said that something loads
 
   return {
     timeline,
@@ -62,7 +64,10 @@ export function buildView(element, channels, duration, marks, act) {
       shape.setAttribute("d", active ? PAUSE_SHAPE : PLAY_SHAPE);
       button.setAttribute("aria-label", active ? "Pause" : "Play");
       element.setAttribute("aria-busy", String(state === "loading"));
-      message.textContent = state === "loading" ? "Loading …" : text;
+      if (state === "loading" && waiting) return;
+      clearTimeout(waiting);
+      waiting = state === "loading" ? setTimeout(() => (message.textContent = "Loading …"), PATIENCE_MS) : 0;
+      message.textContent = text;
     },
     setTime(seconds) {
       timeline.setTime(seconds);

@@ -57,7 +57,8 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * Stems sound from the start and the mixture is mute, for the stems already add up to it: where the mixture is heard, it
  * is heard alone. What is soloed sounds alone, also where it is mute; a solo ends others, unless Shift, Ctrl or Command
  * is held. Comparing puts the mixture in the place of what is heard, as loud as that. Tracks and the master, through
- * which they all go, have gains of -60 dB, which is silence, to 12 dB. Sounds are loaded when they are first to be played.
+ * which they all go, have gains of -60 dB, which is silence, to 12 dB. Sounds are loaded when they are to be played:
+ * whole, or piece by piece, and then time stands where a piece is late.
  *
  * A loop is played again and again, sample by sample; dragging on the ruler sets it. Time can be magnified.
  * The mix that is heard can be saved as a WAV file; it is made softer where it would clip.
@@ -72,12 +73,16 @@ let latest = null; // the player that keys pressed anywhere on the page are mean
  * @param {Track[]} options.tracks
  * @param {number} options.duration in seconds
  * @param {number} [options.sampleRate] to decode to, in Hz: the sounds' own takes the least memory
+ * @param {{n_samples: number, n_channels: number}} [options.pieces] of every sound, where sounds are loaded piece by
+ *   piece, each with `?start=…&stop=…` behind its URL, in samples at that rate
+ * @param {number[][]} [options.products] inner products of all tracks with each other, which tell how loud sums are;
+ *   to be given with pieces
  * @param {number} [options.spectrogramRate] the sample rate, in Hz, of what the spectrograms and masks were drawn of, if
  *   that is another; with neither, frequencies are not marked
  * @param {number} [options.master_db] the gain of the master at the start
  * @param {string} [options.view] the pictures that are shown at the start: spectrogram, mask or excitation
  * @param {object} [options.timing] the loop and what is in view at the start, as in the event
- * @returns {{play: () => Promise<void>, pause: () => void, toggle: () => void, seek: (time: number) => void,
+ * @returns {{play: () => void, pause: () => void, toggle: () => void, seek: (time: number) => void,
  *   compare: (on: boolean) => void, solo: (index: number, on: boolean) => void,
  *   mute: (index: number, on: boolean) => void, setGain: (index: number, gain_db: number) => void,
  *   setMaster: (gain_db: number) => void, saveMix: () => Promise<void>, show: (view: string) => void,
@@ -98,17 +103,17 @@ export function createPlayer(element, options) {
     ...track.level,
   }));
   const mixture = hasStems ? channels.find(({ track }) => track.role === "mixture") : undefined;
-  const sound = new Sound(channels, sampleRate);
+  const sound = new Sound(channels, options, onSound);
   let master_db = boundGain(options.master_db ?? 0);
   const listening = new AbortController(); // ends all listeners outside the element
   let position = 0; // seconds, where it stands while it is not playing
   let dragged = null; // seconds, where the user is dragging it
-  let loading = null;
+  let frame = 0; // the next one in which what moves is drawn
   const { loop: first = null, is_looping: wasLooping = false, zoom = 1, start = 0 } = options.timing ?? {};
   let loop = first && within(first.start_s, first.end_s); // what is played again and again, from and to seconds
   let isLooping = Boolean(loop && wasLooping);
 
-  const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.playing ? sound.time : position)));
+  const time = () => Math.min(duration, Math.max(0, dragged ?? (sound.active ? sound.time : position)));
   const marks = frequencyMarks(spectrogramRate);
   const view = buildView(element, channels, duration, marks, {
     ...{ toggle, seek, drag, mute, setGain, setMaster, saveMix, show, canCompare: Boolean(mixture) },
@@ -136,7 +141,7 @@ export function createPlayer(element, options) {
 
   function draw() {
     view.setTime(time());
-    const detail = { time: time(), duration, playing: sound.playing };
+    const detail = { time: time(), duration, playing: sound.active };
     element.dispatchEvent(new CustomEvent("position", { detail, bubbles: true }));
   }
 
@@ -149,8 +154,9 @@ export function createPlayer(element, options) {
       if (isAlone) channel.audible = channel === mixture;
       channel.level = channel.audible ? amplitudeOf(channel.gain_db) : 0;
     }
-    const asSet = ({ buffer, gain_db }) => ({ buffer, level: amplitudeOf(gain_db) });
-    if (comparing && stems.length) mixture.level = levelLike(stems.map(asSet), mixture);
+    const asSet = channels.map((channel) => (stems.includes(channel) ? amplitudeOf(channel.gain_db) : 0));
+    const isKnown = sound.products !== undefined; // how loud things are
+    if (comparing && stems.length && isKnown) mixture.level = levelLike(sound.products, asSet, channels.indexOf(mixture));
     sound.masterLevel = amplitudeOf(master_db);
     sound.setLevels();
     view.setChannels(master_db);
@@ -162,42 +168,38 @@ export function createPlayer(element, options) {
     refresh();
   }
 
-  async function play() {
-    if (sound.playing || loading) return loading;
-    setState("loading");
-    loading = sound.load();
-    try {
-      await loading;
-    } catch (error) {
-      setState("error", error.message);
-      return;
-    } finally {
-      loading = null;
-    }
-    if (listening.signal.aborted || element.dataset.state !== "loading") return; // thought better of it meanwhile
+  function play() {
+    if (sound.active) return;
     if (position >= duration) position = 0;
-    refresh(); // now it is known how loud things are
     startAt(position);
-    setState("playing");
-    requestAnimationFrame(tick);
+    cancelAnimationFrame(frame);
+    tick();
+  }
+
+  /** Follow the sound, which may have to wait for what is to come. */
+  function onSound(state, message) {
+    if (state === "playing") refresh(); // now it is known how loud things are
+    if (state === "error") position = sound.offset;
+    if (state !== "playing") view.setPeaks(sound.peaks());
+    setState(state, message);
   }
 
   function pause() {
-    if (sound.playing) position = Math.min(duration, sound.time);
+    if (sound.active) position = Math.min(duration, sound.time);
     sound.stop();
     setState("paused");
     view.setPeaks(sound.peaks());
   }
 
   function toggle() {
-    if (sound.playing || loading) pause();
+    if (sound.active) pause();
     else play();
   }
 
   function seek(seconds) {
     position = Math.min(duration, Math.max(0, seconds));
     dragged = null;
-    if (sound.playing) startAt(position);
+    if (sound.active) startAt(position);
     draw();
     view.timeline.follow(position, true);
   }
@@ -220,7 +222,7 @@ export function createPlayer(element, options) {
     tellTiming();
     const now = time();
     if (now < loop[0] || now >= loop[1]) seek(loop[0]);
-    else if (sound.playing) startAt(now);
+    else if (sound.active) startAt(now);
   }
 
   /** Begin or end to play the loop again and again; where none was set, what is in view. */
@@ -229,7 +231,7 @@ export function createPlayer(element, options) {
     isLooping = false;
     view.setLoop(loop, isLooping);
     tellTiming();
-    if (sound.playing) startAt(time());
+    if (sound.active) startAt(time());
   }
 
   /** Let the loop begin here, or end. */
@@ -252,7 +254,7 @@ export function createPlayer(element, options) {
   }
 
   function tick() {
-    if (!sound.playing) return;
+    if (!sound.active) return;
     if (sound.time >= duration) {
       pause();
       return;
@@ -260,7 +262,7 @@ export function createPlayer(element, options) {
     draw();
     view.timeline.follow(time(), false);
     view.setPeaks(sound.peaks());
-    requestAnimationFrame(tick);
+    frame = requestAnimationFrame(tick);
   }
 
   function solo(index, on) {
@@ -308,14 +310,14 @@ export function createPlayer(element, options) {
 
   /** Save what is heard, at the levels that are set, as a file. */
   async function saveMix() {
-    view.sayOfMix("Mixing …");
+    const onShare = (share) => view.sayOfMix(`Mixing … ${10 * Math.floor(10 * share)} %`);
+    onShare(0);
     try {
-      await sound.load();
+      await sound.measure();
       refresh(); // now it is known how loud things are
-      const parts = channels.map(({ buffer, level }) => ({ buffer, level: level * sound.masterLevel }));
-      const heard = parts.filter(({ level }) => level > 0);
-      if (!heard.length) throw new Error("nothing is heard; unmute a track or turn the master up");
-      const { file, softer_db } = await mixDown(heard);
+      const levels = channels.map(({ level }) => level * sound.masterLevel);
+      if (!levels.some((level) => level > 0)) throw new Error("nothing is heard; unmute a track or turn the master up");
+      const { file, softer_db } = await mixDown(sound.rows, levels, { signal: listening.signal, onShare });
       const name = tracks.find(({ role }) => role === "mixture")?.name.replace(/\.\w+$/, "") ?? "separated";
       save(file, `${name} mix.wav`);
       view.sayOfMix(softer_db ? `Made ${softer_db.toFixed(1)} dB softer, so that it does not clip.` : "Saved.");
@@ -379,7 +381,7 @@ export function createPlayer(element, options) {
       return time();
     },
     get playing() {
-      return sound.playing;
+      return sound.active;
     },
     get comparing() {
       return comparing;

@@ -148,6 +148,8 @@ export function createResults(place, { onHeard }) {
       tracks: [whole, ...stems].map((track, index) => ({ ...track, level: state.levels[id]?.tracks[index] })),
       duration: result.duration_s,
       sampleRate: result.sample_rate,
+      pieces: { n_samples: Math.round(result.duration_s * result.sample_rate), n_channels: result.n_channels },
+      products: result.products,
       master_db: state.levels[id]?.master_db,
       timing: state.timings[id],
       view,
