@@ -106,17 +106,18 @@ class LabelGuide:
         """Refuse labels of other stems, and labels that are not within the mixture."""
         self.refuse_other(mixture.n_samples / mixture.sample_rate, stems)
 
-    def refuse_other(self, duration_s: float, stems: Sequence[str]) -> None:
-        """Refuse labels of another mixture, given how long this one lasts, or of other stems."""
+    def refuse_other(self, duration_s: float, stems: Sequence[str], *, what: str = "label") -> None:
+        """Refuse labels, or `what` they are, of another mixture, given how long it lasts, or of other stems."""
         for label in self.labels:
             if label.name not in stems:
                 raise ConfigError(
-                    f"a label at {label.start_s:g} s is of {label.name!r}; expected one of the stems {', '.join(stems)}"
+                    f"a {what} at {label.start_s:g} s is of {label.name!r}; "
+                    f"expected one of the stems {', '.join(stems)}"
                 )
             if label.start_s >= duration_s or label.end_s > duration_s + BEYOND_S:
                 raise ConfigError(
-                    f"label {label.name!r} goes from {label.start_s:g} to {label.end_s:g} s, but the mixture lasts "
-                    f"{duration_s:.1f} s; expected labels of this mixture"
+                    f"{what} {label.name!r} goes from {label.start_s:g} to {label.end_s:g} s, but the mixture lasts "
+                    f"{duration_s:.1f} s; expected {what}s of this mixture"
                 )
 
     def of_segment(self, spectrum: Tensor, grid: Grid) -> GuideMasks:

@@ -188,7 +188,8 @@ class Service:
         config = replace(self.separation, residual=residual, background_model=background_model).at_quality(quality)
         sources = list(dict.fromkeys([*(each.source for each in loaded), *marked]))
         if corrections:
-            LabelGuide(tuple(corrections)).refuse_other(upload.facts["duration_s"], config.stem_names(sources))
+            stems = config.stem_names(sources)
+            LabelGuide(tuple(corrections)).refuse_other(upload.facts["duration_s"], stems, what="correction")
         task = Separating(
             NamedFile(upload.path, upload.name),
             found,

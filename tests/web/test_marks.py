@@ -84,7 +84,11 @@ def test_what_is_corrected_sounds_in_one_stem_only_and_is_recorded(client: TestC
 
 
 @pytest.mark.parametrize(
-    ("correction", "words"), [({"name": "rain"}, "expected one of the stems hi"), ({"end_s": 60.0}, "lasts 2.0 s")]
+    ("correction", "words"),
+    [
+        ({"name": "rain"}, "a correction at 0.5 s is of 'rain'; expected one of the stems hi"),
+        ({"end_s": 60.0}, "correction 'hum' goes from 0.5 to 60 s, but the mixture lasts 2.0 s"),
+    ],
 )
 def test_a_correction_that_does_not_fit_is_refused_before_anything_is_done(
     client: TestClient, correction: dict[str, Any], words: str
