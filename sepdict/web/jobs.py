@@ -183,6 +183,13 @@ class JobQueue:
             job.state, job.used, job.ended, job.message = "canceled", self.clock(), datetime.now(UTC), why
         self._worker.stop(job)  # the queue's thread sees the end of the pipe
 
+    def cancel_those(self, are_meant: Callable[[Job], bool], why: str) -> None:
+        """Cancel some jobs."""
+        with self._changed:
+            meant = [job for job in self._jobs.values() if are_meant(job)]
+        for job in reversed(meant):  # from the last, so that none begins meanwhile
+            self.cancel(job, why)
+
     def in_use(self) -> set[str]:
         """Return the uploads that unfinished jobs need."""
         with self._changed:

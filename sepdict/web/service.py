@@ -38,6 +38,7 @@ DELETED = "is no longer here; it is deleted an hour after its last use, and when
 GONE = f"{DELETED}: please add it again"
 DICTIONARY_GONE = "the dictionary is no longer here: it was removed, renamed or not used for an hour; choose it anew"
 KINDS = {Training: "training", Comparing: "comparison"}  # of jobs, to the page; others are separations
+MIXTURE_REMOVED = "its mixture was removed"
 JOB_GONE = f"what was asked for {DELETED}: please ask for it anew"
 
 
@@ -100,8 +101,9 @@ class Service:
         return facts | {"kept": self.library.find(facts.get("sha256", ""))} if upload.kind == "dictionary" else facts
 
     def remove(self, identifier: str) -> None:
-        """Delete an upload, unless a job still needs it; then it goes later."""
+        """Delete an upload, and end the separations of a mixture; what another job still needs goes later."""
         self.sessions.remove([identifier])
+        self.queue.cancel_those(lambda job: job.request.get("mixture") == identifier, MIXTURE_REMOVED)
         if identifier not in self.queue.in_use():
             self.store.remove(identifier)
 

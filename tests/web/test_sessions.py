@@ -250,3 +250,20 @@ def clock(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Any:
     for each in (service.store, service.queue, service.sessions):
         monkeypatch.setattr(each, "clock", clock)
     return clock
+
+
+def test_with_a_mixture_its_separations_end_and_no_others(
+    client: TestClient, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_endless(service_of(client).queue, monkeypatch)
+    gone, stays = (added(client, "mixture", session, seed) for seed in (1, 2))
+    hum = in_library(client)["hum"]
+    asked = [{"mixture": mixed, "dictionaries": [hum]} for mixed in (gone, stays, gone)]
+    jobs = [client.post("/api/separations", params={"session": session}, json=each).json()["id"] for each in asked]
+    client.delete(f"/api/uploads/{gone}")
+    one, other, third = (client.get(f"/api/jobs/{job}").json() for job in jobs)
+    client.delete(f"/api/jobs/{jobs[1]}")
+    assert (one["state"], third["state"]) == ("canceled", "canceled")
+    assert one["message"] == "its mixture was removed"
+    assert other["state"] in ("waiting", "running")
+    assert [each["id"] for each in seen(client, session)["uploads"]] == [stays]
