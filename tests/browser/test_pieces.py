@@ -65,13 +65,13 @@ TAKE = """() => {
 
 
 @pytest.fixture(scope="module")
-def session(browser: Any, server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+def session(chromium: Any, server_of_file: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a session with long sounds in its player."""
     recorder = Route("/recorder.js", lambda _: Response(RECORDER, media_type="text/javascript"))
-    server.app.router.routes.insert(0, recorder)
+    server_of_file.app.router.routes.insert(0, recorder)
     mix = write_audio(tmp_path_factory.mktemp("sounds") / "mix.wav", mixture())
-    with pytest.MonkeyPatch.context() as patch, opened(browser, server) as page:
-        make(Long, server.app.state.service.queue, patch)
+    with pytest.MonkeyPatch.context() as patch, opened(chromium, server_of_file) as page:
+        make(Long, server_of_file.app.state.service.queue, patch)
         separate_draft(page, mix)
         page.wait_for_timeout(1500)  # until the session is saved
         return str(page.url)
