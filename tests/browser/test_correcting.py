@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from front_end import SAMPLE_RATE, mixture
-from web_page import SIZES, Server, opened, separate_draft, unfold
+from web_page import SIZES, Server, make_endless, opened, separate_draft, unfold
 
 from sepdict import read_audio, write_audio
 
@@ -111,6 +111,28 @@ def test_boxes_are_made_changed_and_undone_by_keys(browser: Any, server: Server,
         expect(undo).to_be_disabled()
         panel.get_by_role("button", name="Close").click()
         expect(page.get_by_role("button", name="Correct the stems")).to_have_attribute("aria-expanded", "false")
+
+
+def test_why_nothing_can_be_separated_again_is_said(
+    browser: Any, server: Server, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, server) as page:
+        panel = separated(page, recording)
+        again, why = panel.get_by_role("button", name="Separate again"), panel.locator(".why")
+        panel.get_by_role("button", name="Add a box").click()
+        expect(again).to_be_enabled()
+        expect(why).to_be_empty()
+        make_endless(server.app.state.service.queue, monkeypatch)
+        again.click()
+        expect(again).to_be_disabled()
+        panel.get_by_role("button", name="Add a box").click()
+        expect(why).to_have_text("Other work goes on: wait for its end, or cancel it.")
+        page.get_by_role("button", name="Cancel").click()
+        expect(again).to_be_enabled()
+        expect(why).to_be_empty()
+        unfold(page, "mixture", "sources")
+        page.get_by_role("checkbox", name="hum").uncheck()
+        expect(why).to_have_text("Needs a mark or a dictionary.")
 
 
 def test_a_correction_can_be_of_a_source_that_has_come_since(browser: Any, server: Server, recording: Path) -> None:

@@ -9,6 +9,7 @@ import { zoomed } from "./zoom.js";
 const ADDED_S = 1; // of a box that no pointer has drawn
 const EDGE = 0.02; // of a picture's height: a box that comes so near to its edge has no limit there
 const MIXTURE = "mixture";
+const BUSY = "Other work goes on: wait for its end, or cancel it.";
 
 /**
  * Let the stems of the result that is heard be corrected.
@@ -134,7 +135,10 @@ export function createCorrecting(place, { onChange, separate }) {
 
   function refreshActions() {
     const [now, then] = [mixture, report.request].map(({ corrections }) => JSON.stringify(asLabels(corrections)));
-    find(".again").disabled = now === then || document.querySelector("#separate").disabled;
+    const [isSame, isHeld] = [now === then, document.querySelector("#separate").disabled];
+    const why = !isSame && isHeld ? document.querySelector("#missing").textContent || BUSY : "";
+    find(".again").disabled = isSame || isHeld;
+    if (find(".why").textContent !== why) find(".why").textContent = why;
     find(".undo").disabled = !before.length;
   }
 
