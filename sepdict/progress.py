@@ -1,7 +1,7 @@
 """The progress of long-running functions: the steps of one stage, and the share of a whole job that is done."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -110,27 +110,26 @@ class JobProgress:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._costs = {name: dict(stages) for name, stages in plan.items()}
-        self._shares = {name: dict.fromkeys(stages, 0.0) for name, stages in plan.items()}
-        self._unfinished = list(plan)
+        self._unfinished, self._names, self._n_passed = dict(plan), list(plan), 0
+        self._shares: dict[Any, dict[str, float]] = {}  # of each stage of the parts that have begun
+        self._spent, self._costs = 0.0, dict[str, float]()  # of the parts that have ended, and of all
+        for stages in plan.values():
+            for stage, cost in stages.items():
+                self._costs[stage] = self._costs.get(stage, 0.0) + cost
 
     @property
     def fraction(self) -> float:
         """The part of the job that is done, from 0 to 1; it never falls."""
-        spent, total = 0.0, 0.0
-        for name, costs in self._costs.items():
-            spent += sum(cost * self._shares[name][stage] for stage, cost in costs.items())
-            total += sum(costs.values())
-        return spent / total if total else 0.0
+        total = sum(self._costs.values())
+        if not self._unfinished or not total:
+            return 1.0 if total else 0.0
+        begun = sum(_spent(self._unfinished[name], shares) for name, shares in self._shares.items())
+        return min(1.0, (self._spent + begun) / total)
 
     @property
     def costs(self) -> dict[str, float]:
         """The cost of each stage, of all parts together; what was skipped costs nothing."""
-        total = dict[str, float]()
-        for costs in self._costs.values():
-            for stage, cost in costs.items():
-                total[stage] = total.get(stage, 0.0) + cost
-        return total
+        return dict(self._costs)
 
     def left_s(self, elapsed_s: float) -> float | None:
         """Estimate how long the rest takes at the pace so far; None before anything is done."""
@@ -138,12 +137,16 @@ class JobProgress:
 
     def advance(self, progress: Progress) -> None:
         """Take a step in the first unfinished part that has the stage: an `OnProgress`."""
-        names = [name for name in self._unfinished if progress.stage in self._costs[name]]
-        if not names:
+        earlier = []
+        for name in self._ahead():
+            if progress.stage in self._unfinished[name]:
+                break
+            earlier.append(name)
+        else:
             return
-        for earlier in self._unfinished[: self._unfinished.index(names[0])]:
-            self.end(earlier, well=any(self._shares[earlier].values()))
-        shares = self._shares[names[0]]
+        for other in earlier:
+            self.end(other, well=any(self._shares.get(other, {}).values()))
+        shares = self._shares.setdefault(name, dict.fromkeys(self._unfinished[name], 0.0))
         for stage in shares:  # the stages before it are as far: each segment goes through all of them
             shares[stage] = max(shares[stage], progress.share)
             if stage == progress.stage:
@@ -156,8 +159,21 @@ class JobProgress:
 
     def end(self, name: Any, *, well: bool = True) -> None:
         """End a part: its rest counts as done, or if it failed as costing nothing."""
-        if name in self._unfinished:
-            self._unfinished.remove(name)
-            for stage, share in self._shares[name].items():
-                self._costs[name][stage] *= 1.0 if well else share
-                self._shares[name][stage] = 1.0
+        if name not in self._unfinished:
+            return
+        stages, shares = self._unfinished.pop(name), self._shares.pop(name, {})
+        for stage, cost in stages.items():
+            self._costs[stage] -= 0.0 if well else cost * (1 - shares.get(stage, 0.0))
+        self._spent += sum(stages.values()) if well else _spent(stages, shares)
+
+    def _ahead(self) -> Iterator[Any]:
+        """Return the unfinished parts in their order; those at the beginning that have ended are passed for good."""
+        while self._n_passed < len(self._names) and self._names[self._n_passed] not in self._unfinished:
+            self._n_passed += 1
+        ahead = (self._names[number] for number in range(self._n_passed, len(self._names)))
+        return (name for name in ahead if name in self._unfinished)
+
+
+def _spent(stages: Mapping[str, float], shares: Mapping[str, float]) -> float:
+    """Return what the done shares of stages cost."""
+    return sum(cost * shares.get(stage, 0.0) for stage, cost in stages.items())

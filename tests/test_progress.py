@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,22 @@ def test_files_that_end_out_of_order_count_with_their_lengths() -> None:
         job_progress.end(name)
         fractions.append(job_progress.fraction)
     assert fractions == pytest.approx([2 / 4.5, 3.5 / 4.5, 1])
+
+
+def test_a_step_costs_no_more_where_there_are_many_parts() -> None:
+    def seconds(n_parts: int) -> float:
+        job_progress, start = (
+            JobProgress({name: {"tracks": 0.0, "fit": 1.0} for name in range(n_parts)}),
+            process_time(),
+        )
+        for name in reversed(range(n_parts)):
+            job_progress.end(name)
+            job_progress.advance(step("tracks", n_parts - name, n_parts))
+            assert job_progress.left_s(1.0) is not None
+        return process_time() - start
+
+    few_s, many_s = (min(seconds(n_parts) for _ in range(3)) for n_parts in (100, 2000))
+    assert many_s < 100 * few_s  # at 20 times the parts; it would be 400 if each step went through all
 
 
 def test_steps_of_parts_are_steps_of_the_whole() -> None:

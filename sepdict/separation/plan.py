@@ -1,5 +1,6 @@
 """The stages of a separation and their usual costs, from which the progress of a whole job is computed."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,10 +44,15 @@ def plan_separation(
     costs = {"tracks": 0.0, "fit": FIT_WITH_BACKGROUND_S if acting.background_model else FIT_S}
     if estimator and (is_single or not config.has_residual(n_dictionaries)):
         costs["adapt"] = RESIDUAL_ADAPTATION_S if is_single else ADAPTATION_S
+
+    @functools.cache  # recordings of one length share their stages: there may be a million
+    def stages(n_minutes: float) -> dict[str, float]:
+        return {stage: cost * n_minutes for stage, cost in costs.items()}
+
     known_s = [duration_s for duration_s in durations_s.values() if duration_s is not None]
     usual_s = sum(known_s) / len(known_s) if known_s else USUAL_S
     minutes = {name: (usual_s if duration_s is None else duration_s) / 60 for name, duration_s in durations_s.items()}
-    parts = {name: {stage: cost * n_minutes for stage, cost in costs.items()} for name, n_minutes in minutes.items()}
+    parts = {name: stages(n_minutes) for name, n_minutes in minutes.items()}
     learning = {"dictionaries": {"train": LEARNING_S * n_to_learn}} if n_to_learn else {}
     training = {}
     if estimator:
