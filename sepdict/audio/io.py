@@ -16,6 +16,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from sepdict._core.names import refusal_of_url
 from sepdict._core.settings import Words, checks_types, refuse_other_type
 from sepdict._core.times import format_time
 from sepdict.audio.decoding import (
@@ -289,7 +290,7 @@ def _existing_file(path: str | Path) -> Path:
     """Refuse a path that is no readable file, or an empty one."""
     path = Path(path)
     if not os.path.exists(path):  # unlike Path.exists, also False for a name no file can have
-        raise AudioFileError(f"{path}: no such file")
+        raise AudioFileError(refusal_of_url(path) or f"{path}: no such file")
     if not path.is_file():
         raise AudioFileError(f"{path}: is not a file; expected an audio file")
     if not os.access(path, os.R_OK):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from sepdict._core.fs import open_regular, write_atomically
-from sepdict._core.names import visible
+from sepdict._core.names import refusal_of_url, visible
 from sepdict._core.settings import Words, checks_types, refuse_other_types
 from sepdict._core.times import parse_time
 from sepdict.audio.label_formats import Row, label_track, read_rows, selection_table
@@ -122,7 +122,8 @@ def read_labels(path: str | Path) -> list[Label]:
         with open_regular(path) as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise LabelFileError(f"{path}: cannot be read ({error.strerror}); expected a file of labels") from error
+        why = refusal_of_url(path) or f"{path}: cannot be read ({error.strerror}); expected a file of labels"
+        raise LabelFileError(why) from error
     return parse_labels(content, str(path))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from sepdict._core.fs import sha256_of
+from sepdict._core.names import refusal_of_url
 from sepdict.audio.io import open_audio
 from sepdict.batch.manifest import Record, StemFacts, read_record
 from sepdict.errors import AudioFileError, explain
@@ -72,7 +73,7 @@ def check_folder(folder: str | Path) -> list[TrackCheck]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise AudioFileError(f"{folder}: is no folder; expected one of separated tracks")
+        raise AudioFileError(refusal_of_url(folder) or f"{folder}: is no folder; expected one of separated tracks")
     found = [(path, record) for path in sorted(folder.rglob("*.json")) if (record := _read(folder, path))]
     if not found:
         raise AudioFileError(f"{folder}: holds no manifest; expected a folder of separated tracks")

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sepdict._core.names import RESIDUAL
+from sepdict._core.names import RESIDUAL, refusal_of_url
 from sepdict._core.notebook import ShownInNotebooks
 from sepdict._core.settings import checks_types, refuse_other_type
 from sepdict.dictionaries.card import Card
 from sepdict.dictionaries.dictionary_file import checksum_of, read_dictionary, write_dictionary
-from sepdict.errors import ConfigError, ShapeError
+from sepdict.errors import ConfigError, DictionaryFileError, ShapeError
 from sepdict.models.autoencoder import Autoencoder, build_autoencoder
 from sepdict.spectral.stft import spectral_shape
 
@@ -131,6 +131,8 @@ class Dictionary(ShownInNotebooks):
         DictionaryFileError
             If the network cannot be used, the file would be too large, or it cannot be written.
         """
+        if why := refusal_of_url(path):
+            raise DictionaryFileError(why)
         path = Path(path).absolute()
         write_dictionary(path, self.card, self.network, self.exemplars)
         return path

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sepdict._core.fs import user_folder
-from sepdict._core.names import normalized
+from sepdict._core.names import normalized, refusal_of_url
 from sepdict.errors import ConfigError, DictionaryFileError
 
 EXTENSION = ".safetensors"
@@ -69,7 +69,8 @@ def find_dictionary(name: str | Path) -> Path:
         return path
     if path.suffix == EXTENSION or len(path.parts) != 1:
         if not os.path.lexists(path):
-            raise DictionaryFileError(f"{path}: cannot be read (No such file or directory); expected a dictionary file")
+            why = f"{path}: cannot be read (No such file or directory); expected a dictionary file"
+            raise DictionaryFileError(refusal_of_url(path) or why)
         return path
     found, wanted = installed(), normalized(path.name)
     if wanted not in found:

@@ -417,11 +417,3 @@ def test_a_manifest_of_somebody_else_hides_no_mixture(tmp_path: Path, pair: list
     write_deep(tmp_path / "in")
     (tmp_path / "in/monday/manifest.json").write_text('{"name": "my app"}')
     assert len(separate_folder(tmp_path / "in", pair, tmp_path / "out", BatchConfig(QUICK), recursive=True)) == 3
-
-
-def test_a_url_is_no_output_folder(tmp_path: Path, pair: list[Dictionary], monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = write_mixtures(tmp_path / "in", "a")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^s3://bucket/out: is a URL; expected a file or folder: mount the store"):
-        separate_files(paths, pair, "s3://bucket/out", BatchConfig(QUICK))
-    assert not (tmp_path / "s3:").exists()
