@@ -10,14 +10,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ParamSpec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sepdict.progress import Plan, Progress
 
 Parameters = ParamSpec("Parameters")
@@ -29,9 +27,9 @@ SELDOM_S = 30.0  # between two lines of progress in a pipe
 PACE_KNOWN_S = 30.0  # after the start
 
 
-def say(text: str) -> None:
+def say(text: str, *, end: str = "\n") -> None:
     """Print a result; control characters become escapes."""
-    print(shown(text))
+    print(shown(text), end=end)
 
 
 def _cell(text: str) -> str:
@@ -112,12 +110,8 @@ class NothingFoundError(typer.Exit):
 
 
 def find_audio(
-    arguments: Sequence[str],
-    *,
-    recursive: bool = False,
-    find: Callable[[str], Iterable["Path"]] | None = None,
-    option: str | None = None,
-) -> list["Path"]:
+    arguments: Sequence[str], *, find: Callable[[str], Any] | None = None, option: str | None = None
+) -> dict[str, Any]:
     """Expand files, folders and patterns; report every argument without a recording, and exit if there is one.
 
     A mistyped command must do nothing. Errors inside recordings show later, and fail only these.
@@ -125,31 +119,33 @@ def find_audio(
     Parameters
     ----------
     arguments : sequence of str
-    recursive : bool
     find : callable, optional
-        By default `find_audio_files`.
+        Called with an argument; by default `find_audio_files`.
     option : str, optional
         The option of dictionaries, to suggest it where it may have been forgotten before an argument.
+
+    Returns
+    -------
+    mapping of str to what ``find`` returned
     """
     from sepdict.audio.discovery import find_audio_files
     from sepdict.dictionaries.library import EXTENSION
     from sepdict.errors import AudioFileError
 
-    found: dict[Path, Path] = {}
+    found: dict[str, Any] = {}
     failed: dict[str, str] = {}
     for argument in dict.fromkeys(arguments):
         try:
             if argument.endswith(EXTENSION):
                 raise AudioFileError(f"{argument}: is a dictionary's name; expected recordings")
-            for path in find(argument) if find else find_audio_files([argument], recursive=recursive):
-                found.setdefault(path.resolve(), path)  # once, however often and however it was named
+            found[argument] = find(argument) if find else find_audio_files([argument])
         except (AudioFileError, OSError) as error:  # OSError: a name too long, a folder that may not be read
             meant = option is not None and (argument.endswith(EXTENSION) or _is_installed(argument))
             failed[argument] = explain(error) + (f"; did you mean {option} {argument}?" if meant else "")
             report_error(failed[argument])
     if failed:
         raise NothingFoundError(failed)
-    return list(found.values())
+    return found
 
 
 def _is_installed(name: str) -> bool:

@@ -41,7 +41,7 @@ def inspect(
     """
     from sepdict.dictionaries.library import find_dictionary
 
-    paths = find_audio([solos] if solos is not None else [])  # before torch is loaded, which takes seconds
+    paths = [] if solos is None else find_audio([solos])[solos]  # before torch is loaded, which takes seconds
     found = [find_dictionary(file) for file in files]
     from sepdict._core.devices import AUTO, choose_device
     from sepdict._core.fs import to_json

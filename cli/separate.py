@@ -5,12 +5,13 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .console import NothingFoundError, ProgressReport, find_audio, print_table, report_error, report_failures, say
+from .console import NothingFoundError, ProgressReport, find_audio, report_error, report_failures
 from .learning import learn, names_of, telling_apart
 from .options.common import Cluster, Device, Json, Quiet, Recursive, Verbose
 from .options.separation import (
@@ -39,13 +40,16 @@ from .options.separation import (
     Unknown,
     WriteLabels,
 )
-from .scores import SCORE_COLUMNS, score_cells, standard
+from .results import Results, print_json, print_results
 
 if TYPE_CHECKING:
     from sepdict.audio.labels import Label
     from sepdict.batch.config import BatchConfig
+    from sepdict.batch.layout import MixtureList
     from sepdict.batch.result import TrackResult
     from sepdict.progress import Plan, Progress
+
+MOST_LOOKED_INTO = 1000  # mixtures, for their durations; of more, the others are taken to be as long in the mean
 
 
 def separate(
@@ -87,7 +91,9 @@ def separate(
     The stems are WAV of 32-bit float, unless another format is asked for, at the mixture's rate and length, and sum
     to the mixture. Each track's folder also gets a manifest.json: what was used and how it went.
     """
+    from sepdict._core.names import refusal_of_url
     from sepdict.dictionaries.library import find_dictionary
+    from sepdict.errors import ConfigError
 
     if not dictionaries and not labels:
         raise typer.BadParameter(
@@ -96,6 +102,8 @@ def separate(
         )
     if keep and not labels:
         raise typer.BadParameter("there is nothing to keep without --labels", param_hint="--keep")
+    if why := refusal_of_url(output):  # before a cluster is asked
+        raise ConfigError(why)
     guide_stems = _guides(guides or [])
     try:
         names = _tracks(mixtures, recursive=recursive, out=output)  # before torch is loaded, which takes seconds
@@ -108,7 +116,6 @@ def separate(
     from sepdict._core.names import RESIDUAL
     from sepdict.batch.config import BatchConfig
     from sepdict.batch.export import OutputConfig
-    from sepdict.errors import ConfigError
     from sepdict.evaluation.config import ActivityConfig
     from sepdict.separation.config import SEGMENT_S, SeparationConfig
 
@@ -137,7 +144,7 @@ def separate(
         raise ConfigError(f"--labels are of one recording, and there are {len(names)}; separate them one by one")
     kept = None if marked else _kept(names, files, output, config)
     if kept is not None:
-        _print(kept, as_json=as_json, quiet=quiet)
+        print_results(kept, as_json=as_json, quiet=quiet)
         return
     _separate(names, files, output, config, marked, cluster, keep=keep, as_json=as_json, quiet=quiet)
 
@@ -172,8 +179,8 @@ def _guides(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def _kept(
-    names: Mapping[Path, str], dictionary_files: Sequence[Path], output: Path, config: "BatchConfig"
-) -> "Sequence[TrackResult] | None":
+    names: "MixtureList", dictionary_files: Sequence[Path], output: Path, config: "BatchConfig"
+) -> "Iterator[TrackResult] | None":
     """Return the results if all tracks are there already, found without PyTorch; None if there may be work."""
     from sepdict.batch.resume import results_if_all_kept
     from sepdict.dictionaries.header import read_checksum
@@ -188,7 +195,7 @@ def _kept(
 
 
 def _separate(
-    names: dict[Path, str],
+    mixtures: "MixtureList",
     dictionary_files: Sequence[Path],
     output: Path,
     config: "BatchConfig",
@@ -201,82 +208,88 @@ def _separate(
 ) -> None:
     """Learn what labels mark, separate files, showing the progress, and print the results."""
     from sepdict.batch.executors import connected
-    from sepdict.batch.run import separate_files
+    from sepdict.batch.run import separate_each
     from sepdict.dictionaries.dictionary import Dictionary
 
-    loaded, paths = [Dictionary.load(path) for path in dictionary_files], list(names)
+    loaded = [Dictionary.load(path) for path in dictionary_files]
     files = {dictionary.source: path for dictionary, path in zip(loaded, dictionary_files, strict=True)}
-    results: list[TrackResult] = []
-    with (
-        _printed_afterwards(results, paths, quiet=quiet, as_json=as_json),
-        connected(cluster) as client,
-        ProgressReport(quiet=quiet) as progress,
-    ):
-        listener = _Listener(progress, paths, config, results, given=list(files), marked=names_of(labels))
-        if labels:
-            loaded, config = learn(
-                paths[0], labels, loaded, config, keep=keep, quiet=quiet, report=listener.on_progress
+    with Results(len(mixtures)) as results:
+        with (
+            _printed_afterwards(results, mixtures, quiet=quiet, as_json=as_json),
+            connected(cluster) as client,
+            ProgressReport(quiet=quiet) as progress,
+        ):
+            listener = _Listener(progress, mixtures, config, results, given=list(files), marked=names_of(labels))
+            if labels:
+                path, _ = mixtures[0]
+                loaded, config = learn(
+                    path, labels, loaded, config, keep=keep, quiet=quiet, report=listener.on_progress
+                )
+            separate_each(
+                mixtures,
+                loaded,
+                output,
+                config,
+                command=["sepdict", *sys.argv[1:]],
+                dictionary_files=files,
+                client=client,
+                on_progress=listener.on_progress,
+                on_result=listener.on_result,
             )
-        separate_files(
-            names,
-            loaded,
-            output,
-            config,
-            command=["sepdict", *sys.argv[1:]],
-            dictionary_files=files,
-            client=client,
-            on_progress=listener.on_progress,
-            on_track=listener.on_track,
-        )
-    report_failures(sum(result.error is not None for result in results), len(results))
+        report_failures(results.n_failed, results.n_there)
 
 
-def _tracks(mixtures: Sequence[str], *, recursive: bool, out: Path) -> dict[Path, str]:
-    """Find the recordings and what their tracks are called."""
-    from sepdict.batch.layout import find_mixtures
+def _tracks(arguments: Sequence[str], *, recursive: bool, out: Path) -> "MixtureList":
+    """Find the recordings and what their tracks are called; each once, however often and however it was named."""
+    from sepdict.batch.layout import MixtureList, find_mixtures
 
-    names: dict[Path, str] = {}
-
-    def find(mixture: str) -> Mapping[Path, str]:
-        found = find_mixtures(mixture, recursive=recursive, out=out)
-        names.update({path: name for path, name in found.items() if path not in names})
-        return found
-
-    return {path: names[path] for path in find_audio(mixtures, find=find, option="-d")}
+    mixtures = MixtureList()
+    first: dict[int, str] = {}  # by hash, which is shorter than a path
+    found = find_audio(arguments, find=partial(find_mixtures, recursive=recursive, out=out), option="-d")
+    for argument in list(found):
+        of_argument = found.pop(argument)
+        for number in range(len(of_argument)):
+            path = of_argument.path(number)
+            real = os.path.realpath(path)
+            is_new, other = hash(real) not in first, first.setdefault(hash(real), path)
+            if is_new or os.path.realpath(other) != real:
+                mixtures.take(of_argument, number)
+    return mixtures
 
 
 class _Listener:
-    """Shows what begins, its progress, and which tracks failed; collects the results."""
+    """Shows what begins, its progress, and which tracks failed; puts the results away."""
 
     def __init__(
         self,
         report: ProgressReport,
-        paths: Sequence[Path],
+        mixtures: "MixtureList",
         config: "BatchConfig",
-        results: list["TrackResult"],
+        results: Results,
         *,
         given: Sequence[str],
         marked: Sequence[str],
     ) -> None:
-        self.report, self.paths, self.config, self.results = report, paths, config, results
+        self.report, self.mixtures, self.config, self.results = report, mixtures, config, results
         self.to_learn = [source for source in marked if source not in given]
         self.sources = sorted([*given, *self.to_learn])
-        self.announced: list[str] = []  # what has begun: a track that is refused before its fit was never separated
+        self.announced = ""  # what has begun: a track that is refused before its fit was never separated
 
     def on_progress(self, event: "Progress") -> None:
         """Show a step, and before the first one what it is a step of."""
         if not self.announced:
             self.report.follow(self._plan())
         what = self._stage(event.stage)
-        if what not in self.announced:
-            self.announced.append(what)
+        if what != self.announced:
+            self.announced = what
             self.report.begin(what)
         self.report.step(event)
 
-    def on_track(self, result: "TrackResult") -> None:
-        """Keep a result, and print its error."""
-        self.results.append(result)
-        self.report.count(result.mixture, None if result.error else 0.0 if result.kept else result.duration_s)
+    def on_result(self, number: int, result: "TrackResult") -> None:
+        """Put a result away, and print its error."""
+        self.results.put(number, result)
+        duration_s = None if result.error else 0.0 if result.kept else result.duration_s
+        self.report.count(self.mixtures.path(number), duration_s)
         if result.error is not None:
             report_error(result.error)
 
@@ -285,8 +298,10 @@ class _Listener:
         from sepdict.audio.decoding import likely_duration_s
         from sepdict.separation.plan import plan_separation
 
-        done, config = {result.mixture for result in self.results}, self.config
-        whole_s = {path: likely_duration_s(path) for path in self.paths if path not in done}
+        config, to_do = self.config, [n for n in range(len(self.mixtures)) if n not in self.results]
+        paths = list(map(self.mixtures.path, to_do))
+        heard = dict.fromkeys(paths[:: 1 + len(paths) // MOST_LOOKED_INTO])
+        whole_s = {path: likely_duration_s(Path(path)) if path in heard else None for path in paths}
         return plan_separation(
             {path: each and min(max(0.0, each - config.start_s), config.duration_s) for path, each in whole_s.items()},
             config.separation,
@@ -301,16 +316,13 @@ class _Listener:
         if stage == "estimate":
             return telling_apart(self.sources)
         if stage == "tracks":
-            return f"separating {len(self.paths)} files, several at a time"
-        done = {result.mixture for result in self.results}
-        following = next(path for path in self.paths if path not in done)
-        return f"separating {following} ({len(done) + 1} of {len(self.paths)})"
+            return f"separating {len(self.mixtures)} files, several at a time"
+        following = self.mixtures.path(self.results.first_missing)
+        return f"separating {following} ({self.results.n_there + 1} of {len(self.mixtures)})"
 
 
 @contextlib.contextmanager
-def _printed_afterwards(
-    results: Sequence["TrackResult"], paths: Sequence[Path], *, quiet: bool, as_json: bool
-) -> Iterator[None]:
+def _printed_afterwards(results: Results, mixtures: "MixtureList", *, quiet: bool, as_json: bool) -> Iterator[None]:
     """Print the tracks that are done, in their order, when the work inside ends, also by Ctrl-C.
 
     As JSON, an error that ends the batch is one of each track that is not done.
@@ -318,79 +330,20 @@ def _printed_afterwards(
     from sepdict.batch.result import TrackResult
     from sepdict.errors import SepdictError
 
-    refused: dict[Path, TrackResult] = {}
+    why: str | None = None
     try:
         yield
     except SepdictError as error:
-        refused = {path: TrackResult(path, str(error)) for path in paths}
+        why = str(error)
         raise
     finally:
-        ended = refused | {result.mixture: result for result in results}
-        _print([ended[path] for path in paths if path in ended], as_json=as_json, quiet=quiet)
-
-
-def _print(results: Sequence["TrackResult"], *, as_json: bool, quiet: bool) -> None:
-    """Print results of tracks."""
-    if as_json:
-        _print_json(results)
-    else:
-        _print_results([result for result in results if result.error is None], quiet=quiet)
-
-
-def _print_json(results: Sequence["TrackResult"]) -> None:
-    """Print all that is known of every track, failed ones included."""
-    from sepdict._core.fs import to_json
-
-    say(to_json([result.as_dict() for result in results]))
+        those = (number for number in range(len(mixtures)) if number in results or why is not None)
+        ended = (results[n] if n in results else TrackResult(mixtures[n][0], why) for n in those)
+        print_results(ended, as_json=as_json, quiet=quiet)
 
 
 def _print_failures(errors: Mapping[str, str]) -> None:
     """Print as JSON why arguments stand for no mixture."""
     from sepdict.batch.result import TrackResult
 
-    _print_json([TrackResult(Path(argument), error) for argument, error in errors.items()])
-
-
-def _print_results(results: Sequence["TrackResult"], *, quiet: bool) -> None:
-    """Print where the stems are and how good they are; unless quiet, with how each track went."""
-    for result in results:
-        title = str(result.mixture) if quiet else _title(result)
-        pages = [str(page) for page in (result.report, result.labels) if page is not None]
-        folder = os.path.commonpath([path.parent for path in result.stems.values()])
-        if result.evaluation is not None:
-            scores = {score.source: score_cells(score) for score in result.evaluation.scores}
-            no_score = [""] * len(SCORE_COLUMNS)
-            rows = [[str(path), *scores.get(source, no_score)] for source, path in result.stems.items()]
-            mean = ["mean", *score_cells(result.evaluation.mean)]
-            rows = [*rows, mean, *([page, *no_score] for page in pages)]
-            print_table(title, ["stem", *SCORE_COLUMNS], rows, folder=folder)
-            continue
-        paths = [*map(str, result.stems.values()), *pages]
-        if quiet:
-            say("\n".join(paths))
-        else:
-            print_table(title, ["stem"], [[path] for path in paths], folder=folder)
-    if any(result.evaluation for result in results) and not quiet:
-        say(standard())
-
-
-def _how(result: "TrackResult") -> str:
-    """Describe how a fit ended, or that the mixture is silent."""
-    if math.isnan(result.explained_energy):
-        return "silent, there was nothing to separate"
-    return (
-        f"explained energy {100 * result.explained_energy:.1f} %, null test {result.null_test_db:.0f} dB, "
-        f"{'converged' if result.converged else result.message}"
-    )
-
-
-def _title(result: "TrackResult") -> str:
-    """Describe how a track was separated."""
-    if result.kept:
-        return f"{result.mixture}: kept, its stems were there already"
-    softer = f", all stems {-20 * math.log10(result.gain):.1f} dB softer, lest one clips" if result.gain < 1 else ""
-    return (
-        f"{result.mixture}: {result.duration_s:.1f} s in {result.seconds:.1f} s "
-        f"(real-time factor {result.real_time_factor:.2f}), "
-        f"{_how(result)}{softer}"
-    )
+    print_json([TrackResult(Path(argument), error) for argument, error in errors.items()])

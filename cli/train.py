@@ -195,10 +195,12 @@ def _json_at_the_end(wanted: bool) -> Iterator[list["_Trained"]]:
 
 def _orders(solos: Sequence[str], output: Path | None, name: str | None, *, each: bool) -> list[_Order]:
     """List the dictionaries to be trained, and their files."""
-    from sepdict._core.names import normalized, refuse_unwritable
+    from sepdict._core.names import normalized, refusal_of_url, refuse_unwritable
     from sepdict.dictionaries.library import EXTENSION, library_folder
     from sepdict.errors import ConfigError
 
+    if output is not None and (why := refusal_of_url(output)):
+        raise ConfigError(why)
     if not each:
         if output is None and name is None and len(solos) == 1 and not Path(solos[0]).exists():
             raise ConfigError(
@@ -352,20 +354,17 @@ def _find_recordings(arguments: Sequence[str], *, recursive: bool) -> dict[str, 
     from sepdict.audio.discovery import find_audio_files
     from sepdict.audio.parts import Part, find_parts, refuse_overlaps
 
-    found: dict[str, list[Part]] = {}
     of_files: dict[Path, list[Part]] = {}
 
-    def find(argument: str) -> list[Path]:
+    def find(argument: str) -> list[Part]:
         parts = find_parts(argument)
         if parts:
             of_file = of_files.setdefault(parts[0].path.resolve(), [])
             of_file += parts
             refuse_overlaps(of_file)
-        found[argument] = parts or [Part(file) for file in find_audio_files([argument], recursive=recursive)]
-        return [part.path for part in found[argument]]
+        return parts or [Part(file) for file in find_audio_files([argument], recursive=recursive)]
 
-    find_audio(arguments, find=find)
-    return found
+    return find_audio(arguments, find=find)
 
 
 def _each_once(arguments: Sequence[str], found: Mapping[str, Sequence["Part"]]) -> list["Part"]:

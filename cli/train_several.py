@@ -36,7 +36,11 @@ def train_several(
         executor.refuse_unfit(out, [task.parts[0].path for task in tasks] + [part.path for part in backgrounds])
         report.begin(f"training {len(tasks)} dictionaries, several at a time")
 
-        def tell(trained: "Trained") -> None:
+        n_failed = 0
+
+        def tell(_: int, trained: "Trained") -> None:
+            nonlocal n_failed
+            n_failed += len(trained.errors)
             for error in trained.errors:
                 report_error(error)
             for remark in () if report.quiet else trained.remarks:
@@ -45,7 +49,7 @@ def train_several(
             if trained.card is not None:
                 on_trained(trained, trained.card)
 
-        results = executor.carry_out(
+        executor.carry_out(
             partial(train_one, config, [absolute(part) for part in backgrounds], device),
             [replace(task, parts=[absolute(part) for part in task.parts]) for task in tasks],
             out,
@@ -53,7 +57,7 @@ def train_several(
             on_result=tell,
             on_progress=report.step,
         )
-    return sum(len(trained.errors) for trained in results)
+    return n_failed
 
 
 def absolute(part: "Part") -> "Part":

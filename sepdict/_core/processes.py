@@ -2,11 +2,11 @@
 
 import contextlib
 import functools
+import itertools
 import multiprocessing
 import pickle
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -82,8 +82,8 @@ def in_processes(
     *,
     n_jobs: int,
     died: Callable[[Task], Result],
-    on_result: Callable[[Result], None],
-) -> list[Result]:
+    on_result: Callable[[int, Result], None],
+) -> None:
     """Work on tasks in several processes at once, which together have as many threads as torch has here.
 
     Parameters
@@ -96,12 +96,8 @@ def in_processes(
     died : callable
         Gives the result of a task whose process ended suddenly, of memory for example; the others go on.
     on_result : callable
-        Called in this process, in the order of completion; raising from it ends all processes.
-
-    Returns
-    -------
-    list
-        In the order of the tasks.
+        Called in this process with a task's number and result, in the order of completion; raising from it ends all
+        processes.
 
     Raises
     ------
@@ -112,11 +108,11 @@ def in_processes(
     """
     n_threads = torch.get_num_threads()
     n_jobs = min(n_jobs, n_threads, len(tasks))
-    waiting, results = deque(range(len(tasks))), dict[int, Result]()
+    n_waiting, following = len(tasks), itertools.count()
     busy: dict[Connection, int | None] = {}  # the number of the task that a worker is on, None while it starts
     with _workers(functools.partial(_without_events, work), n_threads // max(1, n_jobs)) as start:
-        while waiting or busy:
-            while len(busy) < min(n_jobs, len(waiting) + len(busy)):
+        while n_waiting or busy:
+            while len(busy) < min(n_jobs, n_waiting + len(busy)):
                 busy[start()] = None
             for worker in wait(list(busy)):
                 assert isinstance(worker, Connection)
@@ -125,12 +121,11 @@ def in_processes(
                 if error is not None:
                     raise error
                 if index is not None:
-                    results[index] = result
-                    on_result(result)
-                if waiting and not worker.closed:
-                    busy[worker] = index = waiting.popleft()
+                    on_result(index, result)
+                if n_waiting and not worker.closed:
+                    busy[worker] = index = next(following)
+                    n_waiting -= 1
                     worker.send(tasks[index])
-    return [results[index] for index in range(len(tasks))]
 
 
 def _without_events(work: Callable[[Task], Result], task: Task, _: Send) -> Result:

@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sepdict._core.names import normalized, refusal_of_url
@@ -38,6 +38,8 @@ NO_SOUND = frozenset(
 )
 """Extensions of files that are clearly no recordings; a search does not report them as passed over."""
 
+MOST_NAMED = 3  # of what is passed over
+
 
 def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, aside: Path | None = None) -> list[Path]:
     """Expand folders and patterns such as ``"*.wav"`` to audio files, in name order.
@@ -58,17 +60,20 @@ def find_audio_files(paths: Iterable[str | Path], *, recursive: bool = False, as
     AudioFileError
         If a path does not exist, a folder holds no audio, or a pattern matches nothing.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
-            found += _search(path, recursive=recursive, aside=aside)
-        elif os.path.exists(path):
-            found.append(path)
-        elif matches := sorted(glob.glob(str(path), recursive=recursive)):
-            found += map(Path, matches)
-        else:
-            raise AudioFileError(refusal_of_url(path) or f"{path}: no such file or folder")
-    return list(dict.fromkeys(found))
+    found = (each for path in paths for each in list_audio(path, recursive=recursive, aside=aside))
+    return [Path(each) for each in dict.fromkeys(found)]
+
+
+def list_audio(path: str | Path, *, recursive: bool = False, aside: Path | None = None) -> list[str]:
+    """Expand one folder or pattern as `find_audio_files` does, to text, of which a million takes little memory."""
+    path = Path(path)
+    if os.path.isdir(path):  # unlike Path.is_dir, also False for a name no file can have
+        return _search(path, recursive=recursive, aside=aside)
+    if os.path.exists(path):
+        return [str(path)]
+    if matches := sorted(glob.glob(str(path), recursive=recursive)):
+        return [str(Path(each)) for each in matches]
+    raise AudioFileError(refusal_of_url(path) or f"{path}: no such file or folder")
 
 
 def below(folder: Path, name: str) -> Path:
@@ -83,18 +88,18 @@ def below(folder: Path, name: str) -> Path:
     return folder
 
 
-def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[Path]:
+def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[str]:
     """List a folder's audio files, and name in one warning what was passed over."""
-    entries = sorted(path for path in _entries(folder, recursive=recursive) if not path.name.startswith("."))
-    if aside is not None and folder.resolve() in (aside := aside.resolve()).parents:
-        entries = [path for path in entries if aside not in (path.resolve(), *path.resolve().parents)]
-    inside = [path for path in entries if _is_audio_by_name(path)]
-    left = [path for path in entries if path not in set(inside) and path.suffix.lower() not in NO_SOUND]
-    left_out = [_named([path.relative_to(folder) for path in left if not path.is_dir()], "file")]
-    if not recursive:
-        unsearched = [path.relative_to(folder) for path in entries if path.is_dir() and _has_audio(path)]
-        left_out.append(_named(unsearched, "folder", " with sound, which --recursive searches"))
-    said = " and ".join(filter(None, left_out))
+    inside, files, folders = list[str](), _PassedOver("file"), _PassedOver("folder")
+    for entry in _entries(str(folder), recursive=recursive, aside=_resolved(aside, within=folder)):
+        if _is_audio_by_name(entry):
+            inside.append(str(Path(entry)))
+        elif not recursive and os.path.isdir(entry):
+            if any(map(_is_audio_by_name, _entries(entry, recursive=True))):
+                folders.add(Path(entry).relative_to(folder))
+        elif Path(entry).suffix.lower() not in NO_SOUND:
+            files.add(Path(entry).relative_to(folder))
+    said = " and ".join(filter(None, [files.named(), folders.named(" with sound, which --recursive searches")]))
     if not inside:
         where = "with its subfolders" if recursive else "subfolders aside"
         besides = f"; it holds {said}" if said else ""
@@ -104,30 +109,55 @@ def _search(folder: Path, *, recursive: bool, aside: Path | None) -> list[Path]:
     return inside
 
 
-def _named(paths: Sequence[Path], what: str, which: str = "", *, n_named: int = 3) -> str:
-    """Return the number of files or folders and the names of the first, or an empty text."""
-    if not paths:
-        return ""
-    more = f" and {len(paths) - n_named} more" if len(paths) > n_named else ""
-    plural = "s" if len(paths) > 1 else ""
-    return f"{len(paths)} {what}{plural}{which} ({', '.join(map(str, paths[:n_named]))}{more})"
+class _PassedOver:
+    """Files or folders that are not taken: their number, and the first of them."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.n, self.first = what, 0, list[str]()
+
+    def add(self, path: Path) -> None:
+        """Count one."""
+        self.n += 1
+        if len(self.first) < MOST_NAMED:
+            self.first.append(str(path))
+
+    def named(self, which: str = "") -> str:
+        """Return the number of them and the names of the first, or an empty text."""
+        more = f" and {self.n - MOST_NAMED} more" if self.n > MOST_NAMED else ""
+        return (
+            f"{self.n} {self.what}{'s' if self.n > 1 else ''}{which} ({', '.join(self.first)}{more})" if self.n else ""
+        )
 
 
-def _has_audio(folder: Path) -> bool:
-    """Return True if a folder or its subfolders hold audio files; an unreadable folder holds none."""
-    return any(map(_is_audio_by_name, _entries(folder, recursive=True)))
+def _resolved(aside: Path | None, *, within: Path) -> str | None:
+    """Return the real path of a folder; None where there is none, or it is not inside another."""
+    real = None if aside is None else aside.resolve()
+    return None if real is None or within.resolve() not in real.parents else str(real)
 
 
-def _entries(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    """List a folder's entries, or the files of it and its visible subfolders; links to folders are not followed."""
-    if not recursive:
-        yield from folder.iterdir()
+def _entries(folder: str, *, recursive: bool, aside: str | None = None) -> Iterator[str]:
+    """Walk through a folder in the order of names, a folder at a time.
+
+    Yield its visible entries, or the files of it and its visible subfolders. Links to folders are not followed, and
+    neither what is aside nor links into it are yielded.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((each.name, each.is_dir(), each.is_symlink()) for each in found if each.name[0] != ".")
+    except OSError:
+        if not recursive:
+            raise
         return
-    for inside, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(inside, name) for name in names)
+    for name, is_folder, is_link in entries:
+        path = os.path.join(folder, name)
+        if aside is not None and f"{os.path.realpath(path)}{os.sep}".startswith(f"{aside}{os.sep}"):
+            continue
+        if not recursive or not is_folder:
+            yield path
+        elif not is_link:
+            yield from _entries(path, recursive=True, aside=aside)
 
 
-def _is_audio_by_name(path: Path) -> bool:
+def _is_audio_by_name(path: str) -> bool:
     """Return True for a visible file with an audio extension."""
-    return path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith(".") and os.path.isfile(path)
+    return os.path.splitext(path)[1].lower() in AUDIO_EXTENSIONS and os.path.isfile(path)

@@ -34,7 +34,7 @@ from sepdict._core.processes import Outcome
 from sepdict._core.version import __version__
 from sepdict.batch.attempts import MOST_ATTEMPTS, GivenUp, Stopped, attempt, stop, write_work
 from sepdict.batch.executors import Result, Task, counting
-from sepdict.batch.workers import Answer, Needs, answer, refuse_unfit, shares, use_threads
+from sepdict.batch.workers import Answer, Needs, answer, shares, unfitness, use_threads
 from sepdict.errors import ConfigError
 from sepdict.progress import OnProgress
 
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 AUTO = "auto"
 TASKS_PER_WORKER = 2  # one that is worked on, one that waits there, so that no worker is idle
 LOOKING_S = 1.0  # between two looks for new workers
+FETCHING_S = 10.0  # for the outcome of an attempt that has ended; what is lost is tried again, and found done
 STOPPING_S = 60.0  # for attempts to end
 KILLED = f"it killed its worker {MOST_ATTEMPTS} times, perhaps for memory; give workers more, or shorten the segments"
 
@@ -112,7 +113,8 @@ def _address(where: str) -> str:
 @contextlib.contextmanager
 def _dask_silent() -> Iterator[None]:
     """Keep Dask's own log and warnings from the screen: what matters is reported in our words."""
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
+    theirs = ("distributed", "tornado", "asyncio")  # the last tells what Dask did not wait for
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in theirs]
     before = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)
@@ -151,7 +153,9 @@ class DaskCluster:
         self.client = client
         self._reads: Sequence[Path] = ()
         self._met: dict[str, Answer] = {}
-        self._there: set[str] = set()  # workers that were asked, and are there
+        self._there: set[str] = set()  # workers that were asked, can work, and are there
+        self._left_out: set[str] = set()  # workers that joined during the work, and cannot do it
+        self._is_working = False
         self._asked_at = -math.inf
 
     def refuse_unfit(self, out: Path, reads: Sequence[Path]) -> None:
@@ -169,31 +173,29 @@ class DaskCluster:
         out: Path,
         *,
         died: Callable[[Task, str], Result],
-        on_result: Callable[[Result], None],
+        on_result: Callable[[int, Result], None],
         on_progress: OnProgress,
-    ) -> list[Result]:
+    ) -> None:
         """Work on tasks; see `Executor`."""
         if not tasks:
-            return []
-        told = counting(on_result, on_progress, len(tasks))
-        results: dict[int, Result] = {}
+            return
+        told, n_left, self._is_working = counting(on_result, on_progress, len(tasks)), len(tasks), True
         with hidden_folder(out) as folder:
             write_work(folder, work)
             with _Flights(self.client, folder, tasks, on_late=told) as flights:
-                while len(results) < len(tasks):
+                while n_left:
                     self._meet(folder)
-                    flights.fill(len(self._there) * TASKS_PER_WORKER)
+                    flights.fill(self._there)
                     for number, outcome in flights.landed():
+                        n_left -= 1
                         if isinstance(outcome, GivenUp):
-                            results[number] = died(tasks[number], KILLED)
+                            told(number, died(tasks[number], KILLED))
                         elif outcome.error is None:
-                            results[number] = outcome.result
+                            told(number, outcome.result)
                         else:
                             raise outcome.error
-                        told(results[number])
             if self._met.keys() - self._there:
                 self.client.run(sweep, out, on_error="ignore")  # what killed workers left on machines of their own
-        return [results[number] for number in range(len(tasks))]
 
     @property
     def _where(self) -> str:
@@ -213,7 +215,7 @@ class DaskCluster:
         """Ask workers that are new, and share out the cores anew if some came or left."""
         if not there and self._there:
             log.warning("the scheduler %s has no workers any more; waiting for some", self._where)
-        self._ask([worker for worker in there if worker not in self._met], folder)
+        self._ask([worker for worker in there if worker not in self._met and worker not in self._left_out], folder)
         known = {worker: self._met[worker] for worker in there if worker in self._met}
         if known.keys() != self._there:
             own = shares(known)
@@ -222,16 +224,28 @@ class DaskCluster:
             self._there = set(known)
 
     def _ask(self, workers: Sequence[str], folder: Path) -> None:
-        """Ask new workers for their versions and what they see; refuse what does not fit."""
+        """Ask new workers for their versions and what they see; refuse what does not fit, or later leave it out."""
+        right: list[str] = []
         for worker, found in self._run(version, "sepdict", workers=workers).items():
-            if found != __version__:
+            if found == __version__:
+                right.append(worker)
+            else:
                 has = "no sepdict" if isinstance(found, PackageNotFoundError) else f"sepdict {found}"
-                raise ConfigError(f"worker {worker} has {has}, here it is {__version__}; install the same on both")
-        for worker, found in self._run(answer, Needs.of(folder, self._reads), workers=workers).items():
+                self._refuse(worker, f"worker {worker} has {has}, here it is {__version__}; install the same on both")
+        for worker, found in self._run(answer, Needs.of(folder, self._reads), workers=right).items():
             if not isinstance(found, Answer):
-                raise ConfigError(f"worker {worker} cannot work ({type(found).__name__}: {found})")
-            refuse_unfit(worker, found)
-            self._met[worker] = found
+                self._refuse(worker, f"worker {worker} cannot work ({type(found).__name__}: {found})")
+            elif why := unfitness(worker, found):
+                self._refuse(worker, why)
+            else:
+                self._met[worker] = found
+
+    def _refuse(self, worker: str, why: str) -> None:
+        """Refuse a worker before the work; once others work, leave it out."""
+        if not self._is_working:
+            raise ConfigError(why)
+        log.warning("%s; it gets no work", why)
+        self._left_out.add(worker)
 
     def _run(self, function: Callable[..., Any], *args: Any, workers: Sequence[str]) -> dict[str, Any]:
         """Call a function on workers, and return what it returns or raises; leave out those that ended meanwhile."""
@@ -251,14 +265,18 @@ class _Flights:
         The run's.
     tasks : sequence
     on_late : callable
-        Called with the results of attempts that end well while all are being ended.
+        Called with the numbers and results of attempts that end well while all are being ended.
     """
 
-    def __init__(self, client: Client, folder: Path, tasks: Sequence[Any], *, on_late: Callable[[Any], None]) -> None:
+    def __init__(
+        self, client: Client, folder: Path, tasks: Sequence[Any], *, on_late: Callable[[int, Any], None]
+    ) -> None:
         self.client, self.folder, self.tasks, self.on_late = client, folder, tasks, on_late
         self.ahead = iter(range(len(tasks)))
         self.again = deque[int]()
         self.under_way: dict[Future[Any], int] = {}
+        self.workers = frozenset[str]()
+        self.workers_of: dict[Future[Any], frozenset[str]] = {}  # those of which one may work on it
         self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.n_kills: dict[int, int] = {}
 
@@ -277,18 +295,38 @@ class _Flights:
             with contextlib.suppress(Exception):
                 self.client.cancel(list(self.under_way))
 
-    def fill(self, n_most: int) -> None:
-        """Submit tasks until so many are under way."""
+    def fill(self, workers: Collection[str]) -> None:
+        """Submit tasks until enough are under way, for these workers only; what waits for others is tried again."""
         self._refuse_closed()
-        while len(self.under_way) < n_most:
+        if workers and self.workers != workers:
+            self._follow(frozenset(workers))
+        while len(self.under_way) < len(workers) * TASKS_PER_WORKER:
             number = self.again.popleft() if self.again else next(self.ahead, None)
             if number is None:
                 return
             key = f"sepdict-{number}-{uuid.uuid4().hex}"
             task = pickle.dumps(self.tasks[number])
-            future = self.client.submit(attempt, self.folder, number, task, key=key, pure=False)
-            self.under_way[future] = number
+            where = list(self.workers)
+            future = self.client.submit(attempt, self.folder, number, task, key=key, pure=False, workers=where)
+            self.under_way[future], self.workers_of[future] = number, self.workers
             future.add_done_callback(self.ended.put)
+
+    def _follow(self, workers: frozenset[str]) -> None:
+        """Let these workers have what waits, also for others, and try again what waits for workers that are gone."""
+        self.workers = workers
+        for future in [future for future, meant in self.workers_of.items() if meant.isdisjoint(workers)]:
+            self.again.append(self._end(future))
+            future.cancel()
+        with contextlib.suppress(OSError, KeyError):  # the connection is cut, or one has ended meanwhile
+            allowed = {future.key: list(workers) for future in self.workers_of}
+            assert self.client.scheduler is not None
+            self.client.sync(self.client.scheduler.set_restrictions, worker=allowed)
+            self.workers_of = dict.fromkeys(self.workers_of, workers)
+
+    def _end(self, future: "Future[Any]") -> int:
+        """Take an attempt off the list, and return the number of its task."""
+        del self.workers_of[future]
+        return self.under_way.pop(future)
 
     def landed(self) -> Iterator[tuple[int, Outcome | GivenUp]]:
         """Return the outcomes that came since, after a moment also none; what was lost is tried again."""
@@ -305,13 +343,13 @@ class _Flights:
             with contextlib.suppress(Exception, KeyboardInterrupt):  # the listener may be what ended the run
                 outcome = self._outcome(future, number)
                 if isinstance(outcome, Outcome) and outcome.error is None:
-                    self.on_late(outcome.result)
+                    self.on_late(number, outcome.result)
 
     def _wait(self) -> list[tuple["Future[Any]", int]]:
         """Wait a moment for futures that end."""
         with contextlib.suppress(queue.Empty):
             future = self.ended.get(timeout=LOOKING_S)
-            return [(future, self.under_way.pop(future))]
+            return [(future, self._end(future))] if future in self.under_way else []
         self._refuse_closed()
         return []
 
@@ -325,11 +363,14 @@ class _Flights:
         if future.status == "cancelled":  # the connection to the scheduler was cut
             return None
         try:
-            outcome: Outcome | GivenUp | Stopped = future.result()
+            outcome: Outcome | GivenUp | Stopped = future.result(timeout=FETCHING_S)
         except KilledWorker:  # which counts also those that only waited on a worker that was killed
             self.n_kills[number] = self.n_kills.get(number, 0) + 1
             return GivenUp() if self.n_kills[number] == MOST_ATTEMPTS else None
         except (CancelledError, CommClosedError):  # the connection was cut, perhaps while the outcome came
+            return None
+        except TimeoutError:  # its worker ended with it, and others may not make it anew
+            future.cancel()
             return None
         except Exception as error:
             raise ConfigError(f"a worker cannot work ({type(error).__name__}: {error})") from error

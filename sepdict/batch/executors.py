@@ -45,10 +45,10 @@ class Executor(Protocol):
         out: Path,
         *,
         died: Callable[[Task, str], Result],
-        on_result: Callable[[Result], None],
+        on_result: Callable[[int, Result], None],
         on_progress: OnProgress,
-    ) -> list[Result]:
-        """Work on tasks, and return the results in the order of the tasks.
+    ) -> None:
+        """Work on tasks; no more of them and of their results is kept than is under way.
 
         Parameters
         ----------
@@ -60,7 +60,8 @@ class Executor(Protocol):
         died : callable
             Gives the result of a task whose process ended suddenly, and takes the reason; the others go on.
         on_result : callable
-            Called in this process, in the order of completion; raising from it ends the work.
+            Called in this process with a task's number and result, in the order of completion; raising from it ends
+            the work.
         on_progress : callable
             Of the work; where there are several tasks at a time, one step is a task.
 
@@ -88,13 +89,15 @@ class LocalProcesses:
         out: Path,
         *,
         died: Callable[[Task, str], Result],
-        on_result: Callable[[Result], None],
+        on_result: Callable[[int, Result], None],
         on_progress: OnProgress,
-    ) -> list[Result]:
+    ) -> None:
         """Work on tasks; see `Executor`."""
         if self.n_jobs == 1 or len(tasks) < 2:
-            return _in_turn(partial(work, on_progress), tasks, on_result)
-        return in_processes(
+            for number, task in enumerate(tasks):
+                on_result(number, work(on_progress, task))
+            return
+        in_processes(
             partial(work, ignore_progress),
             tasks,
             n_jobs=self.n_jobs,
@@ -150,24 +153,15 @@ def _cluster() -> ModuleType:
     return cluster
 
 
-def counting(on_result: Callable[[Result], None], on_progress: OnProgress, n_tasks: int) -> Callable[[Result], None]:
+def counting(
+    on_result: Callable[[int, Result], None], on_progress: OnProgress, n_tasks: int
+) -> Callable[[int, Result], None]:
     """Report every result as a step of progress, after ``on_result``; begin with none."""
     n_done = itertools.count(1)
     on_progress(Progress("tracks", 0, n_tasks, math.nan))
 
-    def count(result: Result) -> None:
-        on_result(result)
+    def count(number: int, result: Result) -> None:
+        on_result(number, result)
         on_progress(Progress("tracks", next(n_done), n_tasks, math.nan))
 
     return count
-
-
-def _in_turn(
-    work: Callable[[Task], Result], tasks: Sequence[Task], on_result: Callable[[Result], None]
-) -> list[Result]:
-    """Work on one task after the other."""
-    results = []
-    for task in tasks:
-        results.append(work(task))
-        on_result(results[-1])
-    return results

@@ -3,6 +3,7 @@
 Where a format would clip, all stems of a track are made softer by one gain; their sum is then the softer mixture.
 """
 
+import functools
 import logging
 import math
 import string
@@ -97,12 +98,7 @@ class OutputConfig:
 
     def of(self, mixture: Path) -> "OutputConfig":
         """Fill a mixture's extension into the template."""
-        extension = _literal(mixture.suffix[1:] or NO_EXTENSION)
-        filled = ""
-        for literal, name, *_ in string.Formatter().parse(self.filename):
-            filled += _literal(literal)
-            filled += "" if name is None else extension if name == MIXTURE_EXTENSION else f"{{{name}}}"
-        return replace(self, filename=filled)
+        return _filled(self, mixture.suffix[1:] or NO_EXTENSION)
 
     def path(self, track: str, source: str, *, ext: str | None = None) -> Path:
         """Return the path of a file, relative to the output folder."""
@@ -179,6 +175,16 @@ class OutputConfig:
 def _literal(text: str) -> str:
     """Escape text for a template."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+@functools.cache  # for there may be a million mixtures
+def _filled(output: OutputConfig, extension: str) -> OutputConfig:
+    """Fill an extension into the template."""
+    filled = ""
+    for literal, name, *_ in string.Formatter().parse(output.filename):
+        filled += _literal(literal)
+        filled += "" if name is None else _literal(extension) if name == MIXTURE_EXTENSION else f"{{{name}}}"
+    return replace(output, filename=filled)
 
 
 def _refuse_template(filename: str) -> None:

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import overload
 
 from sepdict._core.fs import sha256_of
 from sepdict._core.names import normalized
-from sepdict.audio.discovery import below, find_audio_files
-from sepdict.batch.export import MIXTURE_EXTENSION, OutputConfig
+from sepdict.audio.discovery import below, find_audio_files, list_audio
+from sepdict.batch.export import OutputConfig
 from sepdict.batch.manifest import read_record
 from sepdict.errors import AudioFileError, ConfigError
 
@@ -94,6 +95,16 @@ class Track:
         return [*self.by_name.values(), self.manifest]
 
     @property
+    def folders(self) -> set[str]:
+        """All folders that the files are in, up to the root, as text."""
+        folders = set[str]()
+        for folder in map(os.path.dirname, map(str, self.outputs)):
+            while folder not in folders and folder != os.path.dirname(folder):
+                folders.add(folder)
+                folder = os.path.dirname(folder)
+        return folders
+
+    @property
     def by_name(self) -> dict[str, Path]:
         """All files but the manifest, by their names ``{source}.{ext}``."""
         files = {f"{name}{path.suffix}": path for name, path in self.stems.items()}
@@ -162,7 +173,61 @@ class Track:
         return replace(self, out=out, stems=stems, manifest=below(self.manifest), report=report, labels=labels)
 
 
-def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> dict[Path, str]:
+class MixtureList(Sequence[tuple[Path, str]]):
+    """The paths of mixtures and the names of their tracks, in their order; of a million, little more than the letters.
+
+    Examples
+    --------
+    >>> mixtures = MixtureList()
+    >>> mixtures.add("in/monday/take.wav", Path("in"))
+    >>> [name for _, name in mixtures]
+    ['monday/take']
+    """
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+        self._roots: list[Path | str | None] = []
+
+    @classmethod
+    def of(cls, mixtures: Sequence[str | Path] | Mapping[Path, str]) -> "MixtureList":
+        """Take paths, with the names of their tracks where there are any."""
+        found, names = cls(), mixtures if isinstance(mixtures, Mapping) else {}
+        for path in mixtures:
+            found.add(str(Path(path)), names.get(Path(path)))
+        return found
+
+    def add(self, path: str, root: Path | str | None = None) -> None:
+        """Add a mixture; its track is named by its path below a folder, by a text, or else after its file."""
+        self._paths.append(path)
+        self._roots.append(root)
+
+    def take(self, other: "MixtureList", number: int) -> None:
+        """Add a mixture of others."""
+        self.add(other._paths[number], other._roots[number])
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[Path, str]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[tuple[Path, str]]: ...
+
+    def __getitem__(self, number: int | slice) -> tuple[Path, str] | list[tuple[Path, str]]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        path, root = Path(self._paths[number]), self._roots[number]
+        if isinstance(root, Path):
+            return path, str(path.relative_to(root).with_suffix(""))
+        return path, path.stem if root is None else root
+
+    def path(self, number: int) -> str:
+        """Return the path of a mixture, always the same text."""
+        return self._paths[number]
+
+
+def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path | None = None) -> MixtureList:
     """Find the recordings that a file, a folder or a pattern stands for, and the name of each track.
 
     A folder's tracks are named after their files, with the subfolders. When subfolders are searched, the output folder
@@ -173,101 +238,58 @@ def find_mixtures(path: str | Path, *, recursive: bool = False, out: str | Path 
     AudioFileError
         As `find_audio_files` does, or if all that is found is left out.
     """
-    found = find_audio_files([path], recursive=recursive, aside=None if out is None else Path(out))
-    if not os.path.isdir(path):
-        return {each: each.stem for each in found}
-    folders = {each.parent for each in found if recursive and each.parent != Path(path)}
-    left_out = {folder for folder in folders if read_record(folder / f"{MANIFEST}.{MANIFEST_FORMAT}")}
-    names = {each: str(each.relative_to(path).with_suffix("")) for each in found if each.parent not in left_out}
+    found, mixtures = list_audio(path, recursive=recursive, aside=None if out is None else Path(out)), MixtureList()
+    root = Path(path) if os.path.isdir(path) else None
+    folders = set(map(os.path.dirname, found)) - {os.path.dirname(str(Path(path) / "a"))} if root and recursive else ()
+    left_out = {folder for folder in folders if read_record(Path(folder, f"{MANIFEST}.{MANIFEST_FORMAT}"))}
+    for each in found:
+        if os.path.dirname(each) not in left_out:
+            mixtures.add(each, root)
     if left_out:
         log.info("%s: left out %d folders of stems of an earlier run", path, len(left_out))
-    if not names:
+    if not mixtures:
         raise AudioFileError(f"{path}: holds nothing but stems of an earlier run; expected mixtures")
-    return names
+    return mixtures
 
 
-def collisions(tracks: Sequence[Track]) -> dict[Path, str]:
-    """Find mixtures whose files would overwrite or obstruct each other, with the reason for each.
-
-    Names that differ only in how letters and accents are put together count as the same.
-
-    Raises
-    ------
-    ConfigError
-        If that leaves none.
-    """
-    owner: dict[str, Track] = {}
-    clashes: dict[Path, str] = {}
-    for track in tracks:
-        for path in track.outputs:
-            other = owner.setdefault(normalized(str(path)), track)
-            if other is not track:
-                clashes = _clash(f"would both be written to {path}; {_how_apart(other, track)}", other, track) | clashes
-    for track in tracks:
-        for path in track.earlier_files:
-            other = owner.get(normalized(str(path)), track)
-            if other is not track:
-                what = f"{path}: is a stem of {track.mixture} by its manifest, and would be one of {other.mixture}"
-                why = f"{what}; separate them into different folders"
-                clashes = dict.fromkeys((other.mixture, track.mixture), why) | clashes
-        for folder in {folder for path in track.outputs for folder in path.parents}:
-            if above := owner.get(normalized(str(folder))):
-                what = f"{above.mixture} would be written to {folder}, and {track.mixture} into it"
-                why = f"{what}; rename one, or separate them into different folders"
-                clashes = dict.fromkeys((above.mixture, track.mixture), why) | clashes
-    if tracks and len(clashes) == len({track.mixture for track in tracks}):
-        raise ConfigError(next(iter(clashes.values())))
-    return clashes
-
-
-def _clash(what: str, first: Track, second: Track) -> dict[Path, str]:
-    """Describe a clash to both of two mixtures, each with itself first."""
-    return {
-        one.mixture: f"{one.mixture} and {other.mixture} {what}" for one, other in [(first, second), (second, first)]
-    }
-
-
-def _how_apart(first: Track, second: Track) -> str:
-    """Advise on what keeps the files of two mixtures apart."""
-    how = "rename one, or separate them into different folders"
-    if "{track}" not in first.output.filename:
-        how += ", or have {track} in --filename"
-    elif first.mixture.suffix != second.mixture.suffix:
-        how += f", or have {{{MIXTURE_EXTENSION}}} in --filename"
-    return how
-
-
-def refuse_existing(
-    tracks: Sequence[Track], truths: Sequence[Mapping[str, Path]], *, overwrite: bool, resumes: bool
-) -> None:
+def refuse_existing(pairs: Sequence[tuple[Track, Mapping[str, Path]]], *, overwrite: bool, resumes: bool) -> None:
     """Refuse to replace what exists, unless asked to; and in any case what is read, or a folder by a file.
 
     A run that resumes replaces what an interrupted one left.
     """
-    read = {track.mixture.resolve(): "mixture" for track in tracks}
-    read |= {path.resolve(): "reference" for truth in truths for path in truth.values()}
-    existing, replaceable, interrupted = list[Path](), list[Path](), False
-    for track in tracks:
-        for folder in sorted(
-            {folder for path in track.outputs for folder in path.parents if track.out in folder.parents}
-        ):
-            if folder.exists() and not folder.is_dir():
+    first, n_existing, n_kept, interrupted = None, 0, 0, False
+    for track, _ in pairs:
+        for folder in sorted(each for each in track.folders if each.startswith(f"{track.out}{os.sep}")):
+            if os.path.exists(folder) and not os.path.isdir(folder):
                 raise ConfigError(f"{folder}: is a file; expected a folder or nothing there")
-        existing += [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
-        replaceable += track.leftovers if resumes else []
+        if existing := _existing(track):
+            kept = set(existing).difference(track.leftovers if resumes else ())
+            first = next((path for path in existing if path in kept), None) if first is None else first
+            n_existing, n_kept = n_existing + len(existing), n_kept + len(kept)
         interrupted = interrupted or track.is_unfinished
-    for path in existing:
-        if path.is_dir():
-            raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
-        if path.resolve() in read:
-            what = read[path.resolve()]
-            raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
-    kept = [path for path in existing if path not in replaceable]
-    if kept and not overwrite:
-        more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
+    if n_existing:
+        _refuse_what_is_read(pairs)
+    if first is not None and not overwrite:
+        more = f" (and {n_kept - 1} more)" if n_kept > 1 else ""
         how = "overwrite it, or choose another folder (--overwrite, -o)"
         how = f"go on where a run was interrupted (--skip-existing), {how}" if interrupted and not resumes else how
-        raise ConfigError(f"{kept[0]}: exists already{more}; {how}")
+        raise ConfigError(f"{first}: exists already{more}; {how}")
+
+
+def _existing(track: Track) -> list[Path]:
+    """List the files of a track that are there, and those of an earlier run."""
+    return [path for path in (*track.outputs, *track.earlier_files) if path.exists()]
+
+
+def _refuse_what_is_read(pairs: Sequence[tuple[Track, Mapping[str, Path]]]) -> None:
+    """Refuse to replace folders, mixtures and references."""
+    read = {hash(os.path.realpath(track.mixture)): "mixture" for track, _ in pairs}  # a hash is shorter than a path
+    read |= {hash(os.path.realpath(path)): "reference" for _, truth in pairs for path in truth.values()}
+    for path in (path for track, _ in pairs for path in _existing(track)):
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; expected a file or nothing there")
+        if what := read.get(hash(os.path.realpath(path))):
+            raise ConfigError(f"{path}: is a {what} and would be overwritten; choose another output folder")
 
 
 def find_references(

@@ -5,16 +5,16 @@ Nothing here loads PyTorch: a run that has nothing left to do ends at once.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from sepdict._core.fs import sha256_of, to_json
 from sepdict._core.version import __version__
+from sepdict.batch.collisions import collisions
 from sepdict.batch.config import BatchConfig
-from sepdict.batch.layout import Track, collisions
+from sepdict.batch.layout import MixtureList, Track
 from sepdict.batch.manifest import Record, read_record
 from sepdict.batch.result import TrackResult
 from sepdict.errors import ConfigError
@@ -31,46 +31,80 @@ def order_of(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def tracks_of(
-    mixtures: Sequence[str | Path] | Mapping[Path, str], out: Path, names: Sequence[str], config: BatchConfig
-) -> list[Track]:
-    """Return the track of each mixture."""
-    called = mixtures if isinstance(mixtures, Mapping) else {}
-    track_of = partial(
-        Track.of, out=out, names=names, output=config.output, report=config.report, labels=config.activity is not None
-    )
-    return [track_of(Path(each), name=called.get(Path(each))) for each in mixtures]
+@dataclass(frozen=True)
+class Tracks(Sequence[Track]):
+    """The tracks of mixtures, each made when it is asked for: a million at once would take gigabytes."""
+
+    mixtures: MixtureList
+    out: Path
+    names: Sequence[str]
+    config: BatchConfig
+
+    def __len__(self) -> int:
+        return len(self.mixtures)
+
+    @overload
+    def __getitem__(self, number: int) -> Track: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Track]: ...
+
+    def __getitem__(self, number: int | slice) -> Track | list[Track]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        config, (mixture, name) = self.config, self.mixtures[number]
+        has_labels = config.activity is not None
+        return Track.of(
+            mixture, self.out, self.names, name=name, output=config.output, report=config.report, labels=has_labels
+        )
 
 
 def results_if_all_kept(
-    mixtures: Mapping[Path, str], checksums: Mapping[str, str], out: Path, config: BatchConfig
-) -> list[TrackResult] | None:
+    mixtures: MixtureList, checksums: Mapping[str, str], out: Path, config: BatchConfig
+) -> Iterator[TrackResult] | None:
     """Return the results of a batch that keeps all its tracks, with dictionaries of these checksums, by source.
 
     None if there is anything else to do or to say: of clashes, or that kept tracks are not scored.
     """
-    names = config.separation.stem_names(list(checksums))
-    tracks = tracks_of(mixtures, out, names, config)
+    tracks = Tracks(mixtures, out, config.separation.stem_names(list(checksums)), config)
     if not config.skip_existing or config.references is not None or collisions(tracks):
         return None
     order = order_of(asked_for(checksums, config.stem_settings))
     if not all(_record_of(track, order) for track in tracks):  # before any mixture is read for its checksum
         return None
-    results = [result for track in tracks if (result := kept_result(track, order))]
-    return results if len(results) == len(tracks) else None
+    if not all(is_kept(track, order) for track in tracks):
+        return None
+    return (result_of_kept(track, order) for track in tracks)
+
+
+def is_kept(track: Track, order: str) -> bool:
+    """Return whether all files of a track exist, made from this very mixture to the same order."""
+    return kept_result(track, order) is not None
 
 
 def kept_result(track: Track, order: str) -> TrackResult | None:
     """Return the result of an earlier run, if all files exist, made from this very mixture to the same order."""
     record = _record_of(track, order)
-    if record is None:
-        return None
     try:
-        if record.mixture_sha256() != sha256_of(track.mixture):
-            return None
-        outcome = record.outcome()
+        is_of_mixture = record is not None and record.mixture_sha256() == sha256_of(track.mixture)
+        return _result(track, record) if record is not None and is_of_mixture else None
     except (OSError, ConfigError):  # it cannot be read, or is damaged or of another version
         return None
+
+
+def result_of_kept(track: Track, order: str) -> TrackResult:
+    """Return the result of a track that is kept; its mixture is not read again."""
+    try:
+        if record := _record_of(track, order):
+            return _result(track, record)
+    except ConfigError:
+        pass
+    return TrackResult(track.mixture, f"{track.manifest}: was changed meanwhile; separate it again")
+
+
+def _result(track: Track, record: Record) -> TrackResult:
+    """Return the result that a manifest tells of."""
+    outcome = record.outcome()
     result = TrackResult(
         track.mixture,
         kept=True,

@@ -3,11 +3,9 @@
 What is known to fail is refused before anything is computed; what fails later fails only its own track.
 """
 
-import itertools
-import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,11 @@ from sepdict.audio.io import open_audio, probe_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.executors import executor_of
 from sepdict.batch.guides import guides_of
-from sepdict.batch.layout import (
-    NO_FILES,
-    Track,
-    collisions,
-    find_mixtures,
-    find_references,
-    refuse_existing,
-)
+from sepdict.batch.layout import NO_FILES, MixtureList, find_mixtures
 from sepdict.batch.manifest import DictionaryFacts, RunFacts
+from sepdict.batch.plan import BatchPlan, Pair, plan_batch
 from sepdict.batch.result import OnTrack, TrackResult
-from sepdict.batch.resume import asked_for, differences, kept_result, order_of, tracks_of
+from sepdict.batch.resume import Tracks, order_of
 from sepdict.batch.track import Work, separate_track
 from sepdict.dictionaries.dictionary import Dictionary, refuse_unfit
 from sepdict.dictionaries.library import find_dictionary
@@ -39,8 +31,6 @@ from sepdict.errors import AudioFileError, ConfigError
 from sepdict.progress import OnProgress, closes_progress, ignore_progress
 from sepdict.separation.engine import prepare_mask_estimator, stem_names
 from sepdict.separation.guides import Guide
-
-log = logging.getLogger(__name__)
 
 MOST_LOOKED_AT = 20  # mixtures, to see whether other machines see them
 
@@ -88,15 +78,8 @@ def separate_folder(
     found = [each if isinstance(each, Dictionary) else find_dictionary(each) for each in dictionaries]
     loaded = as_dictionaries(found)
     files = {each.source: file for each, file in zip(loaded, found, strict=True) if not isinstance(file, Dictionary)}
-    return separate_files(
-        mixtures,
-        loaded,
-        out,
-        config,
-        dictionary_files=files,
-        client=client,
-        on_progress=on_progress,
-        on_track=on_track,
+    return _collected(
+        mixtures, loaded, out, config, dictionary_files=files, client=client, on_progress=on_progress, on_track=on_track
     )
 
 
@@ -154,6 +137,52 @@ def separate_files(
     LibraryError
         If there is a client, and Dask cannot be loaded.
     """
+    return _collected(
+        MixtureList.of(mixtures),
+        dictionaries,
+        out,
+        config,
+        dictionary_files=dictionary_files,
+        command=command,
+        client=client,
+        on_progress=on_progress,
+        on_track=on_track,
+    )
+
+
+def _collected(mixtures: MixtureList, *given: Any, on_track: OnTrack, **options: Any) -> list[TrackResult]:
+    """Separate files, and return the results in the order of the mixtures."""
+    results: dict[int, TrackResult] = {}
+
+    def tell(number: int, result: TrackResult) -> None:
+        results[number] = result
+        on_track(result)
+
+    separate_each(mixtures, *given, on_result=tell, **options)
+    return [results[number] for number in range(len(mixtures))]
+
+
+def separate_each(
+    mixtures: MixtureList,
+    dictionaries: Sequence[Dictionary],
+    out: str | Path,
+    config: BatchConfig | None = None,
+    *,
+    dictionary_files: Mapping[str, Path] = NO_FILES,
+    command: Sequence[str] = (),
+    client: object = None,
+    on_progress: OnProgress = ignore_progress,
+    on_result: Callable[[int, TrackResult], None],
+) -> None:
+    """Separate audio files as `separate_files` does, and keep no result.
+
+    What it keeps of a million mixtures is their paths, and some hashes.
+
+    Parameters
+    ----------
+    on_result : callable
+        Called after every track with the number of the mixture and the result.
+    """
     if why := refusal_of_url(out):
         raise ConfigError(why)
     out = Path(out).absolute()
@@ -165,75 +194,31 @@ def separate_files(
     choose_device(config.separation.device)
     for path in config.guide_stems.values():
         probe_audio(path)  # what cannot be read is refused at once
-    plan = _plan(mixtures, dictionaries, out, config)
-    guides = _guides(plan, config, stem_names(dictionaries, config.separation))
-    for result in plan.results.values():
-        on_track(result)
+    plan = plan_batch(Tracks(mixtures, out, stem_names(dictionaries, config.separation), config), dictionaries)
+    guides = _guides(plan, config, plan.tracks.names)
+    for number, result in plan.known():
+        on_result(number, result)
     with writable_folder(out):
         if plan.pairs:
             executor.refuse_unfit(out, _some_that_are_read(plan, config))
         work = _prepare(plan, dictionaries, config, guides, dictionary_files, command, on_progress)
-        given = {track.mixture.absolute(): track.mixture for track, _ in plan.pairs}
-        separated = executor.carry_out(
-            partial(separate_track, work),
-            plan.pairs if client is None else [_absolute(pair) for pair in plan.pairs],
-            out,
-            died=_died,
-            on_result=lambda result: on_track(_as_given(result, given)),
-            on_progress=on_progress,
+        pairs = plan.pairs if client is None else replace(plan.pairs, absolute=True)
+
+        def tell(position: int, result: TrackResult) -> None:
+            number = plan.pairs.numbers[position]
+            on_result(number, replace(result, mixture=mixtures[number][0]))
+
+        executor.carry_out(
+            partial(separate_track, work), pairs, out, died=_died, on_result=tell, on_progress=on_progress
         )
-    known = [*plan.results.values(), *(_as_given(result, given) for result in separated)]
-    results = {result.mixture: result for result in known}
-    return [results[Path(mixture)] for mixture in mixtures]
 
 
-_Pair = tuple[Track, Mapping[str, Path]]  # a track and its references
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The tracks that are to be separated, with their references, and the results that are known before."""
-
-    pairs: Sequence[_Pair]
-    results: Mapping[Path, TrackResult]
-    asked: Mapping[str, Any]
-
-
-def _plan(
-    mixtures: Sequence[str | Path] | Mapping[Path, str],
-    dictionaries: Sequence[Dictionary],
-    out: Path,
-    config: BatchConfig,
-) -> _Plan:
-    """Find out which tracks are to be separated, and which clash or are kept; refuse what cannot be written."""
-    names = stem_names(dictionaries, config.separation)
-    tracks = tracks_of(mixtures, out, names, config)
-    alone = len(tracks) == 1
-    clashing = {mixture: TrackResult(mixture, why) for mixture, why in collisions(tracks).items()}
-    tracks = [track for track in tracks if track.mixture not in clashing]
-    asked = asked_for({each.source: each.sha256 for each in dictionaries}, config.stem_settings)
-    kept = {}
-    if config.skip_existing:
-        order = order_of(asked)
-        kept = {track.mixture: result for track in tracks if (result := kept_result(track, order))}
-        tracks = [track for track in tracks if track.mixture not in kept]
-        _note_differences(tracks, asked, n_kept=len(kept))
-    references = [
-        find_references(track, config.references, config.output.named(names), alone=alone) for track in tracks
-    ]
-    refuse_existing(tracks, references, overwrite=config.overwrite, resumes=config.skip_existing)
-    if kept and config.references is not None:
-        log.warning("stems that are kept are not scored; sepdict evaluate does that")
-    pairs = [(track.planned(), truth) for track, truth in zip(tracks, references, strict=True)]
-    return _Plan(pairs, clashing | kept, asked)
-
-
-def _guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> Sequence[Guide] | None:
+def _guides(plan: BatchPlan, config: BatchConfig, stems: Sequence[str]) -> Sequence[Guide] | None:
     """Read the guides of the one mixture there is, None if it cannot be read; refuse those of several, or unfit."""
     if not config.labels and not config.guide_stems:
         return ()
-    if len(plan.pairs) + len(plan.results) != 1:
-        n_mixtures = len(plan.pairs) + len(plan.results)
+    n_mixtures = len(plan.tracks)
+    if n_mixtures != 1:
         raise ConfigError(f"labels and guides are of one mixture, and there are {n_mixtures}; separate them one by one")
     for track, _ in plan.pairs:
         if _begins(track.mixture, config.start_s):
@@ -243,7 +228,7 @@ def _guides(plan: _Plan, config: BatchConfig, stems: Sequence[str]) -> Sequence[
 
 
 def _prepare(
-    plan: _Plan,
+    plan: BatchPlan,
     dictionaries: Sequence[Dictionary],
     config: BatchConfig,
     guides: Sequence[Guide] | None,
@@ -263,34 +248,18 @@ def _prepare(
     return Work(dictionaries, replace(config, separation=separation), mask_estimator, guides, run)
 
 
-def _note_differences(tracks: Sequence[Track], asked: Mapping[str, Any], *, n_kept: int) -> None:
-    """Log in one line why tracks that exist are not kept."""
-    found = [named for track in tracks if (named := differences(track, asked))]
-    if found:
-        changes = "; ".join(dict.fromkeys(itertools.chain(*found)))
-        log.warning("%d tracks are kept, %d were made otherwise: %s", n_kept, len(found), changes)
-
-
-def _absolute(pair: _Pair) -> _Pair:
-    """Return a task as other machines understand it, which work in another folder."""
-    track, references = pair
-    whole = {name: path.absolute() for name, path in references.items()}
-    return replace(track, mixture=track.mixture.absolute()), whole
-
-
-def _as_given(result: TrackResult, given: Mapping[Path, Path]) -> TrackResult:
-    """Return a result with the mixture's path as it was given."""
-    return replace(result, mixture=given[result.mixture.absolute()])
-
-
-def _some_that_are_read(plan: _Plan, config: BatchConfig) -> list[Path]:
+def _some_that_are_read(plan: BatchPlan, config: BatchConfig) -> list[Path]:
     """List one mixture of each of some folders, and the folder of references: what must be seen wherever one works."""
-    one_each = {track.mixture.parent: track.mixture for track, _ in reversed(plan.pairs)}
-    some = list(itertools.islice(one_each.values(), MOST_LOOKED_AT))
+    one_each: dict[Path, Path] = {}
+    for track, _ in plan.pairs:
+        one_each.setdefault(track.mixture.parent, track.mixture)
+        if len(one_each) == MOST_LOOKED_AT:
+            break
+    some = list(one_each.values())
     return some if config.references is None else [*some, Path(config.references)]
 
 
-def _died(pair: _Pair, why: str) -> TrackResult:
+def _died(pair: Pair, why: str) -> TrackResult:
     """Return the result of a track whose process ended suddenly, and remove what it left."""
     sweep(pair[0].out)
     return TrackResult(pair[0].mixture, f"{pair[0].mixture}: {why}")

@@ -14,7 +14,6 @@ from pathlib import Path
 from sepdict._core.fs import sweep
 from sepdict._core.version import __version__
 from sepdict.dictionaries.header import FORMAT_VERSION
-from sepdict.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,14 @@ def answer(needs: Needs) -> Answer:
     return Answer(socket.gethostname(), cores, CPU_COUNT, versions(), trouble)
 
 
-def refuse_unfit(worker: str, found: Answer) -> None:
-    """Refuse a worker that cannot work or would work otherwise.
-
-    Raises
-    ------
-    ConfigError
-    """
+def unfitness(worker: str, found: Answer) -> str:
+    """Return why a worker cannot work or would work otherwise, in one line; empty if it fits."""
     named = f"worker {worker} ({found.host})"
     for what, ours in versions().items():
         theirs = found.versions.get(what, "none")
         if theirs != ours:
-            raise ConfigError(f"{named} has {what} {theirs}, here it is {ours}; install the same on both")
-    if found.trouble:
-        raise ConfigError(f"{named} {found.trouble}")
+            return f"{named} has {what} {theirs}, here it is {ours}; install the same on both"
+    return f"{named} {found.trouble}" if found.trouble else ""
 
 
 def shares(answers: Mapping[str, Answer]) -> dict[str, int]:

@@ -3,18 +3,34 @@
 import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from process_tasks import count, die_of_two, fail_unportably, identity_of, linger_or_return, refuse_to_stop
 
-from sepdict._core.processes import Outcome, Started, Worker, in_processes
+from sepdict._core import processes
+from sepdict._core.processes import Outcome, Started, Worker
 from sepdict.errors import ConfigError
 
 
 def lost(task: object) -> str:
     return f"lost {task}"
+
+
+def in_processes(
+    work: Callable[[Any], Any], tasks: Sequence[Any], *, on_result: Callable[[Any], None] = lambda _: None, **how: Any
+) -> list[Any]:
+    """Collect results in the order of the tasks."""
+    results = {}
+
+    def keep(number: int, result: Any) -> None:
+        results[number] = result
+        on_result(result)
+
+    processes.in_processes(work, tasks, on_result=keep, **how)
+    return [results[number] for number in range(len(tasks))]
 
 
 @pytest.mark.slow
@@ -31,7 +47,7 @@ def test_results_come_in_the_order_of_the_tasks_and_are_told_as_they_come(
 def test_processes_together_have_no_more_threads_than_this_one(
     two_threads: None, n_jobs: int, n_processes: int, n_threads: int
 ) -> None:
-    results = in_processes(identity_of, [0] * 4, n_jobs=n_jobs, died=lost, on_result=lambda _: None)
+    results = in_processes(identity_of, [0] * 4, n_jobs=n_jobs, died=lost)
     processes = {process for process, _ in results}
     assert len(processes) <= n_processes
     assert os.getpid() not in processes
@@ -39,18 +55,18 @@ def test_processes_together_have_no_more_threads_than_this_one(
 
 
 def test_a_process_that_dies_costs_its_own_task_only(two_threads: None) -> None:
-    results = in_processes(die_of_two, [0, 1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
+    results = in_processes(die_of_two, [0, 1, 2, 3], n_jobs=2, died=lost)
     assert results == [0, -1, "lost 2", -3]
 
 
 def test_what_a_task_raises_reaches_the_caller(two_threads: None) -> None:
     with pytest.raises(ValueError, match="math domain error"):
-        in_processes(math.sqrt, [1.0, -1.0, 4.0], n_jobs=2, died=lost, on_result=lambda _: None)
+        in_processes(math.sqrt, [1.0, -1.0, 4.0], n_jobs=2, died=lost)
 
 
 def test_an_exception_that_cannot_leave_its_process_is_told_in_words(two_threads: None) -> None:
     with pytest.raises(RuntimeError, match=r"^UnportableError: stuck$"):
-        in_processes(fail_unportably, [1], n_jobs=2, died=lost, on_result=lambda _: None)
+        in_processes(fail_unportably, [1], n_jobs=2, died=lost)
 
 
 def test_when_one_fails_the_others_clear_up_before_they_end(tmp_path: Path, two_threads: None) -> None:
@@ -81,11 +97,11 @@ def test_processes_that_cannot_start_are_an_error_and_not_tried_forever(
     two_threads: None, really_started: None
 ) -> None:
     with pytest.raises(ConfigError, match="processes cannot be started; in a script, ask for several jobs below"):
-        in_processes(DiesAtStart(), [1, 2, 3], n_jobs=2, died=lost, on_result=lambda _: None)
+        in_processes(DiesAtStart(), [1, 2, 3], n_jobs=2, died=lost)
 
 
 def test_no_tasks_are_no_work() -> None:
-    assert in_processes(math.sqrt, [], n_jobs=2, died=lost, on_result=lambda _: None) == []
+    assert in_processes(math.sqrt, [], n_jobs=2, died=lost) == []
 
 
 def test_a_worker_sends_what_happens_in_a_task_before_its_outcome() -> None:

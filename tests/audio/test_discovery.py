@@ -79,9 +79,19 @@ def test_the_folder_of_stems_is_neither_searched_nor_told_of(tmp_path: Path, cap
     (path,) = write_mixtures(tmp_path, "a")
     write_mixtures(tmp_path / "out", "b")
     for recursive in (False, True):
-        assert find_mixtures(tmp_path, out=tmp_path / "out", recursive=recursive) == {path: "a"}
+        assert list(find_mixtures(tmp_path, out=tmp_path / "out", recursive=recursive)) == [(path, "a")]
     assert not caplog.records
-    assert list(find_mixtures(tmp_path / "out", out=tmp_path)) == [tmp_path / "out" / "b.wav"]
+    assert list(find_mixtures(tmp_path / "out", out=tmp_path)) == [(tmp_path / "out" / "b.wav", "b")]
+
+
+def test_files_come_in_the_order_of_their_paths_however_deep_they_are(tmp_path: Path) -> None:
+    for name in ["b.wav", "a/z.wav", "a.wav", "a-b/c.wav", "a/b/c.wav", "a/b.wav", "B.wav", "a/.b/c.wav", "a b/c.wav"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "c").symlink_to(tmp_path / "a")
+    found = find_audio_files([tmp_path], recursive=True)
+    assert found == sorted(path for path in tmp_path.rglob("*.wav") if ".b" not in path.parts)
+    assert len(found) == 8
 
 
 def test_no_extension_is_both_sound_and_none() -> None:

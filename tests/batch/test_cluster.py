@@ -1,7 +1,9 @@
 """A Dask cluster makes what this machine makes: every file is done or reported, whatever ends."""
 
 import contextlib
+import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from dask_cluster import local_cluster
 from distributed import Client, Future, LocalCluster
 from distributed.comm.core import CommClosedError
 from front_end import read_json, trained, tree, write_bad, write_mixtures
-from process_tasks import kill_at_poison, kill_once, meet, meeting, wait_for_release
+from process_tasks import kill_at_first, kill_at_poison, kill_once, meet, meeting, note_process, wait_for_release
 
 from sepdict._core.fs import hidden_folder
 from sepdict._core.processes import Outcome
@@ -31,7 +33,7 @@ from sepdict.batch.cluster import DaskCluster
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.executors import connected, executor_of
 from sepdict.batch.run import separate_files, separate_folder
-from sepdict.batch.workers import Answer, Needs, answer, shares, versions
+from sepdict.batch.workers import Answer, Needs, answer, shares, unfitness, versions
 from sepdict.dictionaries.dictionary import Dictionary
 from sepdict.errors import ConfigError, LibraryError
 from sepdict.progress import Progress
@@ -59,11 +61,25 @@ def pair() -> list[Dictionary]:
     return [trained("hiss"), trained("hum")]
 
 
-def carry_out(client: Client, out: Path, work: Callable[..., Any], tasks: list[Any], **options: Any) -> list[Any]:
+def carry_out(
+    client: Client,
+    out: Path,
+    work: Callable[..., Any],
+    tasks: list[Any],
+    on_result: Callable[[Any], None] = lambda _: None,
+    **options: Any,
+) -> list[Any]:
     """Do work of a test on a cluster."""
     out.mkdir(exist_ok=True)
-    listeners = {"on_result": lambda _: None, "on_progress": lambda _: None, "died": lambda task, _: f"lost {task}"}
-    return DaskCluster(client).carry_out(work, tasks, out, **{**listeners, **options})
+    results = {}
+
+    def keep(number: int, result: Any) -> None:
+        results[number] = result
+        on_result(result)
+
+    listeners = {"on_progress": lambda _: None, "died": lambda task, _: f"lost {task}"}
+    DaskCluster(client).carry_out(work, tasks, out, on_result=keep, **{**listeners, **options})
+    return [results[number] for number in range(len(tasks))]
 
 
 def test_a_cluster_makes_what_this_machine_makes(
@@ -136,11 +152,11 @@ def test_a_result_that_is_lost_with_the_connection_is_made_again(
 ) -> None:
     lost, result = [], Future.result
 
-    def lose_the_first(future: "Future[Any]") -> Any:
+    def lose_the_first(future: "Future[Any]", timeout: float) -> Any:
         if not lost:
             lost.append(future)
             raise CommClosedError("Stream is closed")
-        return result(future)
+        return result(future, timeout)
 
     monkeypatch.setattr(Future, "result", lose_the_first)
     (tmp_path / "release").touch()
@@ -237,6 +253,50 @@ def test_workers_that_join_later_get_work(tmp_path: Path, cluster: LocalCluster,
     work = partial(wait_for_release, folder)
     results = carry_out(client, tmp_path / "out", work, list("abcdefghij"), on_result=release, on_progress=join)
     assert results == list("ABCDEFGHIJ")
+
+
+def test_a_worker_that_joins_later_and_is_unfit_gets_no_work_and_is_named_in_one_line(
+    tmp_path: Path,
+    cluster: LocalCluster,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two tasks hold the two fit workers until the third has been asked; they do all others, too."""
+    cluster.scale(2)
+    while len(client.nthreads()) != 2:
+        time.sleep(0.01)
+    folder, pids = tmp_path / "a", client.run(os.getpid)
+    folder.mkdir()
+
+    def unfit_if_new(worker: str, found: Answer) -> str:
+        return unfitness(worker, found) if worker in pids else f"worker {worker} has torch 0, here it is 9"
+
+    def join(progress: Progress) -> None:
+        if progress.step == 0:
+            cluster.scale(3)
+
+    def release_when_it_is_named() -> None:
+        while "it gets no work" not in caplog.text:
+            time.sleep(0.01)
+        for task in "abcdefgh":
+            (folder / task).touch()
+
+    monkeypatch.setattr("sepdict.batch.cluster.unfitness", unfit_if_new)
+    releasing = threading.Thread(target=release_when_it_is_named, daemon=True)
+    releasing.start()
+    work = partial(note_process, folder)
+    assert carry_out(client, tmp_path / "out", work, list("abcdefgh"), on_progress=join) == list("ABCDEFGH")
+    assert {int(path.name.split()[-1]) for path in folder.glob("* in *")} <= set(pids.values())
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("sepdict"))
+    assert re.fullmatch(r"worker tcp://127\.0\.0\.1:\d+ has torch 0, here it is 9; it gets no work", line)
+    cluster.scale(2)
+
+
+def test_all_workers_killed_at_once_and_replaced_cost_nothing(tmp_path: Path, client: Client) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    assert carry_out(client, tmp_path / "out", partial(kill_at_first, log), list("abcd")) == list("ABCD")
 
 
 def test_no_more_than_a_few_tasks_per_worker_are_under_way(tmp_path: Path, client: Client) -> None:

@@ -22,15 +22,15 @@ import time
 from sepdict_cli import separate
 from sepdict_cli.app import app
 
-tell, heard = separate._Listener.on_track, []
+tell, heard = separate._Listener.on_result, []
 
-def on_track(listener, result):
-    tell(listener, result)
+def on_result(listener, number, result):
+    tell(listener, number, result)
     heard.append(result)
     while len(heard) == {N_BEFORE}:
         time.sleep(1)
 
-separate._Listener.on_track = on_track
+separate._Listener.on_result = on_result
 app()
 """
 

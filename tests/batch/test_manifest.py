@@ -19,7 +19,7 @@ from sepdict.audio.signal import Audio
 from sepdict.audio.writing import write_audio
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.export import OutputConfig
-from sepdict.batch.layout import Track
+from sepdict.batch.layout import MixtureList, Track
 from sepdict.batch.manifest import Journal, Record, StemFacts, read_record
 from sepdict.batch.result import TrackResult
 from sepdict.batch.resume import asked_for, differences, kept_result, order_of, results_if_all_kept
@@ -217,8 +217,7 @@ def test_a_batch_of_which_something_is_not_kept_is_not_taken_for_done(tmp_path: 
         (tmp_path / "out" / "b" / "hum.wav").unlink()
     config = BatchConfig(QUICK, skip_existing=True, start_s=0.1 if change == "a setting" else 0.0)
     checksums = {source: trained(source).sha256 for source in sources}
-    names = {path: path.stem for path in paths}
-    assert results_if_all_kept(names, checksums, tmp_path / "out", config) is None
+    assert results_if_all_kept(MixtureList.of(paths), checksums, tmp_path / "out", config) is None
 
 
 def test_json_says_of_every_track_what_became_of_it(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def test_wherever_a_process_is_killed_among_its_moves_the_next_run_goes_on(
         else:
             overwritten = False
             with pytest.raises(ConfigError, match=r"exists already.*go on where a run was interrupted"):
-                refuse_existing([track], [{}], overwrite=False, resumes=False)
-            refuse_existing([track], [{}], overwrite=False, resumes=True)
+                refuse_existing([(track, {})], overwrite=False, resumes=False)
+            refuse_existing([(track, {})], overwrite=False, resumes=True)
         with writable_folder(out):
             publish(track, "again", overwrite=overwritten, resumes=True)
         assert not list(out.glob(".sepdict-*"))
@@ -140,7 +140,7 @@ def test_where_moves_fail_and_cannot_be_undone_either_the_next_run_goes_on(
             except (AudioFileError, OSError):
                 failed = True
         untouched = files(out) == before or not failed
-        refuse_existing([track], [{}], overwrite=(overwrite and untouched) or not failed, resumes=True)
+        refuse_existing([(track, {})], overwrite=(overwrite and untouched) or not failed, resumes=True)
         publish(track, "again", overwrite=(overwrite and untouched) or not failed, resumes=True)
         assert contents(track) == {"again"}
         if not failed:
@@ -167,7 +167,7 @@ def test_what_somebody_put_there_since_is_refused_and_stays(
     theirs.parent.mkdir(exist_ok=True)
     theirs.write_text("precious")
     with pytest.raises(ConfigError, match=f"{theirs}: exists already"):
-        refuse_existing([track], [{}], overwrite=False, resumes=True)
+        refuse_existing([(track, {})], overwrite=False, resumes=True)
     with pytest.raises(AudioFileError, match=f"{theirs}: was written meanwhile"):
         publish(track, "again", resumes=True)
     assert theirs.read_text() == "precious"
@@ -178,7 +178,7 @@ def test_files_without_any_manifest_are_nobody_knows_whose_and_stay(tmp_path: Pa
     track.stems["hum"].parent.mkdir()
     track.stems["hum"].write_text("precious")
     with pytest.raises(ConfigError, match="exists already; overwrite it, or"):
-        refuse_existing([track], [{}], overwrite=False, resumes=True)
+        refuse_existing([(track, {})], overwrite=False, resumes=True)
 
 
 @pytest.mark.parametrize(

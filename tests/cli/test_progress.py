@@ -138,13 +138,12 @@ def test_a_batch_goes_from_nothing_to_all_of_it_through_its_files(tmp_path: Path
 
 
 def one_after_another_from_the_last(
-    work: Callable[[Any], Any], tasks: Sequence[Any], *, on_result: Callable[[Any], None], **_: Any
-) -> list[Any]:
+    work: Callable[[Any], Any], tasks: Sequence[Any], *, on_result: Callable[[int, Any], None], **_: Any
+) -> None:
     """Do what `in_processes` does, in this one, and end in another order."""
     results = [work(task) for task in reversed(tasks)]
-    for result in results:
-        on_result(result)
-    return results[::-1]
+    for number, result in zip(reversed(range(len(tasks))), results, strict=True):
+        on_result(number, result)
 
 
 def test_several_at_a_time_count_when_they_are_done(

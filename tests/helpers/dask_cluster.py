@@ -11,6 +11,7 @@ from distributed import LocalCluster
 SETTINGS = {
     "distributed.worker.multiprocessing-method": "forkserver",
     "distributed.comm.timeouts.connect": "10s",
+    "distributed.deploy.lost-worker-timeout": "10 minutes",  # it takes a worker that starts slowly for lost
     "distributed.scheduler.allowed-failures": 9,  # a file is given up by our count
 }
 LOADED = ["process_tasks", "sepdict.web.jobs", "sepdict.batch.run", "sepdict.batch.cluster"]

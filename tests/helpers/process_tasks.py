@@ -85,6 +85,22 @@ def wait_for_release(folder: Path, on_progress: OnProgress, task: str) -> str:
         raise
 
 
+def note_process(folder: Path, on_progress: OnProgress, task: str) -> str:
+    """Note which process has a task, then wait for its release."""
+    (folder / f"{task} in {os.getpid()}").touch()
+    return wait_for_release(folder, on_progress, task)
+
+
+def kill_at_first(log: Path, _: OnProgress, task: str) -> str:
+    """Kill the worker of the first attempt at each task."""
+    try:
+        (log / task).touch(exist_ok=False)
+    except FileExistsError:
+        return task.upper()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
 meeting: set[int] = set()
 
 
