@@ -13,11 +13,11 @@ from sepdict_cli.results import Results, print_results
 from sepdict.batch.config import BatchConfig
 from sepdict.batch.executors import LocalProcesses
 from sepdict.batch.layout import find_mixtures
-from sepdict.batch.plan import plan_batch
+from sepdict.batch.plan import BatchPlan, plan_batch
 from sepdict.batch.result import TrackResult
 from sepdict.batch.resume import Tracks
 
-N_CALLS = 60  # deep, at most, until memory is allocated
+N_CALLS = 12  # deep, at most, until memory is allocated
 MOST_BYTES = 400  # of a mixture, whose path has some 100 letters in the tests; its track would take 1,500 more
 
 
@@ -30,19 +30,22 @@ def write_empty(folder: Path, n_files: int) -> Path:
 
 
 def test_of_a_mixture_that_waits_little_more_than_its_path_is_kept(tmp_path: Path) -> None:
+    dictionaries = [trained("hiss")]
+
+    def planned(n_files: int) -> BatchPlan:
+        mixtures = find_mixtures(write_empty(tmp_path / str(n_files), n_files), recursive=True)
+        return plan_batch(Tracks(mixtures, tmp_path / "out", ["hiss", "hum"], BatchConfig()), dictionaries)
+
     def kept_bytes(n_files: int) -> int:
-        folder = write_empty(tmp_path / str(n_files), n_files)
         tracemalloc.start(N_CALLS)
-        mixtures = find_mixtures(folder, recursive=True)
-        plan = plan_batch(Tracks(mixtures, tmp_path / "out", ["hiss", "hum"], BatchConfig()), [trained("hiss")])
-        # other threads allocate, too
-        own = tracemalloc.Filter(inclusive=True, filename_pattern=__file__, all_frames=True)
+        plan = planned(n_files)
+        own = tracemalloc.Filter(inclusive=True, filename_pattern=__file__, all_frames=True)  # not of other threads
         kept = tracemalloc.take_snapshot().filter_traces([own])
         tracemalloc.stop()
         assert len(plan.pairs) == n_files
         return sum(trace.size for trace in kept.traces)
 
-    kept_bytes(10)  # what is loaded and cached at first
+    planned(10)  # what is loaded and cached at first
     assert kept_bytes(500) - kept_bytes(100) < 400 * MOST_BYTES
 
 
