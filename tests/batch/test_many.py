@@ -46,7 +46,8 @@ def test_of_a_mixture_that_waits_little_more_than_its_path_is_kept(tmp_path: Pat
         return sum(trace.size for trace in kept.traces)
 
     planned(10)  # what is loaded and cached at first
-    assert kept_bytes(500) - kept_bytes(100) < 400 * MOST_BYTES
+    more, fewer = (min(kept_bytes(n_files) for _ in range(2)) for n_files in (500, 100))  # Python's own table of names,
+    assert more - fewer < 400 * MOST_BYTES  # which is of megabytes after many other tests, may have to grow, but once
 
 
 class Outcome:
