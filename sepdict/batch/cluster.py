@@ -12,6 +12,7 @@ import os
 import pickle
 import queue
 import reprlib
+import threading
 import time
 import uuid
 import warnings
@@ -362,16 +363,23 @@ class _Flights:
         """Return what became of an attempt; None if it is not known."""
         if future.status == "cancelled":  # the connection to the scheduler was cut
             return None
+        too_late = threading.Timer(FETCHING_S, _cancel, [future])  # a timeout of Dask's would leave its own task behind
+        too_late.start()
         try:
-            outcome: Outcome | GivenUp | Stopped = future.result(timeout=FETCHING_S)
+            outcome: Outcome | GivenUp | Stopped = future.result()
         except KilledWorker:  # which counts also those that only waited on a worker that was killed
             self.n_kills[number] = self.n_kills.get(number, 0) + 1
             return GivenUp() if self.n_kills[number] == MOST_ATTEMPTS else None
-        except (CancelledError, CommClosedError):  # the connection was cut, perhaps while the outcome came
-            return None
-        except TimeoutError:  # its worker ended with it, and others may not make it anew
-            future.cancel()
-            return None
+        except (CancelledError, CommClosedError):  # the connection was cut, perhaps while the outcome came; or a worker
+            return None  # ended with it, and others may not make it anew
         except Exception as error:
             raise ConfigError(f"a worker cannot work ({type(error).__name__}: {error})") from error
+        finally:
+            too_late.cancel()
         return outcome
+
+
+def _cancel(future: "Future[Any]") -> None:
+    """Cancel a future, unless its client has closed meanwhile."""
+    with contextlib.suppress(Exception):
+        future.cancel()
