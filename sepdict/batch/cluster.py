@@ -313,7 +313,7 @@ class _Flights:
             future.add_done_callback(self.ended.put)
 
     def _follow(self, workers: frozenset[str]) -> None:
-        """Let these workers have what waits, also for others, and try again what waits for workers that are gone."""
+        """Give these workers what waits, also for others, and try again what waits for workers that are gone."""
         self.workers = workers
         for future in [future for future, meant in self.workers_of.items() if meant.isdisjoint(workers)]:
             self.again.append(self._end(future))

@@ -1,4 +1,4 @@
-"""How loud the tracks of a separation and any sums of them are, for the player, which never has them as a whole."""
+"""The loudness of the tracks of a separation and of any sums of them, for the player, which never has them whole."""
 
 from collections.abc import Callable
 
